@@ -1,0 +1,42 @@
+# What every target of the project shares: warnings, sanitizers, and the three kinds of target there are.
+
+set(SAGE_WARNING_FLAGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wno-missing-field-initializers)
+
+function(sage_compile_options target)
+  target_compile_options(${target} PRIVATE ${SAGE_WARNING_FLAGS} $<$<BOOL:${SAGE_WERROR}>:-Werror>
+    -fno-math-errno -ffp-contract=off "-ffile-prefix-map=${CMAKE_SOURCE_DIR}=.")
+  if(SAGE_SANITIZE)
+    target_compile_options(${target} PRIVATE "-fsanitize=${SAGE_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(${target} PRIVATE "-fsanitize=${SAGE_SANITIZE}")
+  endif()
+endfunction()
+
+# sage_plugin(NAME SOURCES...): a backend, dlopen'ed from lib/sage/plugins. Only its entry symbol is visible.
+function(sage_plugin name)
+  add_library(sage_plugin_${name} MODULE ${ARGN})
+  set_target_properties(sage_plugin_${name} PROPERTIES
+    PREFIX "libsage_" OUTPUT_NAME ${name} LIBRARY_OUTPUT_DIRECTORY "${SAGE_PLUGIN_OUTPUT_DIRECTORY}")
+  target_link_libraries(sage_plugin_${name} PRIVATE sage_abi sage_support)
+  sage_compile_options(sage_plugin_${name})
+  target_link_options(sage_plugin_${name} PRIVATE -Wl,-z,relro,-z,now -Wl,--exclude-libs,ALL)
+  if(NOT SAGE_SANITIZE)
+    target_link_options(sage_plugin_${name} PRIVATE -Wl,-z,defs)
+  endif()
+  install(TARGETS sage_plugin_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/sage/plugins)
+endfunction()
+
+# sage_test(NAME SOURCES a.cc b.cc [LIBRARIES ...] [LABELS ...] [DEFINITIONS ...]): a doctest program, each of whose
+# cases is a CTest test of its own. LABELS default to "unit". Case names carry the checklist tags they prove.
+function(sage_test name)
+  cmake_parse_arguments(T "" "" "SOURCES;LIBRARIES;LABELS;DEFINITIONS" ${ARGN})
+  if(NOT T_LABELS)
+    set(T_LABELS unit)
+  endif()
+  add_executable(${name} ${T_SOURCES})
+  target_link_libraries(${name} PRIVATE sage_test_main ${T_LIBRARIES})
+  target_compile_definitions(${name} PRIVATE ${T_DEFINITIONS} SAGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+    SAGE_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  sage_compile_options(${name})
+  # PRE_TEST discovery would be slower; at build time a listing of a doctest program costs milliseconds.
+  doctest_discover_tests(${name} TEST_PREFIX "${name}/" PROPERTIES LABELS "${T_LABELS}" TIMEOUT 120)
+endfunction()

@@ -1,0 +1,51 @@
+// engine.h: plugins, devices, threads: what sessions and attention plans are made from. Free-threaded.
+#ifndef SAGE_ENGINE_ENGINE_H_
+#define SAGE_ENGINE_ENGINE_H_
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "backend/backend.h"
+#include "backend/plugin_loader.h"
+#include "json.h"
+#include "options.h"
+#include "run/host.h"
+#include "status.h"
+
+namespace sage {
+
+class Engine : public std::enable_shared_from_this<Engine> {
+ public:
+  static Result<std::shared_ptr<Engine>> Create(const Options& options);
+  ~Engine();
+
+  Status LoadPlugin(const std::string& absolute_path);
+  // Usable ones in search order; `reference` is always among them. A snapshot: later loads do not change it.
+  std::vector<std::shared_ptr<Backend>> backends() const;
+  std::shared_ptr<Backend> FindBackend(std::string_view name) const;  // null when there is none
+  const std::shared_ptr<Backend>& reference() const { return reference_; }
+  const std::shared_ptr<Host>& host() const { return host_; }
+  const Options& options() const { return options_; }
+  // False in a child after fork(): every public call then answers SAGE_E_FORKED.
+  bool SameProcess() const;
+  // {"version","abi","threads","plugins":[...],"folders":[...]}
+  void Describe(JsonWriter& out) const;
+
+ private:
+  Engine() = default;
+  Status Adopt(PluginFile file);  // probe, create, register; the refusal is kept in files_
+  Options options_;
+  std::shared_ptr<Host> host_;
+  std::shared_ptr<Backend> reference_;
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<Backend>> backends_;
+  std::vector<PluginFile> files_;
+  std::vector<PluginFolder> folders_;
+  int64_t process_id_ = 0;
+};
+
+}  // namespace sage
+
+#endif  // SAGE_ENGINE_ENGINE_H_

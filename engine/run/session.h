@@ -1,0 +1,93 @@
+// session.h: a graph made runnable: plans per bucket of shapes, one arena, inputs and outputs.
+//
+// One call at a time (the C border answers BUSY); Cancel may come from any thread. After warm-up Run allocates nothing
+// on the heap. Results do not depend on the thread count, nor on the bucket a shape falls into.
+#ifndef SAGE_ENGINE_RUN_SESSION_H_
+#define SAGE_ENGINE_RUN_SESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine.h"
+#include "json.h"
+#include "model/graph.h"
+#include "options.h"
+#include "run/host.h"
+#include "status.h"
+
+namespace sage {
+
+enum class Verify : uint32_t { kOff = 0, kFirst = 1, kAlways = 2 };
+
+struct SessionOptions {
+  AttentionPolicy policy;  // the caller's: over the file's
+  Verify verify = Verify::kOff;
+  bool warmup_all = false;  // plan every bucket up front; else when first met
+  bool trace = false;
+  uint64_t max_memory = UINT64_MAX;  // the caller's; the file may lower it
+  sage_cancel_fn cancel = nullptr;
+  void* cancel_user = nullptr;
+
+  static Result<SessionOptions> From(const Options& options, const Engine& engine);
+};
+
+// What verify found in the last run, per node that was rerun on `reference`.
+struct VerifyReport {
+  std::string node;
+  double max_abs_error = 0, rel_error = 0;  // rel: |difference| relative to the largest |reference| of the output
+};
+
+class Session {
+ public:
+  // Plans at the symbols' maxima are costed (not allocated) first: above max_memory it is refused with the figures.
+  static Result<std::unique_ptr<Session>> Create(std::shared_ptr<Engine> engine, std::shared_ptr<const Graph> graph,
+                                                 const SessionOptions& options);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Copies in. shape must fit the input's declaration; it stays set until set or bound again.
+  Status SetInput(uint32_t index, sage_dtype dtype, std::span<const int64_t> shape, const void* data, uint64_t bytes);
+  // The session's own memory for an input of that shape, row-major, to be written before Run: no copy. Valid until the
+  // input is set, bound or asked for with another shape. Allocates only when the shape outgrows what it has.
+  Result<sage_tensor> InputBuffer(uint32_t index, std::span<const int64_t> shape);
+  // Zero copy, as sage_session_bind; null or null data unbinds.
+  Status Bind(uint32_t direction, uint32_t index, const sage_tensor* tensor);
+  Status Run();
+  // Of the last run, row-major, in the session's memory (or the bound tensor); valid until the next Run.
+  Result<sage_tensor> Output(uint32_t index) const;
+  void Cancel();
+
+  // {"nodes":[...]}: every backend's verdict per node at the shapes now set (maxima where none), without running.
+  Status Explain(JsonWriter& out);
+  // {"traceEvents":[...],"counters":{...}}
+  Status WriteTrace(JsonWriter& out) const;
+  const std::vector<VerifyReport>& verify_reports() const;
+
+  const Graph& graph() const;
+  // What ran node `index` in the current plan: the backend's name, "view" for a Reshape by strides, "engine" for a
+  // copy.
+  const char* NodeBackend(uint32_t index) const;
+  // Sum of the chosen answers' prices at the current plan, in nanoseconds.
+  double PlannedCostNs() const;
+  // The policy wishes that were not met, in words; empty = none.
+  std::string FallbackReason() const;
+
+  struct Counters {
+    uint64_t runs = 0, plans = 0, replans = 0, bytes_copied = 0, heap_allocations = 0;
+    uint64_t arena_bytes = 0, workspace_bytes = 0, prepack_bytes = 0;
+  };
+  Counters counters() const;
+
+ private:
+  struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sage
+
+#endif  // SAGE_ENGINE_RUN_SESSION_H_

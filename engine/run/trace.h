@@ -1,0 +1,44 @@
+// trace.h: the spans and counters of a run, kept in memory set aside beforehand and written as Chrome/Perfetto JSON.
+#ifndef SAGE_ENGINE_RUN_TRACE_H_
+#define SAGE_ENGINE_RUN_TRACE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "json.h"
+
+namespace sage {
+
+// Spans of one session's last run. Begin and End are free-threaded and allocate nothing; spans beyond the capacity are
+// counted, not kept. With tracing off Begin returns 0 and End(0) does nothing.
+class Trace {
+ public:
+  explicit Trace(uint32_t capacity = 0) { Enable(capacity); }  // 0 = off
+  void Enable(uint32_t capacity);
+  bool enabled() const { return !spans_.empty(); }
+  void Reset();                                           // forgets the spans; at the start of a run
+  uint64_t Begin(const char* name, uint32_t worker = 0);  // name must live as long as the trace
+  void End(uint64_t span);
+
+  uint64_t dropped() const;
+  // {"traceEvents":[{"name","ph":"X","ts","dur","pid","tid"}...]} members are appended to an open object by the caller.
+  void WriteEvents(JsonWriter& out) const;
+
+  struct Span {
+    const char* name = nullptr;
+    uint64_t begin_ns = 0, end_ns = 0;
+    uint32_t worker = 0;
+  };
+  // Finished and unfinished spans in the order they began.
+  std::vector<Span> Spans() const;
+
+ private:
+  std::vector<Span> spans_;
+  std::atomic<uint64_t> count_{0};
+};
+
+}  // namespace sage
+
+#endif  // SAGE_ENGINE_RUN_TRACE_H_
