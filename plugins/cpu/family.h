@@ -1,0 +1,137 @@
+// family.h: what plugin.cc asks of a kernel family, and what it gives one.
+//
+// plugin.cc takes the op in, checks it, derives features, guards against exceptions, checks the run's slots and
+// workspace; a family only says whether it can (Ask), prepares (Plan) and computes (Run). A family is three functions
+// in a table by kind, not a class: there is nothing to configure between them but the Context.
+#ifndef SAGE_PLUGINS_CPU_FAMILY_H_
+#define SAGE_PLUGINS_CPU_FAMILY_H_
+
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+
+#include "cpu_features.h"
+#include "sage/plugin.h"
+#include "sage/support/op_view.h"
+#include "sage/support/refuse.h"
+
+namespace sage::cpu {
+
+using support::OpView;
+
+// One per instance; constant after create, so free-threaded.
+struct Context {
+  const sage_host* host = nullptr;
+  Isa isa = Isa::kScalar;  // the best allowed here: by the machine and by the option "isa"
+  uint32_t num_workers = 1;
+  uint64_t l1_data_bytes = 0, l2_bytes = 0;
+};
+
+// The instruction set for one op: scalar where it requires that.
+inline Isa IsaFor(const Context& context, const OpView& view) {
+  return (view.op.requirements & SAGE_REQUIRE_SCALAR) != 0 ? Isa::kScalar : context.isa;
+}
+
+// An op made ready. Immutable after Plan; Run is called from several threads at once, each with its own workspace.
+class KernelPlan {
+ public:
+  KernelPlan() = default;
+  KernelPlan(const KernelPlan&) = delete;
+  KernelPlan& operator=(const KernelPlan&) = delete;
+  virtual ~KernelPlan() = default;
+
+  // args: taken in; slots pass support::CheckRunSlots (dtypes, ranks and strides as planned, axes equal or smaller
+  // where dynamic, data there); at least num_slots of them; workspace holds workspace_bytes and is aligned to 64.
+  // Allocates nothing, takes no lock, does not throw. Data may lie at any byte address.
+  virtual sage_status Run(const sage_run_args& args, sage_error* err) const = 0;
+
+  uint64_t workspace_bytes = 0;  // binds; set by Plan, at most what Ask said
+  uint64_t prepack_bytes = 0;    // held by this plan, 0 where shared with `like`
+};
+
+// Both get a view that passed TakeInOp and CheckOp. features: SAGE_ATTN_F_* of an attention op, 0 for other kinds.
+// Ask is pure, ignores data pointers and always fills *answer: by Accept or by sage_refuse.
+using AskFn = void (*)(const Context& context, const OpView& view, uint64_t features, sage_answer* answer);
+// Called only after Ask said yes to the same view. context and view outlive the plan made. like (optional): a plan of
+// the same kind and instance, whose packed constants are to be shared when they are the same. May throw std::bad_alloc.
+using PlanFn = sage_status (*)(const Context& context, const OpView& view, uint64_t features, const KernelPlan* like,
+                               std::unique_ptr<KernelPlan>* out, sage_error* err);
+
+struct Family {
+  uint32_t kind;  // SAGE_OP_*
+  AskFn ask;
+  PlanFn plan;
+};
+
+// *answer = YES with its reason, which is one sentence. cost_ns: one run at the planned shapes, all workers used.
+__attribute__((format(printf, 5, 6))) inline void Accept(sage_answer* answer, double cost_ns, uint32_t accuracy,
+                                                         uint64_t workspace_bytes, const char* format, ...) {
+  *answer = sage_answer{};
+  answer->struct_size = static_cast<uint32_t>(sizeof *answer);
+  answer->verdict = SAGE_YES;
+  answer->cost_ns = cost_ns;
+  answer->cost_source = SAGE_COST_MODEL;
+  answer->accuracy = accuracy;
+  answer->workspace_bytes = workspace_bytes;
+  va_list arguments;
+  va_start(arguments, format);
+  (void)std::vsnprintf(answer->reason, sizeof answer->reason, format, arguments);
+  va_end(arguments);
+}
+
+// CPU memory from the host, for packed constants; counted by it. Shared between a plan and its `like`.
+class HostBlock {
+ public:
+  // align: a power of two. On failure *out stays empty and err says why.
+  static sage_status Make(const sage_host* host, uint64_t bytes, uint64_t align, std::shared_ptr<HostBlock>* out,
+                          sage_error* err) {
+    std::shared_ptr<HostBlock> block(new HostBlock);
+    const sage_status status = host->alloc(host->self, SAGE_CPU, 0, bytes, align, &block->data_, err);
+    if (status != SAGE_OK) return status;
+    block->host_ = host;
+    block->bytes_ = bytes;
+    *out = std::move(block);
+    return SAGE_OK;
+  }
+  ~HostBlock() {
+    if (host_ != nullptr) host_->free(host_->self, SAGE_CPU, 0, data_);
+  }
+  HostBlock(const HostBlock&) = delete;
+  HostBlock& operator=(const HostBlock&) = delete;
+
+  void* data() const { return data_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  HostBlock() = default;
+  const sage_host* host_ = nullptr;
+  void* data_ = nullptr;
+  uint64_t bytes_ = 0;
+};
+
+// One pair per kind that the plugin serves; each is defined in that family's file and listed in plugin.cc.
+#define SAGE_CPU_FAMILY(Kind)                                                                                   \
+  void Ask##Kind(const Context& context, const OpView& view, uint64_t features, sage_answer* answer);           \
+  sage_status Plan##Kind(const Context& context, const OpView& view, uint64_t features, const KernelPlan* like, \
+                         std::unique_ptr<KernelPlan>* out, sage_error* err);
+SAGE_CPU_FAMILY(Attention)
+SAGE_CPU_FAMILY(Linear)
+SAGE_CPU_FAMILY(Matmul)
+SAGE_CPU_FAMILY(Norm)
+SAGE_CPU_FAMILY(Unary)
+SAGE_CPU_FAMILY(Binary)
+SAGE_CPU_FAMILY(Softmax)
+SAGE_CPU_FAMILY(Reduce)
+SAGE_CPU_FAMILY(Gather)
+SAGE_CPU_FAMILY(Concat)
+SAGE_CPU_FAMILY(Slice)
+SAGE_CPU_FAMILY(Permute)
+SAGE_CPU_FAMILY(Topk)
+SAGE_CPU_FAMILY(Rope)
+SAGE_CPU_FAMILY(Pool)
+#undef SAGE_CPU_FAMILY
+
+}  // namespace sage::cpu
+
+#endif  // SAGE_PLUGINS_CPU_FAMILY_H_
