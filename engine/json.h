@@ -84,8 +84,9 @@ class JsonReader {
 
  private:
   struct Parser;
-  std::vector<JsonNode> nodes_;
-  std::vector<char> strings_;  // unescaped text; reserved to the input's size before parsing, so it never moves
+  std::vector<JsonNode> nodes_ = std::vector<JsonNode>(1);  // never empty: root() of a failed parse is a null
+  std::vector<char> strings_;     // unescaped text; as large as the input before parsing, so it never moves
+  std::vector<uint32_t> sorted_;  // scratch: an object's keys, to find a duplicate in n log n
   uint64_t error_offset_ = 0;
 };
 

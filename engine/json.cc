@@ -1,0 +1,462 @@
+// json.cc: a recursive descent over RFC 8259, nothing beside it. Depth is bounded, so the stack is too.
+//
+// Not a DOM to be edited and not a stream: one pass fills a flat vector of nodes, and every refusal names its byte.
+#include "json.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+namespace sage {
+namespace {
+
+// Length of the well-formed UTF-8 sequence at s, 0 when there is none: no overlong forms, no surrogates, <= U+10FFFF.
+size_t Utf8Length(std::string_view s) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
+  const unsigned char lead = byte(0);
+  if (lead < 0x80) return 1;
+  const size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : lead >= 0xe0 && lead <= 0xef ? 3 : 4;
+  if (lead < 0xc2 || lead > 0xf4 || s.size() < length) return 0;
+  const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+  const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+  if (byte(1) < low || byte(1) > high) return 0;
+  for (size_t i = 2; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  }
+  return length;
+}
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+}  // namespace
+
+// ---- writer ---------------------------------------------------------------------------------------------------------
+
+void JsonWriter::Clear() {
+  text_.clear();
+  comma_ = false;
+}
+
+void JsonWriter::Separate() {
+  if (comma_) text_.push_back(',');
+  comma_ = true;
+}
+
+void JsonWriter::BeginObject() {
+  Separate();
+  text_.push_back('{');
+  comma_ = false;
+}
+
+void JsonWriter::EndObject() {
+  text_.push_back('}');
+  comma_ = true;
+}
+
+void JsonWriter::BeginArray() {
+  Separate();
+  text_.push_back('[');
+  comma_ = false;
+}
+
+void JsonWriter::EndArray() {
+  text_.push_back(']');
+  comma_ = true;
+}
+
+void JsonWriter::Key(std::string_view key) {
+  String(key);
+  text_.push_back(':');
+  comma_ = false;
+}
+
+void JsonWriter::String(std::string_view utf8) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  Separate();
+  text_.push_back('"');
+  for (size_t i = 0; i < utf8.size();) {
+    const char c = utf8[i];
+    const size_t length = Utf8Length(utf8.substr(i));
+    if (length == 0) {
+      text_.append("\xef\xbf\xbd");
+      i += 1;
+      continue;
+    }
+    if (length == 1 && (c == '"' || c == '\\')) {
+      text_.push_back('\\');
+      text_.push_back(c);
+    } else if (length == 1 && static_cast<unsigned char>(c) < 0x20) {
+      const char* shorthand = std::strchr("\bb\ff\nn\rr\tt", c);
+      text_.push_back('\\');
+      if (c != 0 && shorthand != nullptr) {
+        text_.push_back(shorthand[1]);
+      } else {
+        text_.append("u00");
+        text_.push_back(kHex[(c >> 4) & 15]);
+        text_.push_back(kHex[c & 15]);
+      }
+    } else {
+      text_.append(utf8.substr(i, length));
+    }
+    i += length;
+  }
+  text_.push_back('"');
+}
+
+void JsonWriter::Number(double value) {
+  if (!std::isfinite(value)) return Null();
+  Separate();
+  char digits[32];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value);
+  text_.append(digits, static_cast<size_t>(end.ptr - digits));
+}
+
+void JsonWriter::Integer(int64_t value) {
+  Separate();
+  char digits[24];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value);
+  text_.append(digits, static_cast<size_t>(end.ptr - digits));
+}
+
+void JsonWriter::Unsigned(uint64_t value) {
+  Separate();
+  char digits[24];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value);
+  text_.append(digits, static_cast<size_t>(end.ptr - digits));
+}
+
+void JsonWriter::Bool(bool value) { Raw(value ? "true" : "false"); }
+
+void JsonWriter::Null() { Raw("null"); }
+
+void JsonWriter::Raw(std::string_view json) {
+  Separate();
+  text_.append(json);
+}
+
+// ---- reader ---------------------------------------------------------------------------------------------------------
+
+// Returns false at the first fault; `what` and `where` then say which. Messages are made only there.
+struct JsonReader::Parser {
+  JsonReader& reader;
+  std::string_view in;
+  size_t at = 0;
+  size_t used = 0;  // bytes of reader.strings_
+  std::string what;
+  size_t where = 0;
+
+  bool Fail(size_t offset, std::string message) {
+    where = offset;
+    what = std::move(message);
+    return false;
+  }
+
+  std::string Here() const {
+    if (at >= in.size()) return "the end of the text";
+    const auto c = static_cast<unsigned char>(in[at]);
+    if (c > 0x20 && c < 0x7f) return std::string("'") + static_cast<char>(c) + "'";
+    static constexpr char kHex[] = "0123456789abcdef";
+    return std::string("byte 0x") + kHex[c >> 4] + kHex[c & 15];
+  }
+
+  void SkipSpace() {
+    while (at < in.size() && (in[at] == ' ' || in[at] == '\t' || in[at] == '\n' || in[at] == '\r')) ++at;
+  }
+
+  uint32_t Open(JsonType type) {
+    JsonNode& node = reader.nodes_.emplace_back();
+    node.type = type;
+    node.offset = static_cast<uint32_t>(at);
+    return static_cast<uint32_t>(reader.nodes_.size() - 1);
+  }
+
+  void Close(uint32_t index) { reader.nodes_[index].next = static_cast<uint32_t>(reader.nodes_.size()); }
+
+  bool Value(uint32_t depth) {
+    SkipSpace();
+    if (at >= in.size()) return Fail(at, "a value is missing at the end of the text");
+    switch (in[at]) {
+      case '{':
+        return Object(depth);
+      case '[':
+        return Array(depth);
+      case '"':
+        return String();
+      case 't':
+        return Word("true", JsonType::kBool, true);
+      case 'f':
+        return Word("false", JsonType::kBool, false);
+      case 'n':
+        return Word("null", JsonType::kNull, false);
+      default:
+        if (in[at] == '-' || IsDigit(in[at])) return Number();
+        return Fail(at, "expected a value, found " + Here() + " (NaN and Infinity are not JSON)");
+    }
+  }
+
+  bool Word(std::string_view word, JsonType type, bool boolean) {
+    if (in.substr(at, word.size()) != word) return Fail(at, "expected true, false or null");
+    const uint32_t index = Open(type);
+    reader.nodes_[index].boolean = boolean;
+    at += word.size();
+    Close(index);
+    return true;
+  }
+
+  bool Number() {
+    const size_t begin = at;
+    const uint32_t index = Open(JsonType::kNumber);
+    const bool negative = in[at] == '-';
+    if (negative) ++at;
+    if (at >= in.size() || !IsDigit(in[at])) return Fail(at, "expected a digit, found " + Here());
+    const size_t first = at;
+    if (in[at] == '0' && at + 1 < in.size() && IsDigit(in[at + 1])) {
+      return Fail(begin, "a number does not begin with a superfluous 0");
+    }
+    // `leading` is the decimal exponent of the first digit that is not 0: it tells an overflow from an underflow.
+    int64_t leading = 0;
+    bool zero = true, plain = true;
+    while (at < in.size() && IsDigit(in[at])) {
+      if (zero && in[at] != '0') zero = false;
+      if (!zero) ++leading;
+      ++at;
+    }
+    const bool only_zero = zero && at == first + 1;
+    if (at < in.size() && in[at] == '.') {
+      plain = false;
+      ++at;
+      if (at >= in.size() || !IsDigit(in[at])) return Fail(at, "expected a digit after '.', found " + Here());
+      while (at < in.size() && IsDigit(in[at])) {
+        if (zero && in[at] == '0') --leading;
+        if (in[at] != '0') zero = false;
+        ++at;
+      }
+    }
+    if (at < in.size() && (in[at] == 'e' || in[at] == 'E')) {
+      plain = false;
+      ++at;
+      const bool down = at < in.size() && in[at] == '-';
+      if (at < in.size() && (in[at] == '+' || in[at] == '-')) ++at;
+      if (at >= in.size() || !IsDigit(in[at])) return Fail(at, "expected a digit in the exponent, found " + Here());
+      int64_t exponent = 0;
+      for (; at < in.size() && IsDigit(in[at]); ++at) {
+        if (exponent < (int64_t{1} << 40)) exponent = exponent * 10 + (in[at] - '0');
+      }
+      leading += down ? -exponent : exponent;
+    }
+    const char* from = in.data() + begin;
+    const char* to = in.data() + at;
+    JsonNode& node = reader.nodes_[index];
+    const auto read = std::from_chars(from, to, node.number);
+    if (read.ec != std::errc() || !std::isfinite(node.number)) {
+      if (!zero && leading > 0) return Fail(begin, "the number is outside the range of a double");
+      node.number = negative ? -0.0 : 0.0;
+    }
+    if (plain && !(negative && only_zero)) {
+      node.integral = std::from_chars(from, to, node.integer).ec == std::errc();
+      if (!node.integral) node.integer = 0;
+    }
+    Close(index);
+    return true;
+  }
+
+  bool Hex4(uint32_t* out) {
+    uint32_t code = 0;
+    for (int i = 0; i < 4; ++i, ++at) {
+      const char c = at < in.size() ? in[at] : '\0';
+      uint32_t digit = 0;
+      if (IsDigit(c)) {
+        digit = static_cast<uint32_t>(c - '0');
+      } else if (c >= 'a' && c <= 'f') {
+        digit = static_cast<uint32_t>(c - 'a') + 10;
+      } else if (c >= 'A' && c <= 'F') {
+        digit = static_cast<uint32_t>(c - 'A') + 10;
+      } else {
+        return Fail(at, "\\u needs four hexadecimal digits, found " + Here());
+      }
+      code = code << 4 | digit;
+    }
+    *out = code;
+    return true;
+  }
+
+  void Put(uint32_t code) {
+    char* out = reader.strings_.data();
+    const auto put = [&](uint32_t byte) { out[used++] = static_cast<char>(static_cast<unsigned char>(byte)); };
+    if (code < 0x80) {
+      put(code);
+    } else if (code < 0x800) {
+      put(0xc0 | code >> 6), put(0x80 | (code & 0x3f));
+    } else if (code < 0x10000) {
+      put(0xe0 | code >> 12), put(0x80 | (code >> 6 & 0x3f)), put(0x80 | (code & 0x3f));
+    } else {
+      put(0xf0 | code >> 18), put(0x80 | (code >> 12 & 0x3f)), put(0x80 | (code >> 6 & 0x3f)),
+          put(0x80 | (code & 0x3f));
+    }
+  }
+
+  bool Escape() {
+    const size_t begin = at++;
+    if (at >= in.size()) return Fail(begin, "the text ends inside an escape");
+    static constexpr char kFrom[] = "\"\\/bfnrt", kTo[] = "\"\\/\b\f\n\r\t";
+    const char c = in[at++];
+    if (c != 'u') {
+      const char* found = c == '\0' ? nullptr : std::strchr(kFrom, c);
+      if (found == nullptr)
+        return Fail(begin, "there is no such escape; JSON has \\\" \\\\ \\/ \\b \\f \\n \\r \\t \\u");
+      Put(static_cast<unsigned char>(kTo[found - kFrom]));
+      return true;
+    }
+    uint32_t code = 0, low = 0;
+    if (!Hex4(&code)) return false;
+    if (code >= 0xdc00 && code <= 0xdfff) return Fail(begin, "a low surrogate stands alone");
+    if (code >= 0xd800 && code <= 0xdbff) {
+      if (in.substr(at, 2) != "\\u") return Fail(begin, "a high surrogate stands alone");
+      at += 2;
+      if (!Hex4(&low)) return false;
+      if (low < 0xdc00 || low > 0xdfff) return Fail(begin, "a high surrogate stands alone");
+      code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+    }
+    Put(code);
+    return true;
+  }
+
+  bool String() {
+    const size_t begin = at, text = used;
+    const uint32_t index = Open(JsonType::kString);
+    ++at;
+    while (true) {
+      if (at >= in.size()) return Fail(begin, "the string that begins here has no end");
+      const auto c = static_cast<unsigned char>(in[at]);
+      if (c == '"') break;
+      if (c == '\\') {
+        if (!Escape()) return false;
+        continue;
+      }
+      if (c < 0x20) return Fail(at, "a control character stands in a string; write it as an escape");
+      const size_t length = Utf8Length(in.substr(at));
+      if (length == 0) return Fail(at, "the text is not UTF-8");
+      std::memcpy(reader.strings_.data() + used, in.data() + at, length);
+      used += length;
+      at += length;
+    }
+    ++at;
+    reader.nodes_[index].text = reader.strings_.data() + text;
+    reader.nodes_[index].size = static_cast<uint32_t>(used - text);
+    Close(index);
+    return true;
+  }
+
+  bool Array(uint32_t depth) {
+    if (depth >= kMaxDepth) return Fail(at, "nested deeper than " + std::to_string(kMaxDepth) + " levels");
+    const uint32_t index = Open(JsonType::kArray);
+    uint32_t count = 0;
+    ++at;
+    SkipSpace();
+    if (at < in.size() && in[at] == ']') {
+      ++at;
+      Close(index);
+      return true;
+    }
+    while (true) {
+      if (!Value(depth + 1)) return false;
+      ++count;
+      SkipSpace();
+      if (at < in.size() && in[at] == ',') {
+        ++at;
+        continue;
+      }
+      if (at >= in.size() || in[at] != ']') return Fail(at, "expected ',' or ']', found " + Here());
+      ++at;
+      reader.nodes_[index].size = count;
+      Close(index);
+      return true;
+    }
+  }
+
+  bool Object(uint32_t depth) {
+    if (depth >= kMaxDepth) return Fail(at, "nested deeper than " + std::to_string(kMaxDepth) + " levels");
+    const uint32_t index = Open(JsonType::kObject);
+    uint32_t count = 0;
+    ++at;
+    SkipSpace();
+    if (at < in.size() && in[at] == '}') {
+      ++at;
+      Close(index);
+      return true;
+    }
+    while (true) {
+      SkipSpace();
+      if (at >= in.size() || in[at] != '"') return Fail(at, "expected a key in quotes, found " + Here());
+      if (!String()) return false;
+      SkipSpace();
+      if (at >= in.size() || in[at] != ':') return Fail(at, "expected ':' after the key, found " + Here());
+      ++at;
+      if (!Value(depth + 1)) return false;
+      ++count;
+      SkipSpace();
+      if (at < in.size() && in[at] == ',') {
+        ++at;
+        continue;
+      }
+      if (at >= in.size() || in[at] != '}') return Fail(at, "expected ',' or '}', found " + Here());
+      ++at;
+      reader.nodes_[index].size = count;
+      Close(index);
+      return Unique(index);
+    }
+  }
+
+  // An object says each key once: what a second one means is the reader's guess, and two readers guess differently.
+  bool Unique(uint32_t object) {
+    const std::vector<JsonNode>& nodes = reader.nodes_;
+    std::vector<uint32_t>& keys = reader.sorted_;
+    keys.clear();
+    for (uint32_t i = object + 1; i < nodes[object].next; i = nodes[i + 1].next) keys.push_back(i);
+    const auto text = [&](uint32_t i) { return std::string_view(nodes[i].text, nodes[i].size); };
+    std::sort(keys.begin(), keys.end(), [&](uint32_t a, uint32_t b) {
+      const int order = text(a).compare(text(b));
+      return order != 0 ? order < 0 : a < b;
+    });
+    for (size_t i = 1; i < keys.size(); ++i) {
+      if (text(keys[i - 1]) == text(keys[i])) {
+        return Fail(nodes[keys[i]].offset, "the key \"" + std::string(text(keys[i])) + "\" is there twice");
+      }
+    }
+    return true;
+  }
+};
+
+Status JsonReader::Parse(std::string_view json) {
+  nodes_.clear();
+  error_offset_ = 0;
+  if (json.size() >= UINT32_MAX) {
+    nodes_.resize(1);
+    return Status(SAGE_E_BAD_DATA, "the JSON text has " + std::to_string(json.size()) + " bytes; 4 GiB is the limit");
+  }
+  if (strings_.size() < json.size()) strings_.resize(json.size());
+  Parser parser{*this, json, 0, 0, {}, 0};
+  bool ok = parser.Value(0);
+  if (ok) {
+    parser.SkipSpace();
+    if (parser.at < json.size()) {
+      ok = parser.Fail(parser.at, "expected the end of the text after one value, found " + parser.Here());
+    }
+  }
+  if (ok) return Status();
+  nodes_.clear();
+  nodes_.resize(1);
+  error_offset_ = parser.where;
+  return Status(SAGE_E_BAD_DATA, "byte " + std::to_string(parser.where) + ": " + parser.what);
+}
+
+const JsonNode* JsonReader::Find(const JsonNode& object, std::string_view key) const {
+  if (object.type != JsonType::kObject) return nullptr;
+  for (uint32_t i = IndexOf(object) + 1; i < object.next; i = nodes_[i + 1].next) {
+    if (Text(nodes_[i]) == key) return &nodes_[i + 1];
+  }
+  return nullptr;
+}
+
+}  // namespace sage
