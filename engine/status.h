@@ -66,6 +66,11 @@ class [[nodiscard]] Result {
 // Writes the caller-owned slot (null or size 0: nothing is written; cleared on success) and returns the code.
 // The message is cut to fit at a UTF-8 boundary.
 sage_status Deliver(const Status& status, sage_error* slot);
+// The same from parts, without allocating: "function: what". For a border that caught an exception.
+sage_status DeliverText(sage_status code, const char* function, const char* what, sage_error* slot) noexcept;
+
+// "SAGE_E_BUSY"; "unknown" for a number that is no status.
+const char* StatusName(sage_status status);
 
 #define SAGE_RETURN_IF_ERROR(expression)                                                     \
   do {                                                                                       \

@@ -7,6 +7,7 @@
 #ifndef SAGE_ENGINE_BACKEND_PLUGIN_LOADER_H_
 #define SAGE_ENGINE_BACKEND_PLUGIN_LOADER_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -19,8 +20,7 @@ namespace sage {
 struct PluginFile {
   std::string path;    // as resolved; "built-in" for linked-in plugins
   std::string origin;  // "option", "SAGE_PLUGIN_PATH", "beside libsage", "compiled-in folder", "built-in"
-  const sage_plugin* table =
-      nullptr;  // our own zero-extended copy of the plugin's; null when refused before negotiation
+  std::shared_ptr<const sage_plugin> table;  // our own zero-extended copy; null when refused before negotiation
   uint32_t agreed_minor = 0;
   Status refused;           // ok = usable so far
   std::string shadowed_by;  // path of the copy with the same name that was found first; empty = none
