@@ -1,0 +1,30 @@
+// explain.h: what was chosen and why, as JSON. The same words for a session's nodes and for a one-shot attention plan.
+#ifndef SAGE_ENGINE_PLAN_EXPLAIN_H_
+#define SAGE_ENGINE_PLAN_EXPLAIN_H_
+
+#include <string_view>
+
+#include "json.h"
+#include "model/policy.h"
+#include "plan/choose.h"
+#include "plan/graph_plan.h"
+
+namespace sage {
+
+// Members of an open object: "chosen", "why", "fallback" (null or the reason), "verdicts": [{"backend","yes","reason",
+// "cost_ns","cost_source","accuracy","workspace_bytes","blocking"}].
+void WriteChoice(JsonWriter& out, const Choice& choice);
+// One object: every key of the policy with its value and where it came from.
+void WritePolicy(JsonWriter& out, const ResolvedPolicy& policy);
+// "auto", "materialised", "flash"; "auto", "exact" ...; "rule", "model"; "f32" ...
+const char* AlgorithmName(uint32_t algorithm);
+const char* AccuracyName(uint32_t accuracy);
+const char* CostSourceName(uint32_t source);
+
+// {"symbols","nodes","memory","cost_ns","warnings"}: a whole graph at one bucket. max_memory: the limit in force.
+void WriteGraphPlan(JsonWriter& out, const Graph& graph, const GraphPlan& plan, uint64_t max_memory,
+                    double max_latency_ms);
+
+}  // namespace sage
+
+#endif  // SAGE_ENGINE_PLAN_EXPLAIN_H_

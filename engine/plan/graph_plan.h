@@ -1,0 +1,112 @@
+// graph_plan.h: a graph at one bucket of shapes: strides, memory, every backend's verdict, and then the plans.
+//
+// Two steps, because explain and the memory limit need the first without the second: Assess asks and lays out,
+// allocates no tensor and makes no backend plan; Realise makes the plans. Not thread-safe; a session owns its graph
+// plans.
+#ifndef SAGE_ENGINE_PLAN_GRAPH_PLAN_H_
+#define SAGE_ENGINE_PLAN_GRAPH_PLAN_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/graph.h"
+#include "model/shapes.h"
+#include "plan/choose.h"
+#include "plan/memory_plan.h"
+#include "plan/work.h"
+#include "sage/support/op_view.h"
+
+namespace sage {
+
+// Strides a caller's bound tensor has, where row-major ones at the planned shape would not fit it.
+struct CallerLayout {
+  int32_t tensor = kNone;
+  int64_t stride[SAGE_MAX_RANK] = {};
+  bool operator==(const CallerLayout&) const = default;
+};
+
+// What tells one plan of a graph from another.
+struct PlanKey {
+  std::vector<int64_t> symbols;       // planned size of each
+  uint64_t fixed = 0;                 // bit per symbol: the size at run is exactly the planned one
+  std::vector<uint8_t> flash;         // per node: its Skv lies above the node's flash_threshold
+  std::vector<CallerLayout> layouts;  // by tensor
+  bool operator==(const PlanKey&) const = default;
+};
+
+enum class Storage : uint8_t {
+  kUnused,    // never read or written
+  kInput,     // the caller's memory, the session's own, or (staged) a copy in planned strides
+  kConstant,  // the model's
+  kArena,     // written by a node
+  kView,      // a Reshape that costs nothing: lies in `base`
+};
+
+struct PlannedTensor {
+  sage_tensor description{};  // at the planned shape; data set for constants only
+  uint64_t symbols[SAGE_MAX_RANK] = {};
+  Storage storage = Storage::kUnused;
+  int32_t base = kNone;  // kView: the tensor it lies in, never itself a view
+  bool in_arena = false;
+  uint64_t offset = 0;  // in the arena
+  uint64_t bytes = 0;   // row-major at the planned shape
+};
+
+enum class ReshapeMode : uint8_t { kOther, kView, kCopy };
+
+struct PlannedNode {
+  ResolvedPolicy policy;
+  int64_t key_rows = 0;  // the Skv at planning that flash_threshold was judged on
+  BuiltOp built;         // as asked: planned shapes and strides, policy applied
+  unsigned char plain_attributes[sizeof BuiltOp::attributes] = {};  // before the policy; a run's must equal them
+  uint64_t features = 0;
+  Choice choice;
+  Work work;
+  std::string problem;               // the problem string
+  std::shared_ptr<const Plan> plan;  // after Realise; null for a Reshape
+  ReshapeMode reshape = ReshapeMode::kOther;
+  int32_t pairs[SAGE_MAX_RANK] = {};  // view: see ReshapeStrides
+  const Verdict* chosen() const {
+    return choice.chosen < 0 ? nullptr : &choice.verdicts[static_cast<size_t>(choice.chosen)];
+  }
+};
+
+struct GraphPlan {
+  PlanKey key;
+  std::vector<PlannedTensor> tensors;
+  std::vector<std::unique_ptr<PlannedNode>> nodes;
+  MemoryPlan arena;
+  uint64_t workspace_bytes = 0;  // the largest of the nodes'
+  uint64_t border_bytes = 0;     // the session's own inputs and row-major outputs at the planned shapes
+  uint64_t prepack_bytes = 0;    // after Realise
+  double cost_ns = 0;
+  bool realised = false;
+  uint64_t last_use = 0;  // the session's, for the oldest to go first
+
+  uint64_t planned_bytes() const { return arena.total + workspace_bytes + border_bytes; }
+};
+
+struct PlanContext {
+  const Graph& graph;
+  std::span<const std::shared_ptr<Backend>> backends;
+  const AttentionPolicy& caller;
+};
+
+// key_rows: per node, the Skv its flash_threshold is judged on (KeyRows at the run's shapes).
+// Fails when shapes contradict each other at the planned sizes, or when no acceptable backend serves a node.
+Result<std::unique_ptr<GraphPlan>> AssessGraph(const PlanContext& context, const PlanKey& key,
+                                               std::span<const int64_t> key_rows);
+
+// donors: realised plans of the same graph, whose packed constants may be shared. A backend that said yes and then
+// cannot make its plan is struck off with its reason, and the next best is taken, unless the policy insists.
+Status RealiseGraph(const PlanContext& context, std::span<const std::unique_ptr<GraphPlan>> donors, GraphPlan* plan);
+
+// Sum of what the acceptable answers cost, and the largest workspace: after either step.
+void TotalUp(GraphPlan* plan);
+
+}  // namespace sage
+
+#endif  // SAGE_ENGINE_PLAN_GRAPH_PLAN_H_
