@@ -82,15 +82,16 @@ class AttentionContext {
   std::array<sage_tensor, SAGE_ATTN_NUM_SLOTS> tensors_{};
   std::array<const sage_tensor*, SAGE_ATTN_NUM_SLOTS> pointers_{};
   int32_t device_type_ = SAGE_CPU, device_id_ = 0;
-  void* memory_ = nullptr;      // guard band, workspace, guard band
+  void* memory_ = nullptr;  // guard band, workspace, guard band
   void* workspace_ = nullptr;
-  void* stream_ = nullptr;      // our own, on a device
+  void* stream_ = nullptr;  // our own, on a device
   bool verified_ = false;
-  struct Scratch;               // what verify needs
+  struct Scratch;  // what verify needs
   std::unique_ptr<Scratch> scratch_;
 };
 
-// The flat call's plans by shape, least recently used out first, each with the contexts its callers left. Free-threaded.
+// The flat call's plans by shape, least recently used out first, each with the contexts its callers left.
+// Free-threaded.
 class AttentionCache {
  public:
   static constexpr size_t kPlans = 64;            // shapes a program uses in turn are few; a plan is a few kB
@@ -105,7 +106,8 @@ class AttentionCache {
   };
 
   // softmax(scale q k^T) v as sage_attention says it.
-  Status Run(const std::shared_ptr<Engine>& engine, const Key& key, const void* q, const void* k, const void* v, void* o);
+  Status Run(const std::shared_ptr<Engine>& engine, const Key& key, const void* q, const void* k, const void* v,
+             void* o);
   size_t size() const;
 
  private:

@@ -14,7 +14,8 @@ namespace sage {
 namespace {
 
 constexpr OptionSpec kOptions[] = {
-    {"threads", "1..256", "the CPUs this process may use", "engine", "workers of the engine's pool, the caller included"},
+    {"threads", "1..256", "the CPUs this process may use", "engine",
+     "workers of the engine's pool, the caller included"},
     {"log_level", "error|warning|info|debug", "warning", "engine", "lines above it are dropped"},
     {"max_memory", "bytes", "80 % of the memory this process may use", "engine session",
      "plans and arenas above it are refused before anything is allocated"},
