@@ -1,0 +1,235 @@
+// common.cc: shared flags, files and interrupts of the verbs.
+#include "common.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <numeric>
+
+#include "text_form.h"
+
+namespace sage::tool {
+namespace {
+
+constexpr uint64_t kMaxModelBytes = 64ull << 20;
+std::atomic<int> interrupts{0};
+
+void Set(sage_options* options, const std::string& key, const std::string& value) {
+  Error error;
+  Require(sage_options_set(options, key.c_str(), value.c_str(), &error), error);
+}
+
+void SetPair(sage_options* options, const std::string& pair) {
+  const size_t equals = pair.find('=');
+  if (equals == std::string::npos || equals == 0)
+    throw Failure(kExitUsage, fmt::format("--option {}: expected KEY=VALUE, such as threads=1 or cpu.isa=avx2", pair));
+  Set(options, pair.substr(0, equals), pair.substr(equals + 1));
+}
+
+void LogToStderr(void*, int32_t level, const char* utf8, uint64_t length) {
+  const char* names[] = {"", "error", "warning", "info", "debug"};
+  fmt::print(stderr, "sage-engine: {}: {}\n", level >= 1 && level <= 4 ? names[level] : "log",
+             std::string_view(utf8, length));
+}
+
+}  // namespace
+
+void EngineFlags::AddTo(CLI::App* app) {
+  app->add_option("--threads", threads, "worker threads, the caller counted; default: what this process may use")
+      ->check(CLI::Range(1, 256));
+  app->add_option("--plugin", plugins, "load this backend as well (absolute path); may be repeated")
+      ->allow_extra_args(false);
+  app->add_option("--option", options,
+                  "any option of the library as KEY=VALUE, such as cpu.isa=scalar; may be repeated")
+      ->allow_extra_args(false);
+  app->add_flag("-v,--verbose", verbose, "what the library logs, on stderr");
+}
+
+EnginePtr EngineFlags::Create() const {
+  Error error;
+  sage_options* raw = nullptr;
+  Require(sage_options_create(&raw, &error), error);
+  OptionsPtr bag(raw);
+  if (threads > 0) Set(raw, "threads", std::to_string(threads));
+  for (const std::string& pair : options) {
+    // Dotted keys are a backend's and read at create; others may be a session's: those are set there.
+    const std::string key = pair.substr(0, pair.find('='));
+    if (key.find('.') != std::string::npos || key == "threads" || key == "log_level" || key == "max_memory")
+      SetPair(raw, pair);
+  }
+  if (verbose) {
+    Set(raw, "log_level", "info");
+  }
+  Require(sage_options_set_log(raw, LogToStderr, nullptr, &error), error);
+  sage_engine* engine = nullptr;
+  Require(sage_engine_create(raw, &engine, &error), error);
+  EnginePtr result(engine);
+  for (const std::string& path : plugins)
+    Require(sage_engine_load_plugin(engine, path.c_str(), &error), error, "--plugin " + path);
+  return result;
+}
+
+void SessionFlags::AddTo(CLI::App* app) {
+  app->add_option("--backend", backend, "this backend or an error; default: the cheapest that can");
+  app->add_option("--accuracy", accuracy, "least exact class accepted: auto, exact, native, lossy")
+      ->check(CLI::IsMember({"auto", "exact", "native", "lossy"}));
+  app->add_option("--verify", verify, "rerun nodes on the reference and report the difference: off, first, always")
+      ->check(CLI::IsMember({"off", "first", "always"}));
+}
+
+OptionsPtr SessionFlags::Create(const EngineFlags& engine,
+                                const std::vector<std::pair<std::string, std::string>>& more) const {
+  Error error;
+  sage_options* raw = nullptr;
+  Require(sage_options_create(&raw, &error), error);
+  OptionsPtr bag(raw);
+  if (!backend.empty()) Set(raw, "backend", backend);
+  if (!accuracy.empty()) Set(raw, "accuracy", accuracy);
+  if (!verify.empty()) Set(raw, "verify", verify);
+  for (const auto& [key, value] : more) Set(raw, key, value);
+  for (const std::string& pair : engine.options) {
+    const std::string key = pair.substr(0, pair.find('='));
+    if (key.find('.') == std::string::npos && key != "threads" && key != "log_level") SetPair(raw, pair);
+  }
+  Require(sage_options_set_cancel(raw, CancelCallback, nullptr, &error), error);
+  return bag;
+}
+
+ModelBytes ReadModelBytes(const std::string& path) {
+  ModelBytes result;
+  const std::string text = ReadFile(path, kMaxModelBytes);
+  result.weights_folder = path == "-" ? "." : std::filesystem::path(path).parent_path().string();
+  if (result.weights_folder.empty()) result.weights_folder = ".";
+  Result<std::vector<uint8_t>> bytes = ModelToBinary(text);
+  if (!bytes.ok())
+    throw Failure(kExitBadFile, fmt::format("{}: {}", path == "-" ? "stdin" : path, bytes.status().message()));
+  result.bytes = std::move(*bytes);
+  return result;
+}
+
+ModelPtr LoadModel(sage_engine* engine, const std::string& path) {
+  const ModelBytes model = ReadModelBytes(path);
+  Error error;
+  sage_model* raw = nullptr;
+  Require(sage_model_load_buffer(engine, model.bytes.data(), model.bytes.size(), model.weights_folder.c_str(), &raw,
+                                 &error),
+          error, path == "-" ? "stdin" : path);
+  return ModelPtr(raw);
+}
+
+std::string ReadFile(const std::string& path, uint64_t limit_bytes) {
+  const bool from_stdin = path == "-";
+  const int descriptor = from_stdin ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw Failure(kExitBadFile, fmt::format("{}: {}", path, std::strerror(errno)));
+  struct stat info {};
+  if (!from_stdin && fstat(descriptor, &info) == 0 && S_ISDIR(info.st_mode)) {
+    close(descriptor);
+    throw Failure(kExitBadFile, fmt::format("{}: is a folder, not a file", path));
+  }
+  std::string content;
+  char chunk[65536];
+  ssize_t count = 0;
+  while ((count = read(descriptor, chunk, sizeof chunk)) != 0) {
+    if (count < 0 && errno == EINTR) {
+      if (Interrupted()) break;
+      continue;
+    }
+    if (count < 0) {
+      const int reason = errno;
+      if (!from_stdin) close(descriptor);
+      throw Failure(kExitBadFile, fmt::format("{}: {}", path, std::strerror(reason)));
+    }
+    content.append(chunk, static_cast<size_t>(count));
+    if (content.size() > limit_bytes) {
+      if (!from_stdin) close(descriptor);
+      throw Failure(kExitBadFile, fmt::format("{}: larger than {}, the most that is read", path,
+                                              Bytes(static_cast<double>(limit_bytes))));
+    }
+  }
+  if (!from_stdin) close(descriptor);
+  return content;
+}
+
+void WriteFileAtomically(const std::string& path, const std::string& bytes) {
+  std::string temporary = path + ".XXXXXX";
+  const int descriptor = mkstemp(temporary.data());
+  if (descriptor < 0) throw Failure(kExitBadFile, fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
+  size_t done = 0;
+  int reason = 0;
+  while (done < bytes.size() && reason == 0) {
+    const ssize_t count = write(descriptor, bytes.data() + done, bytes.size() - done);
+    if (count > 0)
+      done += static_cast<size_t>(count);
+    else if (errno != EINTR)
+      reason = errno;
+  }
+  // mkstemp's 0600 would surprise whoever else reads the results: what the umask allows is what any new file has.
+  const mode_t mask = umask(0);
+  umask(mask);
+  if (reason == 0 && (fchmod(descriptor, 0666 & ~mask) != 0 || fsync(descriptor) != 0)) reason = errno;
+  if (close(descriptor) != 0 && reason == 0) reason = errno;
+  if (reason == 0 && std::rename(temporary.c_str(), path.c_str()) != 0) reason = errno;
+  if (reason != 0) {
+    unlink(temporary.c_str());
+    throw Failure(kExitBadFile, fmt::format("{}: cannot be written: {}", path, std::strerror(reason)));
+  }
+}
+
+void CatchInterrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupts.fetch_add(1, std::memory_order_relaxed); };
+  action.sa_flags = static_cast<int>(SA_RESETHAND);  // the second Ctrl-C ends the process the usual way
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // a closed stdout is seen where it is written
+}
+
+bool Interrupted() { return interrupts.load(std::memory_order_relaxed) != 0; }
+int32_t CancelCallback(void*) { return Interrupted() ? 1 : 0; }
+
+bool IsTerminal(int descriptor) { return isatty(descriptor) == 1; }
+
+std::string DidYouMean(const std::string& given, const std::vector<std::string>& known) {
+  size_t best = 4;  // more than three edits is another word
+  std::string nearest;
+  for (const std::string& name : known) {
+    std::vector<size_t> row(name.size() + 1);
+    std::iota(row.begin(), row.end(), size_t{0});
+    for (size_t i = 1; i <= given.size(); ++i) {
+      size_t diagonal = row[0];
+      row[0] = i;
+      for (size_t j = 1; j <= name.size(); ++j) {
+        const size_t substitute = diagonal + (given[i - 1] == name[j - 1] ? 0u : 1u);
+        diagonal = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
+      }
+    }
+    if (row[name.size()] < best && row[name.size()] < name.size()) best = row[name.size()], nearest = name;
+  }
+  return nearest.empty() ? std::string() : fmt::format("; did you mean \"{}\"?", nearest);
+}
+
+std::string Duration(double nanoseconds) {
+  if (nanoseconds < 1e3) return fmt::format("{:.3g} ns", nanoseconds);
+  if (nanoseconds < 1e6) return fmt::format("{:.3g} us", nanoseconds / 1e3);
+  if (nanoseconds < 1e9) return fmt::format("{:.3g} ms", nanoseconds / 1e6);
+  return fmt::format("{:.3g} s", nanoseconds / 1e9);
+}
+
+std::string Bytes(double bytes) {
+  const char* units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  int unit = 0;
+  while (bytes >= 1024 && unit < 4) bytes /= 1024, ++unit;
+  return unit == 0 ? fmt::format("{:.0f} bytes", bytes) : fmt::format("{:.3g} {}", bytes, units[unit]);
+}
+
+}  // namespace sage::tool

@@ -1,0 +1,177 @@
+// dump.cc: the verb `dump`: a model as text, JSON, a drawing, or what it becomes when lowered.
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "common.h"
+#include "text_form.h"
+#include "verbs.h"
+
+namespace sage::tool {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct DumpFlags {
+  EngineFlags engine;
+  std::string model;
+  bool json = false, dot = false, lowered = false;
+};
+
+// The fields of an op that name what it writes; every other string that is a tensor's name is read.
+bool NamesOutput(const std::string& field) {
+  static const std::set<std::string> fields = {"out", "values", "indices_out", "lse", "weights", "scores"};
+  return fields.count(field) != 0;
+}
+
+struct Edges {
+  std::vector<std::string> reads, writes;
+};
+
+Edges EdgesOf(const Json& node) {
+  Edges edges;
+  const std::string type = node.value("op_type", "");
+  // Words that are values of enums or plain settings, not tensors.
+  static const std::set<std::string> settings = {"layout", "align",      "function",   "kind",
+                                                 "style",  "activation", "granularity"};
+  for (const auto& [field, value] : node.value("op", Json::object()).items()) {
+    if (settings.count(field) != 0) continue;
+    if (value.is_string()) {
+      const bool topk_indices = type == "TopK" && field == "indices";
+      (NamesOutput(field) || topk_indices ? edges.writes : edges.reads).push_back(value.get<std::string>());
+    } else if (value.is_array() && field == "inputs") {
+      for (const Json& item : value)
+        if (item.is_string()) edges.reads.push_back(item.get<std::string>());
+    } else if (value.is_object() && value.contains("scale") && value["scale"].is_string()) {
+      edges.reads.push_back(value["scale"].get<std::string>());
+    }
+  }
+  return edges;
+}
+
+std::string Quoted(const std::string& text) { return Json(text).dump(); }
+
+void PrintDot(const Json& model) {
+  fmt::print("digraph {} {{\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n",
+             Quoted(model.value("name", "model")));
+  const Json graph = model.value("graph", Json::object());
+  const std::string type = model.value("graph_type", "");
+  if (type != "OpGraph") {
+    fmt::print("  {} -> {} -> {} [label=\"\"];\n}}\n", Quoted("policy: tick and state to tensors and bias"),
+               Quoted("op graph: attention"), Quoted("decision of " + type));
+    return;
+  }
+  std::map<std::string, std::string> producer;
+  for (const Json& input : graph.value("inputs", Json::array())) {
+    producer[input.get<std::string>()] = "in:" + input.get<std::string>();
+    fmt::print("  {} [label={}, shape=ellipse];\n", Quoted("in:" + input.get<std::string>()),
+               Quoted(input.get<std::string>()));
+  }
+  for (const Json& node : graph.value("nodes", Json::array())) {
+    const std::string name = node.value("name", "?");
+    fmt::print("  {} [label={}];\n", Quoted(name), Quoted(name + "\n" + node.value("op_type", "?")));
+    const Edges edges = EdgesOf(node);
+    for (const std::string& tensor : edges.reads)
+      if (producer.count(tensor) != 0)
+        fmt::print("  {} -> {} [label={}];\n", Quoted(producer[tensor]), Quoted(name), Quoted(tensor));
+    for (const std::string& tensor : edges.writes) producer[tensor] = name;
+  }
+  for (const Json& output : graph.value("outputs", Json::array())) {
+    const std::string name = output.get<std::string>();
+    fmt::print("  {} [label={}, shape=ellipse];\n", Quoted("out:" + name), Quoted(name));
+    if (producer.count(name) != 0) fmt::print("  {} -> {};\n", Quoted(producer[name]), Quoted("out:" + name));
+  }
+  fmt::print("}}\n");
+}
+
+std::string DimText(const Json& dim) {
+  return dim.contains("symbol") ? dim["symbol"].get<std::string>() : fmt::format("{}", dim.value("size", int64_t{0}));
+}
+
+void PrintText(const Json& model, uint64_t bytes) {
+  fmt::print("{}  {}, {}\n", model.value("name", "(no name)"), model.value("graph_type", "?"),
+             Bytes(static_cast<double>(bytes)));
+  if (model.contains("description")) fmt::print("{}\n", model["description"].get<std::string>());
+  for (const Json& file : model.value("weight_files", Json::array()))
+    fmt::print("weights {}  {}{}\n", file.value("path", "?"), Bytes(file.value("size", 0.0)),
+               file.contains("sha256") ? ", sha256 " + file["sha256"].get<std::string>() : "");
+  if (model.contains("policy")) fmt::print("policy {}\n", model["policy"].dump());
+  const Json graph = model.value("graph", Json::object());
+  if (model.value("graph_type", "") != "OpGraph") {
+    for (const auto& [key, value] : graph.items()) fmt::print("  {:<24} {}\n", key, value.dump());
+    return;
+  }
+  for (const Json& symbol : graph.value("symbols", Json::array()))
+    fmt::print("symbol {} <= {}\n", symbol.value("name", "?"), symbol.value("max", uint64_t{0}));
+  for (const Json& tensor : graph.value("tensors", Json::array())) {
+    std::vector<std::string> dims;
+    for (const Json& dim : tensor.value("shape", Json::array())) dims.push_back(DimText(dim));
+    fmt::print("tensor {:<12} {} [{}]{}\n", tensor.value("name", "?"), tensor.value("dtype", "(from its file)"),
+               fmt::join(dims, ", "),
+               tensor.contains("weight")
+                   ? " weight " + tensor["weight"].value("key", tensor["weight"].value("file", ""))
+               : tensor.contains("values") ? " constant"
+                                           : "");
+  }
+  for (const Json& node : graph.value("nodes", Json::array())) {
+    const Edges edges = EdgesOf(node);
+    fmt::print("node   {:<12} {:<10} {} -> {}{}\n", node.value("name", "?"), node.value("op_type", "?"),
+               fmt::join(edges.reads, ", "), fmt::join(edges.writes, ", "),
+               node.contains("policy") ? "  policy " + node["policy"].dump() : "");
+  }
+  fmt::print("in     {}\nout    {}\n", graph.value("inputs", Json::array()).dump(),
+             graph.value("outputs", Json::array()).dump());
+}
+
+int Dump(const DumpFlags& flags) {
+  const ModelBytes model = ReadModelBytes(flags.model);
+  if (flags.lowered) {
+    const EnginePtr engine = flags.engine.Create();
+    Error error;
+    sage_model* raw_model = nullptr;
+    Require(sage_model_load_buffer(engine.get(), model.bytes.data(), model.bytes.size(), model.weights_folder.c_str(),
+                                   &raw_model, &error),
+            error, flags.model);
+    const ModelPtr loaded(raw_model);
+    sage_session* raw_session = nullptr;
+    Require(sage_session_create(raw_model, nullptr, &raw_session, &error), error, flags.model);
+    const SessionPtr session(raw_session);
+    const std::string text = TextOf(sage_session_explain, session.get());
+    if (flags.json) {
+      fmt::print("{}\n", text);
+      return kExitOk;
+    }
+    const Json explain = Json::parse(text);
+    for (const Json& node : explain.value("nodes", Json::array()))
+      fmt::print("node   {:<20} {}\n", node.value("name", "?"), node.value("problem", node.value("kind", "?")));
+    return kExitOk;
+  }
+  const Result<std::string> text = ModelToJson(model.bytes, false);
+  if (!text.ok()) throw Failure(kExitBadFile, fmt::format("{}: {}", flags.model, text.status().message()));
+  const Json json = Json::parse(*text);
+  if (flags.json)
+    fmt::print("{}\n", json.dump(2));
+  else if (flags.dot)
+    PrintDot(json);
+  else
+    PrintText(json, model.bytes.size());
+  return kExitOk;
+}
+
+}  // namespace
+
+void AddDump(CLI::App& app, Action* action) {
+  auto flags = std::make_shared<DumpFlags>();
+  CLI::App* verb = app.add_subcommand("dump", "show a model: text, JSON, a drawing, or what it lowers to");
+  verb->add_option("model", flags->model, "the model: binary (.fbs), JSON, or - for stdin")->required();
+  verb->add_flag("--json", flags->json, "as JSON");
+  CLI::Option* dot = verb->add_flag("--dot", flags->dot, "as a Graphviz drawing");
+  verb->add_flag("--lowered", flags->lowered, "the op graph it becomes")->excludes(dot);
+  flags->engine.AddTo(verb);
+  verb->callback([flags, action] { *action = [flags] { return Dump(*flags); }; });
+}
+
+}  // namespace sage::tool

@@ -1,0 +1,106 @@
+// validate.cc: the verb `validate`: everything that is wrong with a file, each with its path; then weights and plan.
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "common.h"
+#include "verbs.h"
+
+namespace sage::tool {
+namespace {
+
+struct ValidateFlags {
+  EngineFlags engine;
+  SessionFlags session;
+  std::vector<std::string> models;
+  bool json = false;
+};
+
+// The report of one file: {"file", "valid", "errors": [{"path", "message"}]}.
+nlohmann::ordered_json Check(sage_engine* engine, const ValidateFlags& flags, const std::string& path) {
+  nlohmann::ordered_json report;
+  report["file"] = path;
+  report["valid"] = false;
+  report["errors"] = nlohmann::ordered_json::array();
+  ModelBytes model;
+  try {
+    model = ReadModelBytes(path);
+  } catch (const Failure& failure) {
+    report["errors"].push_back({{"path", ""}, {"message", failure.message}});
+    return report;
+  }
+  Error error;
+  uint64_t needed = 0;
+  Require(sage_model_check_buffer(engine, model.bytes.data(), model.bytes.size(), model.weights_folder.c_str(), nullptr,
+                                  0, &needed, &error),
+          error, path);
+  std::string text(needed, '\0');
+  Require(sage_model_check_buffer(engine, model.bytes.data(), model.bytes.size(), model.weights_folder.c_str(),
+                                  text.data(), text.size(), &needed, &error),
+          error, path);
+  const auto checked = nlohmann::ordered_json::parse(text.c_str());
+  report["errors"] = checked.value("errors", nlohmann::ordered_json::array());
+  report["valid"] = checked.value("valid", false);
+  if (!report["valid"].get<bool>()) return report;
+  // A file may be right and still not run here: the plan is the last check.
+  try {
+    sage_model* raw_model = nullptr;
+    Require(sage_model_load_buffer(engine, model.bytes.data(), model.bytes.size(), model.weights_folder.c_str(),
+                                   &raw_model, &error),
+            error);
+    const ModelPtr loaded(raw_model);
+    const OptionsPtr options = flags.session.Create(flags.engine);
+    sage_session* raw_session = nullptr;
+    Require(sage_session_create(loaded.get(), options.get(), &raw_session, &error), error);
+    const SessionPtr session(raw_session);
+    TextOf(sage_session_explain, session.get());
+    report["planned"] = true;
+  } catch (const Failure& failure) {
+    report["planned"] = false;
+    report["plan_error"] = failure.message;
+    report["plan_exit_code"] = failure.code;
+  }
+  return report;
+}
+
+int Validate(const ValidateFlags& flags) {
+  const EnginePtr engine = flags.engine.Create();
+  int code = kExitOk;
+  for (const std::string& path : flags.models) {
+    const auto report = Check(engine.get(), flags, path);
+    const bool valid = report["valid"].get<bool>();
+    if (flags.json) {
+      fmt::print("{}\n", report.dump());
+    } else if (!valid) {
+      fmt::print("{}: {} error{}\n", path, report["errors"].size(), report["errors"].size() == 1 ? "" : "s");
+      for (const auto& error : report["errors"]) {
+        const std::string place = error.value("path", "");
+        fmt::print("  {}{}{}\n", place, place.empty() ? "" : ": ", error.value("message", ""));
+      }
+    } else if (!report["planned"].get<bool>()) {
+      fmt::print("{}: valid, but cannot be planned here: {}\n", path, report["plan_error"].get<std::string>());
+    } else {
+      fmt::print("{}: valid\n", path);
+    }
+    if (!valid)
+      code = kExitBadFile;
+    else if (!report["planned"].get<bool>() && code == kExitOk)
+      code = report["plan_exit_code"].get<int>();
+  }
+  return code;
+}
+
+}  // namespace
+
+void AddValidate(CLI::App& app, Action* action) {
+  auto flags = std::make_shared<ValidateFlags>();
+  CLI::App* verb = app.add_subcommand("validate", "verify models, their weights and digests, and plan them");
+  verb->add_option("models", flags->models, "the files; - for stdin")->required();
+  verb->add_flag("--json", flags->json, "one JSON object a file");
+  flags->session.AddTo(verb);
+  flags->engine.AddTo(verb);
+  verb->callback([flags, action] { *action = [flags] { return Validate(*flags); }; });
+}
+
+}  // namespace sage::tool
