@@ -1,0 +1,91 @@
+// matmul.cc: MATMUL, c = a b over any number of leading batch axes. Nothing is constant, so B is read in place where
+// few rows use it and packed by each task otherwise.
+#include "gemm.h"
+#include "parallel.h"
+#include "refusals.h"
+
+namespace sage::cpu {
+namespace {
+
+constexpr uint32_t kA = 0, kB = 1, kC = 2;
+
+struct Sizes {
+  int64_t batch = 1, m = 0, n = 0, k = 0;
+};
+
+Sizes SizesOf(const sage_tensor& a, const sage_tensor& c) {
+  Sizes sizes;
+  for (uint32_t i = 0; i + 2 < c.rank; ++i) sizes.batch *= c.shape[i];
+  sizes.m = c.shape[c.rank - 2], sizes.n = c.shape[c.rank - 1], sizes.k = a.shape[a.rank - 1];
+  return sizes;
+}
+
+double OneWorkerNs(Isa isa, bool is_double, const Sizes& sizes) {
+  return GemmNs(isa, is_double, static_cast<double>(sizes.batch), static_cast<double>(sizes.m),
+                static_cast<double>(sizes.n), static_cast<double>(sizes.k), false);
+}
+
+// Leading axes of an operand, matched to C's from the right; a missing one, or one of length 1 under a longer one,
+// repeats.
+void AppendBatch(const sage_tensor& tensor, const sage_tensor& c, Walk<1>* batch) {
+  for (uint32_t i = 0; i + 2 < c.rank; ++i) {
+    const uint32_t missing = c.rank - tensor.rank;
+    const bool repeats = i < missing || (tensor.shape[i - missing] == 1 && c.shape[i] != 1);
+    batch->Append(c.shape[i], {repeats ? 0 : tensor.stride[i - missing]});
+  }
+}
+
+template <class T>
+class MatmulPlan final : public KernelPlan {
+ public:
+  MatmulPlan(const Context& context, const OpView& view) : host_(context.host), isa_(IsaFor(context, view)) {
+    const Sizes sizes = SizesOf(view.Slot(kA), view.Slot(kC));
+    workspace_bytes = GemmScratchBytes(GemmKernelFor<T>(isa_), sizes.m, sizes.n, false) * context.num_workers;
+  }
+
+  sage_status Run(const sage_run_args& args, sage_error* err) const override {
+    const sage_tensor &a = *args.slots[kA], &b = *args.slots[kB], &c = *args.slots[kC];
+    const Sizes sizes = SizesOf(a, c);
+    Gemm<T> gemm;
+    gemm.kernel = &GemmKernelFor<T>(isa_), gemm.lines = &LinesFor(isa_);
+    gemm.batch = sizes.batch, gemm.m = sizes.m, gemm.n = sizes.n, gemm.k = sizes.k;
+    gemm.a = BytesOf(a), gemm.a_dtype = a.dtype, gemm.a_step = a.stride[a.rank - 1];
+    gemm.a_rows.Append(sizes.m, {a.stride[a.rank - 2]});
+    AppendBatch(a, c, &gemm.a_batch);
+    gemm.b = BytesOf(b), gemm.b_dtype = b.dtype;
+    gemm.b_k = b.stride[b.rank - 2], gemm.b_n = b.stride[b.rank - 1];
+    AppendBatch(b, c, &gemm.b_batch);
+    gemm.y = MutableBytesOf(c), gemm.y_dtype = c.dtype, gemm.y_step = c.stride[c.rank - 1];
+    gemm.y_rows.Append(sizes.m, {c.stride[c.rank - 2]});
+    AppendBatch(c, c, &gemm.y_batch);
+    return RunGemm(gemm, host_, OneWorkerNs(isa_, sizeof(T) == 8, sizes), args, err);
+  }
+
+ private:
+  const sage_host* host_;
+  Isa isa_;
+};
+
+}  // namespace
+
+void AskMatmul(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
+  if (RefuseNonFloats(view, 0, answer)) return;
+  const Isa isa = IsaFor(context, view);
+  const bool is_double = AnyIsDouble(view);
+  const Sizes sizes = SizesOf(view.Slot(kA), view.Slot(kC));
+  const uint64_t scratch = is_double ? GemmScratchBytes(GemmKernelFor<double>(isa), sizes.m, sizes.n, false)
+                                     : GemmScratchBytes(GemmKernelFor<float>(isa), sizes.m, sizes.n, false);
+  Accept(answer, ParallelNs(context, OneWorkerNs(isa, is_double, sizes)), kAccuracy, scratch * context.num_workers,
+         "%s kernel in %s", IsaName(isa), is_double ? "f64" : "f32");
+}
+
+sage_status PlanMatmul(const Context& context, const OpView& view, uint64_t, const KernelPlan*,
+                       std::unique_ptr<KernelPlan>* out, sage_error* err) {
+  if (AnyIsDouble(view))
+    *out = std::make_unique<MatmulPlan<double>>(context, view);
+  else
+    *out = std::make_unique<MatmulPlan<float>>(context, view);
+  return sage_succeed(err);
+}
+
+}  // namespace sage::cpu
