@@ -2,7 +2,7 @@
 // code.
 //
 // The engine checks every op before a backend sees it; a backend checks again (it may be called by someone else). Data
-// is not looked at here: index tensors are checked by CheckIndices when they are about to be used.
+// is not looked at here: index tensors are checked by CheckAttentionIndices when they are about to be used.
 #ifndef SAGE_SUPPORT_CHECK_OP_H_
 #define SAGE_SUPPORT_CHECK_OP_H_
 
@@ -38,6 +38,7 @@ bool IsFloat(sage_dtype dtype);           // f64 f32 f16 bf16
 // The number of slots a kind has; CONCAT: UINT32_MAX. 0 = unknown kind.
 uint32_t SlotCount(uint32_t kind);
 bool SlotIsOutput(uint32_t kind, uint32_t slot);
+const char* SlotName(uint32_t kind, uint32_t slot);  // "SEQUSED_K"; "X" for every input of CONCAT; "?" when unknown
 
 }  // namespace sage::support
 

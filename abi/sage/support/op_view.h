@@ -16,8 +16,8 @@
 namespace sage::support {
 
 struct OpView {
-  sage_op op{};  // op.slots and op.attributes point into this view
-  union {
+  sage_op op{};       // op.slots and op.attributes point into this view
+  union Attributes {  // as the kind says; all zero where the op gave none
     sage_attention_attributes attention;
     sage_linear_attributes linear;
     sage_norm_attributes norm;
@@ -33,7 +33,8 @@ struct OpView {
     sage_rope_attributes rope;
     sage_pool_attributes pool;
   } attributes{};
-  std::vector<sage_tensor> tensors;          // num_slots of them; meaningless where absent
+  // As many as the kind has slots (CONCAT: as many as given), so every known slot may be asked for.
+  std::vector<sage_tensor> tensors;          // meaningless where absent
   std::vector<const sage_tensor*> pointers;  // null where absent
 
   OpView() = default;
@@ -46,7 +47,7 @@ struct OpView {
 
 // Applies the struct_size rule to everything the op points to. Returns SAGE_OK, SAGE_E_UNKNOWN_FIELD (a field, slot or
 // kind newer than this build) or SAGE_E_INVALID_ARGUMENT; *why gets the sentence. A device_type of 0 becomes SAGE_CPU.
-// Slots beyond the kind's known ones must be null. At most 4096 slots (CONCAT).
+// Slots beyond the kind's known ones must be null; op.num_slots is the kind's afterwards. At most 4096 slots (CONCAT).
 sage_status TakeInOp(const sage_op* theirs, OpView* out, std::string* why);
 
 }  // namespace sage::support
