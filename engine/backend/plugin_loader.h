@@ -45,6 +45,9 @@ PluginFile LoadPluginFile(const std::string& path, const std::string& origin, bo
 // The rules of version, sizes and null entries for a table however it was got. Copies what the agreed minor knows.
 Status NegotiatePlugin(sage_plugin_query_fn query, const std::string& path, PluginFile* out);
 
+// The file this code was loaded from: libsage.so, or the program it is linked into.
+std::string LibraryPath();
+
 }  // namespace sage
 
 #endif  // SAGE_ENGINE_BACKEND_PLUGIN_LOADER_H_

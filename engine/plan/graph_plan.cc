@@ -90,7 +90,7 @@ Status AskNode(const PlanContext& context, const PlanKey& key, const Node& node,
   planned->work = WorkOf(planned->built.op);
   SAGE_ASSIGN_OR_RETURN(planned->choice,
                         Choose(context.backends, planned->built.op, planned->features, planned->policy));
-  if (planned->choice.chosen < 0) return Status(SAGE_E_UNSUPPORTED, RefusalText(planned->choice));
+  if (attention != nullptr) ApplyChoice(planned->choice, attention);  // after a fallback the wishes are gone
   for (size_t slot = 0; slot < node.slots.size(); ++slot) {
     if (node.slots[slot] == kNone || !support::SlotIsOutput(node.kind, static_cast<uint32_t>(slot))) continue;
     plan->tensors[static_cast<size_t>(node.slots[slot])].storage = Storage::kArena;
@@ -188,6 +188,8 @@ Status RealiseNode(const PlanContext& context, std::span<const std::unique_ptr<G
                      made.status().message(), '\0');
     next->verdicts.push_back(struck);
     planned->choice = std::move(*next);
+    if (planned->built.op.kind == SAGE_OP_ATTENTION)
+      ApplyChoice(planned->choice, reinterpret_cast<sage_attention_attributes*>(planned->built.attributes));
   }
   if (!failures.empty()) {
     planned->choice.fallback = true;

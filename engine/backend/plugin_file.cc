@@ -1,0 +1,174 @@
+// plugin_file.cc: the checks before dlopen, and dlopen itself.
+#include "backend/plugin_file.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "fmt/format.h"
+
+namespace sage {
+namespace {
+
+#if defined(__x86_64__)
+constexpr uint16_t kMachine = EM_X86_64;
+#elif defined(__aarch64__)
+constexpr uint16_t kMachine = EM_AARCH64;
+#else
+#error "the ELF machine number of this architecture is not known here"
+#endif
+
+Status SystemRefusal(const std::string& what, const std::string& path) {
+  const int error = errno;
+  char buffer[128];
+  return Status(error == ENOENT || error == ENOTDIR ? SAGE_E_NOT_FOUND : SAGE_E_IO,
+                fmt::format("{} {}: {}", what, path, strerror_r(error, buffer, sizeof buffer)), error);
+}
+
+bool WritableByOthers(const struct stat& info) { return (info.st_mode & (S_IWGRP | S_IWOTH)) != 0; }
+
+// The folder that holds a resolved path; "" above "/".
+std::string ParentOf(const std::string& path) {
+  if (path == "/") return "";
+  const size_t slash = path.rfind('/');
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// All of `size` bytes at `offset`; false when the file is shorter or cannot be read.
+bool ReadAt(int descriptor, void* out, size_t size, uint64_t offset) {
+  if (offset > static_cast<uint64_t>(INT64_MAX) - size) return false;
+  char* bytes = static_cast<char*>(out);
+  while (size > 0) {
+    const ssize_t got = pread(descriptor, bytes, size, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    bytes += got, offset += static_cast<uint64_t>(got), size -= static_cast<size_t>(got);
+  }
+  return true;
+}
+
+Status NotALibrary(const char* why) {
+  return Status(SAGE_E_BAD_DATA,
+                fmt::format("not a plugin: {}; expected a 64-bit ELF shared object built for this machine", why));
+}
+
+}  // namespace
+
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) close(fd_);
+}
+
+std::string FolderRefusal(const std::string& resolved_folder) {
+  for (std::string folder = resolved_folder; !folder.empty(); folder = ParentOf(folder)) {
+    struct stat info {};
+    if (lstat(folder.c_str(), &info) != 0) {
+      char buffer[128];
+      return fmt::format("{}: {}", folder, strerror_r(errno, buffer, sizeof buffer));
+    }
+    if (!S_ISDIR(info.st_mode)) return fmt::format("{} is not a folder", folder);
+    if (WritableByOthers(info) && (info.st_mode & S_ISVTX) == 0)
+      return fmt::format(
+          "{} may be written by its group or by everyone, who could put another library there; "
+          "chmod go-w {}",
+          folder, folder);
+  }
+  return {};
+}
+
+Result<CheckedFile> OpenPluginFile(const std::string& path, bool explicitly_named) {
+  if (path.empty())
+    return Status(SAGE_E_INVALID_ARGUMENT, "the path of a plugin is empty, an absolute path is expected");
+  if (path[0] != '/')
+    return Status(
+        SAGE_E_INVALID_ARGUMENT,
+        fmt::format("{}: an absolute path is expected; plugins are never looked for in the working folder", path));
+  if (path.find('\0') != std::string::npos)
+    return Status(SAGE_E_INVALID_ARGUMENT, "the path of a plugin holds a NUL byte");
+  const std::unique_ptr<char, void (*)(void*)> resolved(realpath(path.c_str(), nullptr), free);
+  if (resolved == nullptr) return SystemRefusal("plugin", path);
+  CheckedFile file;
+  file.path = resolved.get();
+
+  // Non-blocking, so that a pipe put in a library's place does not hang the process; no link is followed any more.
+  file.descriptor = Descriptor(open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  if (file.descriptor.get() < 0) return SystemRefusal("plugin", file.path);
+  struct stat info {};
+  if (fstat(file.descriptor.get(), &info) != 0) return SystemRefusal("plugin", file.path);
+  if (!S_ISREG(info.st_mode))
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  fmt::format("{} is {}, a regular file is expected", file.path,
+                              S_ISDIR(info.st_mode) ? "a folder" : "a device, pipe or socket"));
+  if (info.st_uid != 0 && info.st_uid != geteuid()) {
+    const std::string sentence =
+        fmt::format("{} belongs to user {}, neither to root nor to you (user {})", file.path, info.st_uid, geteuid());
+    if (!explicitly_named)
+      return Status(SAGE_E_IO, fmt::format("{}: not loaded; chown it, or name the file explicitly", sentence), EPERM);
+    file.warning = sentence;
+  }
+  if (WritableByOthers(info))
+    return Status(
+        SAGE_E_IO,
+        fmt::format("{} may be written by its group or by everyone: not loaded; chmod go-w {}", file.path, file.path),
+        EPERM);
+  if (const std::string why = FolderRefusal(ParentOf(file.path)); !why.empty())
+    return Status(SAGE_E_IO, fmt::format("{}: not loaded: the folder {}", file.path, why), EPERM);
+  return file;
+}
+
+Status CheckSharedObject(int descriptor) {
+  struct stat info {};
+  if (fstat(descriptor, &info) != 0) return SystemRefusal("fstat of", "the plugin");
+  const uint64_t size = static_cast<uint64_t>(info.st_size);
+  Elf64_Ehdr header{};
+  if (size < sizeof header || !ReadAt(descriptor, &header, sizeof header, 0)) {
+    return NotALibrary(fmt::format("the file has only {} bytes", size).c_str());
+  }
+  if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return NotALibrary("the file does not begin with the bytes of ELF");
+  if (header.e_ident[EI_CLASS] != ELFCLASS64) return NotALibrary("it is a 32-bit ELF file");
+  if (header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_machine != kMachine)
+    return NotALibrary(fmt::format("it is built for another machine (ELF machine {})", header.e_machine).c_str());
+  if (header.e_type != ET_DYN) return NotALibrary("it is an object file or a program, not a shared object");
+  if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0)
+    return NotALibrary("its table of segments is damaged");
+  for (uint16_t i = 0; i < header.e_phnum; ++i) {
+    Elf64_Phdr segment{};
+    const uint64_t at = header.e_phoff + uint64_t{i} * sizeof segment;
+    if (header.e_phoff > size || !ReadAt(descriptor, &segment, sizeof segment, at))
+      return NotALibrary("its table of segments lies beyond the end of the file, which was cut short");
+    if (segment.p_type != PT_LOAD && segment.p_type != PT_DYNAMIC) continue;
+    if (segment.p_offset > size || segment.p_filesz > size - segment.p_offset)
+      return NotALibrary("one of its segments lies beyond the end of the file, which was cut short");
+  }
+  return {};
+}
+
+Result<void*> LoadDescriptor(int descriptor, const std::string& path) {
+  struct stat info {};
+  if (fstat(descriptor, &info) != 0) return SystemRefusal("plugin", path);
+  // glibc remembers a library under every name it was opened by and compares names before files, so /proc/self/fd/7
+  // would for ever mean the first library that was loaded as number 7. The file's identity, spelled in components that
+  // the kernel skips ("./" a one, "/" a zero), makes the name unique to the file: a loaded file's inode is never
+  // reused.
+  std::string name = "/proc/self/fd/";
+  for (const uint64_t number : {static_cast<uint64_t>(info.st_dev), static_cast<uint64_t>(info.st_ino)})
+    for (int bit = 0; bit < 64; ++bit) name += (number >> bit & 1) != 0 ? "./" : "/";
+  name += std::to_string(descriptor);
+
+  dlerror();
+  void* handle = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (handle != nullptr) return handle;
+  const char* text = dlerror();
+  std::string why = text == nullptr ? "no reason given" : text;
+  for (size_t at; (at = why.find(name)) != std::string::npos;) why.replace(at, name.size(), path);
+  return Status(SAGE_E_IO, fmt::format("dlopen: {}", why));
+}
+
+}  // namespace sage

@@ -1,0 +1,53 @@
+// plugin_file.h: may this file be loaded? Who owns it, who could swap it, and is it a library for this machine at all.
+//
+// Everything is asked of one open descriptor, and the library is then loaded through that same descriptor, so that what
+// was checked is what runs. This is no sandbox: a plugin that passes runs with all rights of the process.
+#ifndef SAGE_ENGINE_BACKEND_PLUGIN_FILE_H_
+#define SAGE_ENGINE_BACKEND_PLUGIN_FILE_H_
+
+#include <string>
+
+#include "status.h"
+
+namespace sage {
+
+// Closes on destruction.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  ~Descriptor();
+  Descriptor(Descriptor&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+  Descriptor& operator=(Descriptor&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+struct CheckedFile {
+  std::string path;  // resolved: absolute, no links
+  Descriptor descriptor;
+  std::string warning;  // an explicitly named file of another user; empty = none
+};
+
+// Opens `path` if it is absolute and, resolved, a regular file of root or the effective user that nobody else can
+// write, in folders that nobody else can write (sticky ones excepted). explicitly_named: a foreign owner is then a
+// warning, the caller has said what they want.
+Result<CheckedFile> OpenPluginFile(const std::string& path, bool explicitly_named);
+
+// A 64-bit shared object of this machine whose segments lie within the file: the dynamic linker maps a file that was
+// cut short, and dies of SIGBUS.
+Status CheckSharedObject(int descriptor);
+
+// dlopen through the descriptor: RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE. The text of dlerror is kept in the status.
+Result<void*> LoadDescriptor(int descriptor, const std::string& path);
+
+// Of a folder that is about to be searched: empty, or why it is not ("group- or world-writable: /a/b").
+std::string FolderRefusal(const std::string& resolved_folder);
+
+}  // namespace sage
+
+#endif  // SAGE_ENGINE_BACKEND_PLUGIN_FILE_H_
