@@ -36,7 +36,7 @@ constexpr OptionSpec kOptions[] = {
     {"stream_capture", "true|false", "false", "session plan", "runs must be legal inside CUDA graph capture"},
     {"strict", "true|false", "false", "session plan", "a wish that cannot be met is an error, not a fallback"},
     {"verify", "off|first|always", "off", "session plan", "rerun on `reference` and compare"},
-    {"guard", "on|off", "on", "plan", "guard bands round the workspace, looked at after each run"},
+    {"guard", "on|off", "on", "session plan", "guard bands round the workspace, looked at after each run"},
     {"max_latency_ms", "milliseconds", "0", "session", "explain warns when the planned cost is above it, 0 = none"},
     {"warmup", "lazy|all", "lazy", "session", "plan each bucket of shapes when first met, or all at once"},
     {"trace", "true|false", "false", "session", "keep the spans of the last run"},

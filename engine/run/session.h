@@ -27,17 +27,20 @@ struct SessionOptions {
   Verify verify = Verify::kOff;
   bool warmup_all = false;  // plan every bucket up front; else when first met
   bool trace = false;
-  uint64_t max_memory = UINT64_MAX;  // the caller's; the file may lower it
+  bool guard = true;                 // guard bands round the workspace, looked at after each node
+  uint64_t max_memory = UINT64_MAX;  // the caller's; the file may lower it, the engine's own limit holds too
   sage_cancel_fn cancel = nullptr;
   void* cancel_user = nullptr;
 
   static Result<SessionOptions> From(const Options& options, const Engine& engine);
 };
 
-// What verify found in the last run, per node that was rerun on `reference`.
+// What verify found in the last run that was verified, per node that was rerun on `reference`.
 struct VerifyReport {
-  std::string node;
+  std::string node, backend;
   double max_abs_error = 0, rel_error = 0;  // rel: |difference| relative to the largest |reference| of the output
+  bool suspicious = false;                  // beyond what rounding in the output's dtype explains
+  std::string note;                         // why it could not be compared; empty = it was
 };
 
 class Session {
@@ -50,15 +53,20 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Copies in. shape must fit the input's declaration; it stays set until set or bound again.
+  // bytes_copied does not count it: that is the call's own meaning.
   Status SetInput(uint32_t index, sage_dtype dtype, std::span<const int64_t> shape, const void* data, uint64_t bytes);
   // The session's own memory for an input of that shape, row-major, to be written before Run: no copy. Valid until the
   // input is set, bound or asked for with another shape. Allocates only when the shape outgrows what it has.
   Result<sage_tensor> InputBuffer(uint32_t index, std::span<const int64_t> shape);
-  // Zero copy, as sage_session_bind; null or null data unbinds.
+  // Zero copy, as sage_session_bind; null or null data unbinds. An output that a node writes is written in place; one
+  // that is an input, a constant, or a reshaped view is copied there at the end, and counted. A layout that the planned
+  // one does not cover is planned for by itself, at exact shapes.
   Status Bind(uint32_t direction, uint32_t index, const sage_tensor* tensor);
   Status Run();
   // Of the last run, row-major, in the session's memory (or the bound tensor); valid until the next Run.
   Result<sage_tensor> Output(uint32_t index) const;
+  // Type and shape an output will have at the inputs now set (a symbol that no input gives: its maximum); no data.
+  Result<sage_tensor> OutputShape(uint32_t index);
   void Cancel();
 
   // {"nodes":[...]}: every backend's verdict per node at the shapes now set (maxima where none), without running.
@@ -77,8 +85,12 @@ class Session {
   std::string FallbackReason() const;
 
   struct Counters {
-    uint64_t runs = 0, plans = 0, replans = 0, bytes_copied = 0, heap_allocations = 0;
-    uint64_t arena_bytes = 0, workspace_bytes = 0, prepack_bytes = 0;
+    uint64_t runs = 0;              // that succeeded
+    uint64_t plans = 0;             // made so far, one a bucket of shapes (or a layout of bound tensors)
+    uint64_t replans = 0;           // runs that had to make one
+    uint64_t bytes_copied = 0;      // by the engine in the last run: into planned strides, out of them, reshapes
+    uint64_t heap_allocations = 0;  // asked of the engine's allocator while runs of this session were in progress
+    uint64_t arena_bytes = 0, workspace_bytes = 0, prepack_bytes = 0;  // of the plan now in use
   };
   Counters counters() const;
 

@@ -79,6 +79,16 @@ bool IsRowMajor(const sage_tensor& tensor) {
   return true;
 }
 
+bool StridesServe(const sage_tensor& tensor, const int64_t* stride) {
+  for (uint32_t i = 0; i < tensor.rank; ++i) {
+    if (tensor.shape[i] == 0) return true;
+  }
+  for (uint32_t i = 0; i < tensor.rank; ++i) {
+    if (tensor.shape[i] > 1 && tensor.stride[i] != stride[i]) return false;
+  }
+  return true;
+}
+
 bool ReshapeStrides(const sage_tensor& x, const uint64_t* x_symbols, const uint64_t* y_symbols, uint64_t fixed,
                     sage_tensor* y, int32_t* pairs) {
   bool empty = false;

@@ -17,6 +17,9 @@ uint64_t CopyTensor(const sage_tensor& from, const sage_tensor& to);
 // Elements follow each other without gaps in row-major order; axes of size 1 may have any stride. True when empty.
 bool IsRowMajor(const sage_tensor& tensor);
 
+// The tensor's elements lie where `stride` says: wherever there is more than one to walk over, the strides agree.
+bool StridesServe(const sage_tensor& tensor, const int64_t* stride);
+
 // y's strides over x's memory for a Reshape, or false when only a copy does it. x, y: shapes at plan time, x with
 // strides. dim_symbols: as in BoundTensor; fixed: symbols whose planned size is also the size at run. An axis that may
 // be smaller at run than planned is only ever carried over one to one, since the strides of the others then stay right.

@@ -1,0 +1,251 @@
+// session.cc: the public calls; what they do is in the other session files.
+#include "run/session.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "plan/explain.h"
+#include "run/session_impl.h"
+#include "sage/support/check_op.h"
+#include "sage/support/take_in.h"
+
+namespace sage {
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+
+Result<std::unique_ptr<Session>> Session::Create(std::shared_ptr<Engine> engine, std::shared_ptr<const Graph> graph,
+                                                 const SessionOptions& options) {
+  if (engine == nullptr || graph == nullptr) {
+    return Status(SAGE_E_INVALID_ARGUMENT, "a session needs an engine and a graph");
+  }
+  auto impl = std::make_unique<Impl>(std::move(engine), std::move(graph), options);
+  SAGE_RETURN_IF_ERROR(impl->Initialise());
+  return std::unique_ptr<Session>(new Session(std::move(impl)));
+}
+
+Status Session::SetInput(uint32_t index, sage_dtype dtype, std::span<const int64_t> shape, const void* data,
+                         uint64_t bytes) {
+  SAGE_RETURN_IF_ERROR(impl_->CheckInput(index, dtype, shape));
+  SAGE_ASSIGN_OR_RETURN(const int64_t count, ElementCount(shape));
+  const uint64_t size = support::DtypeSize(dtype);
+  if (bytes / size != static_cast<uint64_t>(count) || bytes % size != 0) {
+    return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("{}: {} bytes were given, its shape has {} elements of {} bytes",
+                                                       impl_->InputName(index), bytes, count, size));
+  }
+  if (data == nullptr && bytes > 0) {
+    return Status(SAGE_E_INVALID_ARGUMENT, impl_->InputName(index) + ": data is null");
+  }
+  bool moved = false;
+  SAGE_RETURN_IF_ERROR(impl_->ReserveInput(index, shape, &moved));
+  if (bytes > 0) std::memcpy(impl_->inputs[index].own.data(), data, bytes);
+  return {};
+}
+
+Result<sage_tensor> Session::InputBuffer(uint32_t index, std::span<const int64_t> shape) {
+  if (index >= impl_->inputs.size()) {
+    return Status(SAGE_E_NOT_FOUND,
+                  fmt::format("input {} was asked for, the model has {}", index, impl_->inputs.size()));
+  }
+  SAGE_RETURN_IF_ERROR(impl_->CheckInput(index, *impl_->TensorOf(impl_->graph->inputs[index]).dtype, shape));
+  bool moved = false;
+  SAGE_RETURN_IF_ERROR(impl_->ReserveInput(index, shape, &moved));
+  return impl_->inputs[index].tensor;
+}
+
+Status Session::Bind(uint32_t direction, uint32_t index, const sage_tensor* tensor) {
+  const bool input = direction == SAGE_INPUT;
+  if (!input && direction != SAGE_OUTPUT) {
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  fmt::format("direction {} was given, expected SAGE_INPUT (1) or SAGE_OUTPUT (2)", direction));
+  }
+  const size_t count = input ? impl_->inputs.size() : impl_->outputs.size();
+  if (index >= count) {
+    return Status(SAGE_E_NOT_FOUND,
+                  fmt::format("{} {} was given, the model has {}", input ? "input" : "output", index, count));
+  }
+  sage_tensor mine{};
+  if (tensor != nullptr) {
+    const sage_status taken = sage_take_in(&mine, sizeof mine, tensor);
+    if (taken != SAGE_OK) {
+      return Status(taken, "the tensor's struct_size is not set, or it has fields newer than this engine");
+    }
+    if (mine.rank > SAGE_MAX_RANK) {
+      return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("rank {} was given, at most {}", mine.rank, SAGE_MAX_RANK));
+    }
+    if (mine.device_type == 0) mine.device_type = SAGE_CPU;
+    for (uint32_t i = 0; i < mine.rank; ++i) {
+      if (mine.shape[i] < 0) {
+        return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("axis {} has length {}", i, mine.shape[i]));
+      }
+    }
+    SAGE_RETURN_IF_ERROR([&] {
+      const Result<int64_t> elements = ElementCount({mine.shape, mine.rank});
+      return elements.ok() ? Status() : elements.status();
+    }());
+  }
+  if (mine.data == nullptr) {  // unbinds
+    impl_->dirty = true;
+    if (input) {
+      impl_->inputs[index].set = impl_->inputs[index].bound = false;
+    } else {
+      impl_->outputs[index].bound = false;
+      impl_->ran = false;  // what the last run left is the caller's memory
+    }
+    return {};
+  }
+  return input ? impl_->BindInput(index, mine) : impl_->BindOutput(index, mine);
+}
+
+Status Session::Run() {
+  Impl& impl = *impl_;
+  impl.token.cancelled.store(0, std::memory_order_relaxed);
+  impl.ran = false;
+  if (impl.trace.enabled()) impl.trace.Reset();
+  const uint64_t before = impl.engine->host()->allocations();
+  Status status = impl.dirty ? impl.Prepare() : Status();
+  if (status.ok()) status = impl.RunNodes();
+  impl.counters.heap_allocations += impl.engine->host()->allocations() - before;
+  if (!status.ok()) return status;
+  ++impl.counters.runs;
+  impl.ran = true;
+  return status;
+}
+
+Result<sage_tensor> Session::Output(uint32_t index) const {
+  if (index >= impl_->outputs.size()) {
+    return Status(SAGE_E_NOT_FOUND,
+                  fmt::format("output {} was asked for, the model has {}", index, impl_->outputs.size()));
+  }
+  if (!impl_->ran) {
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  impl_->OutputName(index) + " has no contents: there was no run yet, or the last one failed");
+  }
+  return impl_->outputs[index].result;
+}
+
+Result<sage_tensor> Session::OutputShape(uint32_t index) {
+  if (index >= impl_->outputs.size()) {
+    return Status(SAGE_E_NOT_FOUND,
+                  fmt::format("output {} was asked for, the model has {}", index, impl_->outputs.size()));
+  }
+  SAGE_RETURN_IF_ERROR(impl_->UnifySymbols(false));
+  impl_->dirty = true;  // shapes no longer are those of the bound plan
+  SAGE_RETURN_IF_ERROR(impl_->InferAtRun());
+  const BoundTensor& shape = impl_->shapes[static_cast<size_t>(impl_->graph->outputs[index])];
+  sage_tensor tensor;
+  sage_tensor_init(&tensor, shape.dtype, shape.rank, shape.shape, nullptr);
+  return tensor;
+}
+
+void Session::Cancel() { impl_->token.cancelled.store(1, std::memory_order_relaxed); }
+
+Status Session::Explain(JsonWriter& out) {
+  Impl& impl = *impl_;
+  impl.dirty = true;  // as in OutputShape
+  SAGE_RETURN_IF_ERROR(impl.UnifySymbols(false));
+  SAGE_RETURN_IF_ERROR(impl.InferAtRun());
+  impl.MakeKey(false);
+  const GraphPlan* plan = impl.FindPlan();
+  std::unique_ptr<GraphPlan> assessed;
+  if (plan == nullptr) {
+    Result<std::unique_ptr<GraphPlan>> made = impl.Assess();
+    if (!made.ok()) {
+      impl.MakeKey(true);
+      made = impl.Assess();
+      if (!made.ok()) return made.status();
+    }
+    assessed = std::move(*made);
+    plan = assessed.get();
+  }
+  WriteGraphPlan(out, *impl.graph, *plan, impl.max_memory, impl.max_latency_ms);
+  return {};
+}
+
+Status Session::WriteTrace(JsonWriter& out) const {
+  const Impl& impl = *impl_;
+  out.BeginObject();
+  impl.trace.WriteEvents(out);
+  const std::vector<Trace::Span> spans = impl.trace.Spans();
+  out.Key("nodes");
+  out.BeginArray();
+  for (size_t i = 0; i < impl.node_runs.size(); ++i) {
+    const NodeRun& run = impl.node_runs[i];
+    out.BeginObject();
+    out.Member("name", impl.graph->nodes[i].name);
+    out.Member("backend", NodeBackend(static_cast<uint32_t>(i)));
+    const auto span = std::find_if(spans.begin(), spans.end(), [&](const Trace::Span& candidate) {
+      return run.span != nullptr && candidate.name == run.span;
+    });
+    out.Key("ns");
+    span != spans.end() && span->end_ns >= span->begin_ns ? out.Unsigned(span->end_ns - span->begin_ns) : out.Null();
+    const Work work = run.step == NodeRun::Step::kBackend ? WorkOf(run.built.op) : Work{};
+    out.Member("flops", work.flops);
+    out.Member("bytes", work.bytes);
+    out.EndObject();
+  }
+  out.EndArray();
+  out.Key("verify");
+  out.BeginArray();
+  for (const VerifyReport& report : impl.verify_reports) {
+    out.BeginObject();
+    out.Member("node", report.node);
+    out.Member("backend", report.backend);
+    out.Member("max_abs_error", report.max_abs_error);
+    out.Member("rel_error", report.rel_error);
+    out.Member("suspicious", report.suspicious);
+    if (!report.note.empty()) out.Member("note", report.note);
+    out.EndObject();
+  }
+  out.EndArray();
+  const Counters now = counters();
+  out.Key("counters");
+  out.BeginObject();
+  out.Member("runs", now.runs);
+  out.Member("plans", now.plans);
+  out.Member("replans", now.replans);
+  out.Member("heap_allocations", now.heap_allocations);
+  out.Member("bytes_copied", now.bytes_copied);
+  out.Member("arena_bytes", now.arena_bytes);
+  out.Member("workspace_bytes", now.workspace_bytes);
+  out.Member("prepack_bytes", now.prepack_bytes);
+  out.Member("peak_bytes", impl.engine->host()->peak_bytes());
+  out.Member("dropped_spans", impl.trace.dropped());
+  out.EndObject();
+  out.EndObject();
+  return {};
+}
+
+const std::vector<VerifyReport>& Session::verify_reports() const { return impl_->verify_reports; }
+const Graph& Session::graph() const { return *impl_->graph; }
+
+const char* Session::NodeBackend(uint32_t index) const {
+  if (index >= impl_->current->nodes.size()) return "";
+  const PlannedNode& node = *impl_->current->nodes[index];
+  if (node.reshape != ReshapeMode::kOther) return node.reshape == ReshapeMode::kView ? "view" : "engine";
+  return node.chosen()->backend->name().c_str();
+}
+
+double Session::PlannedCostNs() const { return impl_->current->cost_ns; }
+
+std::string Session::FallbackReason() const {
+  std::string text;
+  for (size_t i = 0; i < impl_->current->nodes.size(); ++i) {
+    const Choice& choice = impl_->current->nodes[i]->choice;
+    if (!choice.fallback) continue;
+    text +=
+        fmt::format("{}node \"{}\": {}", text.empty() ? "" : "; ", impl_->graph->nodes[i].name, choice.fallback_reason);
+  }
+  return text;
+}
+
+Session::Counters Session::counters() const {
+  Counters now = impl_->counters;
+  now.arena_bytes = impl_->current->arena.total;
+  now.workspace_bytes = impl_->current->workspace_bytes;
+  now.prepack_bytes = impl_->current->prepack_bytes;
+  return now;
+}
+
+}  // namespace sage

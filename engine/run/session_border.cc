@@ -1,0 +1,202 @@
+// session_border.cc: what comes in and goes out: checks of shapes and layouts, and the session's own buffers.
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "run/session_impl.h"
+#include "sage/support/check_op.h"
+
+namespace sage {
+namespace {
+
+std::string DimText(const Graph& graph, const Dim& dim) {
+  if (dim.symbol == kNone) return std::to_string(dim.size);
+  const Symbol& symbol = graph.symbols[static_cast<size_t>(dim.symbol)];
+  return fmt::format("{} (0 to {})", symbol.name, symbol.max);
+}
+
+std::string ShapeText(std::span<const int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+std::string DeclaredText(const Graph& graph, std::span<const Dim> dims) {
+  std::string text = "[";
+  for (size_t i = 0; i < dims.size(); ++i) text += (i == 0 ? "" : ", ") + DimText(graph, dims[i]);
+  return text + "]";
+}
+
+struct Extent {
+  uintptr_t begin = 0, end = 0;
+};
+
+// The bytes a tensor's elements lie in; false when address or offsets leave 64 bits.
+bool ExtentOf(const sage_tensor& tensor, Extent* out) {
+  int64_t lowest = 0, highest = 0;
+  for (uint32_t i = 0; i < tensor.rank; ++i) {
+    if (tensor.shape[i] == 0) {
+      *out = {};
+      return true;
+    }
+    int64_t reach = 0;
+    if (__builtin_mul_overflow(tensor.shape[i] - 1, tensor.stride[i], &reach) ||
+        __builtin_add_overflow(reach < 0 ? lowest : highest, reach, reach < 0 ? &lowest : &highest)) {
+      return false;
+    }
+  }
+  const int64_t size = support::DtypeSize(tensor.dtype);
+  const auto address = reinterpret_cast<intptr_t>(tensor.data);
+  intptr_t begin = 0, end = 0;
+  if (__builtin_mul_overflow(lowest, size, &lowest) || __builtin_mul_overflow(highest, size, &highest) ||
+      __builtin_add_overflow(highest, size, &highest) || __builtin_add_overflow(address, lowest, &begin) ||
+      __builtin_add_overflow(address, highest, &end)) {
+    return false;
+  }
+  *out = {static_cast<uintptr_t>(begin), static_cast<uintptr_t>(end)};
+  return true;
+}
+
+bool Overlap(const sage_tensor& a, const sage_tensor& b) {
+  Extent x, y;
+  if (!ExtentOf(a, &x) || !ExtentOf(b, &y)) return true;
+  return x.begin < y.end && y.begin < x.end;
+}
+
+// A tensor from outside is one whose elements can be addressed at all.
+Status CheckOutside(const sage_tensor& tensor, const std::string& what) {
+  if (tensor.device_type != SAGE_CPU) {
+    return Status(
+        SAGE_E_UNSUPPORTED,
+        fmt::format("{}: memory of device type {} was bound; this session runs on the CPU (device type {}) and "
+                    "never copies silently: copy it first",
+                    what, tensor.device_type, SAGE_CPU));
+  }
+  if (tensor.flags != 0) {
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  fmt::format("{}: flags {} were given, a bound tensor has none", what, tensor.flags));
+  }
+  Extent extent;
+  if (!ExtentOf(tensor, &extent)) {
+    return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("{}: its strides reach beyond the address space", what));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string Session::Impl::InputName(uint32_t index) const {
+  return fmt::format("input {} \"{}\"", index, TensorOf(graph->inputs[index]).name);
+}
+
+std::string Session::Impl::OutputName(uint32_t index) const {
+  return fmt::format("output {} \"{}\"", index, TensorOf(graph->outputs[index]).name);
+}
+
+Status Session::Impl::CheckInput(uint32_t index, sage_dtype dtype, std::span<const int64_t> shape) const {
+  if (index >= inputs.size()) {
+    return Status(SAGE_E_NOT_FOUND, fmt::format("input {} was given, the model has {}", index, inputs.size()));
+  }
+  const GraphTensor& tensor = TensorOf(graph->inputs[index]);
+  if (dtype != *tensor.dtype) {
+    return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("{}: {} was given, the model wants {}", InputName(index),
+                                                       support::DtypeName(dtype), support::DtypeName(*tensor.dtype)));
+  }
+  bool fits = shape.size() == tensor.shape->size();
+  for (size_t i = 0; fits && i < shape.size(); ++i) {
+    const Dim& dim = (*tensor.shape)[i];
+    fits = dim.symbol == kNone ? shape[i] == dim.size
+                               : shape[i] >= 0 && shape[i] <= graph->symbols[static_cast<size_t>(dim.symbol)].max;
+  }
+  if (!fits) {
+    return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("{}: shape {} was given, the model wants {}", InputName(index),
+                                                       ShapeText(shape), DeclaredText(*graph, *tensor.shape)));
+  }
+  return {};
+}
+
+Status Session::Impl::ReserveInput(uint32_t index, std::span<const int64_t> shape, bool* moved) {
+  InputState& input = inputs[index];
+  SAGE_ASSIGN_OR_RETURN(const int64_t count, ElementCount(shape));
+  const sage_dtype dtype = *TensorOf(graph->inputs[index]).dtype;
+  uint64_t bytes = 0;
+  if (__builtin_mul_overflow(static_cast<uint64_t>(count), support::DtypeSize(dtype), &bytes)) {
+    return Status(SAGE_E_OUT_OF_MEMORY, InputName(index) + ": larger than 2^64 bytes");
+  }
+  const bool same = input.set && !input.bound && input.own.data() != nullptr &&
+                    std::equal(shape.begin(), shape.end(), input.tensor.shape);
+  *moved = !same;
+  if (same) return {};
+  if (bytes > input.own.bytes()) {
+    input.set = input.bound = false;  // whatever happens next, the old contents are gone
+    dirty = true;
+    // Doubling, so that a sequence that grows by one each run settles; never beyond what the model can use.
+    const Status grown = input.own.Reserve(std::max(bytes, std::min(2 * input.own.bytes(), 2 * bytes)));
+    if (!grown.ok()) return grown.At(InputName(index));
+  }
+  sage_tensor_init(&input.tensor, dtype, static_cast<uint32_t>(shape.size()), shape.data(), input.own.data());
+  input.set = true, input.bound = false;
+  dirty = true;
+  return {};
+}
+
+Status Session::Impl::BindInput(uint32_t index, const sage_tensor& tensor) {
+  SAGE_RETURN_IF_ERROR(CheckInput(index, tensor.dtype, {tensor.shape, tensor.rank}));
+  SAGE_RETURN_IF_ERROR(CheckOutside(tensor, InputName(index)));
+  inputs[index].tensor = tensor;
+  inputs[index].set = inputs[index].bound = true;
+  dirty = true;
+  return {};
+}
+
+Status Session::Impl::BindOutput(uint32_t index, const sage_tensor& tensor) {
+  if (index >= outputs.size()) {
+    return Status(SAGE_E_NOT_FOUND, fmt::format("output {} was given, the model has {}", index, outputs.size()));
+  }
+  SAGE_RETURN_IF_ERROR(CheckOutside(tensor, OutputName(index)));
+  const auto planned = static_cast<size_t>(graph->outputs[index]);
+  // Symbols do not change a tensor's dtype or rank.
+  const sage_tensor& description = current->tensors[planned].description;
+  if (tensor.dtype != description.dtype || tensor.rank != description.rank) {
+    return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("{}: {} of rank {} was bound, it is {} of rank {}",
+                                                       OutputName(index), support::DtypeName(tensor.dtype), tensor.rank,
+                                                       support::DtypeName(description.dtype), description.rank));
+  }
+  for (uint32_t i = 0; i < tensor.rank; ++i) {
+    if (tensor.stride[i] == 0 && tensor.shape[i] > 1) {
+      return Status(SAGE_E_INVALID_ARGUMENT,
+                    fmt::format("{}: stride 0 on axis {} of length {}: an output's elements must not share memory",
+                                OutputName(index), i, tensor.shape[i]));
+    }
+  }
+  outputs[index].caller = tensor;
+  outputs[index].bound = true;
+  dirty = true;
+  return {};
+}
+
+// An output written in place must not lie where something is still to be read.
+Status Session::Impl::CheckOverlaps() const {
+  for (uint32_t i = 0; i < outputs.size(); ++i) {
+    const auto tensor = static_cast<size_t>(graph->outputs[i]);
+    if (!outputs[i].bound) continue;
+    sage_tensor written = outputs[i].caller;
+    std::copy(std::begin(actual[tensor].shape), std::end(actual[tensor].shape), written.shape);
+    for (uint32_t j = 0; j < inputs.size(); ++j) {
+      const bool itself = graph->inputs[j] == graph->outputs[i] && inputs[j].tensor.data == written.data;
+      if (!itself && inputs[j].set && Overlap(written, inputs[j].tensor)) {
+        return Status(SAGE_E_INVALID_ARGUMENT,
+                      fmt::format("{} and {} overlap in memory; bind them apart", OutputName(i), InputName(j)));
+      }
+    }
+    for (uint32_t j = 0; j < i; ++j) {
+      if (!outputs[j].bound) continue;
+      sage_tensor other = outputs[j].caller;
+      const auto other_tensor = static_cast<size_t>(graph->outputs[j]);
+      std::copy(std::begin(actual[other_tensor].shape), std::end(actual[other_tensor].shape), other.shape);
+      if (Overlap(written, other)) {
+        return Status(SAGE_E_INVALID_ARGUMENT,
+                      fmt::format("{} and {} overlap in memory; bind them apart", OutputName(j), OutputName(i)));
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace sage

@@ -1,0 +1,138 @@
+// session_impl.h: what a session holds. session.cc has the public calls, session_border.cc inputs and outputs,
+// session_plan.cc finds or makes the plan for the shapes now set, session_run.cc binds pointers to it and runs.
+#ifndef SAGE_ENGINE_RUN_SESSION_IMPL_H_
+#define SAGE_ENGINE_RUN_SESSION_IMPL_H_
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "plan/graph_plan.h"
+#include "run/block.h"
+#include "run/session.h"
+#include "run/trace.h"
+
+namespace sage {
+
+// More buckets in use than this are rare, and a plan's packed constants are shared: a bound, not a budget.
+inline constexpr size_t kMaxPlans = 64;
+
+struct InputState {
+  explicit InputState(std::shared_ptr<Host> host) : own(std::move(host)) {}
+  bool set = false, bound = false;
+  sage_tensor tensor{};  // as given: the shape at run, row-major in `own`, or the caller's strides
+  Block own;
+};
+
+struct OutputState {
+  explicit OutputState(std::shared_ptr<Host> host) : own(std::move(host)) {}
+  bool bound = false;
+  sage_tensor caller{};  // bound: upper bound of the shape, the caller's strides and memory
+  sage_tensor result{};  // of the last run
+  Block own;             // row-major, where planned strides are not
+};
+
+struct CopyJob {
+  sage_tensor from{}, to{};
+};
+
+// One node bound to this session's memory.
+struct NodeRun {
+  enum class Step : uint8_t { kNothing, kCopy, kBackend };
+  Step step = Step::kNothing;
+  const Plan* plan = nullptr;
+  const char* span = nullptr;     // "cpu:attn0", lives as long as the session; null while tracing is off
+  const void* span_of = nullptr;  // whose name it begins with
+  BuiltOp built;                  // shapes at run, planned strides, data
+  sage_run_args args{};
+  CopyJob copy;
+};
+
+struct Session::Impl {
+  Impl(std::shared_ptr<Engine> the_engine, std::shared_ptr<const Graph> the_graph, const SessionOptions& the_options);
+
+  PlanContext Context() const { return {*graph, backends, options.policy}; }
+  const GraphTensor& TensorOf(int32_t index) const { return graph->tensors[static_cast<size_t>(index)]; }
+  std::string InputName(uint32_t index) const;
+  std::string OutputName(uint32_t index) const;
+
+  // session_border.cc
+  Status CheckInput(uint32_t index, sage_dtype dtype, std::span<const int64_t> shape) const;
+  Status ReserveInput(uint32_t index, std::span<const int64_t> shape, bool* moved);
+  Status BindInput(uint32_t index, const sage_tensor& tensor);
+  Status BindOutput(uint32_t index, const sage_tensor& tensor);
+  Status CheckOverlaps() const;
+
+  // session_plan.cc
+  Status Initialise();  // checks the graph, finds which symbols must be exact, costs the maxima
+  // symbol_values from the inputs set; others get their maximum, or, with all_required, are an error.
+  Status UnifySymbols(bool all_required);
+  Status InferAtRun();  // shapes, key_rows at symbol_values
+  void MakeKey(bool all_fixed);
+  void AddCallerLayouts();
+  GraphPlan* FindPlan();
+  Result<std::unique_ptr<GraphPlan>> Assess() const;
+  Status CheckMemory(const GraphPlan& plan) const;
+  Status Realise(GraphPlan* plan);
+  Result<GraphPlan*> FindOrMakePlan();
+  void Keep(std::unique_ptr<GraphPlan> plan);
+  Status WarmUp();
+  Status Prepare();  // everything between "a shape or pointer changed" and "ready to run"
+
+  // session_bind.cc
+  // *fits = false: the plan's strides or attributes do not serve these shapes; plan at exact ones.
+  Status Bind(GraphPlan* plan, bool* fits);
+  void BindTensors(const GraphPlan& plan, bool* fits);
+  void BindOutputsInPlace(const GraphPlan& plan, bool* fits);
+  Status BindNode(const GraphPlan& plan, size_t index, bool* fits);
+  Status BindOutputCopies(const GraphPlan& plan);
+  void NameSpan(const void* who, const std::string& backend, const std::string& node, NodeRun* run);
+
+  // session_run.cc
+  Status RunNodes();
+  Status RunNode(size_t index, NodeRun* run);
+  Status RunVerified(size_t index, NodeRun* run);
+
+  std::shared_ptr<Engine> engine;
+  std::shared_ptr<const Graph> graph;
+  SessionOptions options;
+  std::vector<std::shared_ptr<Backend>> backends;
+  uint64_t max_memory = UINT64_MAX;
+  double max_latency_ms = 0;
+
+  std::vector<InputState> inputs;
+  std::vector<OutputState> outputs;
+  bool dirty = true;  // something the bound plan depends on has changed
+  bool ran = false;   // the last run succeeded: outputs are valid
+
+  uint64_t exact_symbols = 0;              // planned at their size at run
+  bool all_exact = false;                  // a bucket once did not fit: no more buckets in this session
+  std::vector<uint32_t> flash_thresholds;  // per node; 0 = not judged
+  std::vector<std::unique_ptr<GraphPlan>> plans;
+  GraphPlan* current = nullptr;
+  uint64_t clock = 0;
+
+  Block arena, workspace;
+  std::vector<NodeRun> node_runs;
+  std::vector<CopyJob> stage, finish;
+  std::deque<std::string> span_names;
+  std::vector<VerifyReport> verify_reports;
+  std::vector<const GraphPlan*> verified;  // Verify::kFirst: plans already compared
+
+  // Reused by every Prepare, so that a known bucket allocates nothing.
+  PlanKey key;
+  std::vector<int64_t> symbol_values, key_rows;
+  std::vector<int32_t> symbol_givers;  // input that gave the value, or -1
+  std::vector<BoundTensor> shapes;     // at run
+  std::vector<sage_tensor> actual;     // shapes at run, planned strides, data
+  std::vector<uint8_t> in_place;       // per tensor: written straight into the caller's memory
+
+  RunToken token;
+  Trace trace;
+  Counters counters;
+};
+
+}  // namespace sage
+
+#endif  // SAGE_ENGINE_RUN_SESSION_IMPL_H_

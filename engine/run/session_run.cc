@@ -1,0 +1,86 @@
+// session_run.cc: the run itself: staged inputs, nodes in order, outputs that are copied. Allocates nothing unless
+// something is wrong, or verify is on.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "run/session_impl.h"
+#include "run/tensor_copy.h"
+#include "run/verify_node.h"
+
+namespace sage {
+namespace {
+
+constexpr int kBand = 0xa5;
+
+bool Untouched(const unsigned char* band) {
+  unsigned char wanted[kArenaAlignment];
+  std::memset(wanted, kBand, sizeof wanted);
+  return std::memcmp(band, wanted, sizeof wanted) == 0;
+}
+
+}  // namespace
+
+Status Session::Impl::RunNode(size_t index, NodeRun* run) {
+  const std::string& name = graph->nodes[index].name;
+  if (token.Cancelled()) {
+    return Status(SAGE_E_CANCELLED, fmt::format("the run was cancelled before node \"{}\"", name));
+  }
+  if (run->step == NodeRun::Step::kCopy) {
+    counters.bytes_copied += CopyTensor(run->copy.from, run->copy.to);
+    return {};
+  }
+  unsigned char* behind = workspace.data() + kArenaAlignment + run->args.workspace_bytes;
+  if (options.guard) std::memset(behind, kBand, kArenaAlignment);
+  const Status status = run->plan->Run(run->args);
+  if (options.guard && (!Untouched(workspace.data()) || !Untouched(behind))) {
+    std::memset(workspace.data(), kBand, kArenaAlignment);
+    return Status(
+        SAGE_E_INTERNAL,
+        fmt::format("node \"{}\": backend {} wrote outside the {} bytes of workspace it asked for; do not use "
+                    "this plugin, and report it to its author",
+                    name, run->plan->backend().name(), run->args.workspace_bytes));
+  }
+  return status.ok() ? status : status.At(fmt::format("node \"{}\" on {}", name, run->plan->backend().name()));
+}
+
+Status Session::Impl::RunVerified(size_t index, NodeRun* run) {
+  if (run->step != NodeRun::Step::kBackend || &run->plan->backend() == engine->reference().get()) {
+    return RunNode(index, run);
+  }
+  NodeVerifier verifier(*engine->reference(), run->built);
+  SAGE_RETURN_IF_ERROR(RunNode(index, run));
+  VerifyReport report = verifier.Compare(&token);
+  report.node = graph->nodes[index].name;
+  report.backend = run->plan->backend().name();
+  if (report.suspicious) {
+    engine->host()->Log(SAGE_LOG_WARNING,
+                        fmt::format("verify: node \"{}\": {} differs from reference by {:.3g} (relative {:.3g})",
+                                    report.node, report.backend, report.max_abs_error, report.rel_error));
+  }
+  verify_reports.push_back(std::move(report));
+  return {};
+}
+
+Status Session::Impl::RunNodes() {
+  counters.bytes_copied = 0;
+  const bool seen = std::find(verified.begin(), verified.end(), current) != verified.end();
+  const bool verify = options.verify == Verify::kAlways || (options.verify == Verify::kFirst && !seen);
+  if (verify) verify_reports.clear();
+  if (options.guard) std::memset(workspace.data(), kBand, kArenaAlignment);
+  for (const CopyJob& job : stage) counters.bytes_copied += CopyTensor(job.from, job.to);
+  for (size_t i = 0; i < node_runs.size(); ++i) {
+    NodeRun& run = node_runs[i];
+    if (run.step == NodeRun::Step::kNothing) continue;
+    const uint64_t span = run.span != nullptr ? trace.Begin(run.span) : 0;
+    const Status status = verify ? RunVerified(i, &run) : RunNode(i, &run);
+    trace.End(span);
+    if (!status.ok()) return status;
+  }
+  for (const CopyJob& job : finish) counters.bytes_copied += CopyTensor(job.from, job.to);
+  if (verify && !seen) verified.push_back(current);
+  return {};
+}
+
+}  // namespace sage
