@@ -7,6 +7,7 @@
 
 #include "plan/explain.h"
 #include "run/session_impl.h"
+#include "run/tensor_copy.h"
 #include "sage/support/check_op.h"
 #include "sage/support/take_in.h"
 
@@ -123,6 +124,22 @@ Result<sage_tensor> Session::Output(uint32_t index) const {
                   impl_->OutputName(index) + " has no contents: there was no run yet, or the last one failed");
   }
   return impl_->outputs[index].result;
+}
+
+Status Session::GetOutput(uint32_t index, void* data, uint64_t bytes) const {
+  SAGE_ASSIGN_OR_RETURN(const sage_tensor output, Output(index));
+  sage_tensor out;
+  sage_tensor_init(&out, output.dtype, output.rank, output.shape, data);
+  uint64_t size = support::DtypeSize(output.dtype);
+  for (uint32_t i = 0; i < output.rank; ++i) size *= static_cast<uint64_t>(output.shape[i]);
+  if (bytes != size) {
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  fmt::format("{}: {} bytes were given, it has {}", impl_->OutputName(index), bytes, size));
+  }
+  if (size == 0) return {};
+  if (data == nullptr) return Status(SAGE_E_INVALID_ARGUMENT, impl_->OutputName(index) + ": data is null");
+  CopyTensor(output, out);
+  return {};
 }
 
 Result<sage_tensor> Session::OutputShape(uint32_t index) {

@@ -65,6 +65,8 @@ class Session {
   Status Run();
   // Of the last run, row-major, in the session's memory (or the bound tensor); valid until the next Run.
   Result<sage_tensor> Output(uint32_t index) const;
+  // Copies that output out, row-major; bytes must be exactly its size.
+  Status GetOutput(uint32_t index, void* data, uint64_t bytes) const;
   // Type and shape an output will have at the inputs now set (a symbol that no input gives: its maximum); no data.
   Result<sage_tensor> OutputShape(uint32_t index);
   void Cancel();
