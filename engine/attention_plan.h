@@ -17,6 +17,7 @@
 #include "options.h"
 #include "plan/choose.h"
 #include "run/host.h"
+#include "run/workspace.h"
 #include "sage/support/op_view.h"
 #include "status.h"
 
@@ -37,12 +38,9 @@ class AttentionPlan {
   const support::OpView& planned() const { return planned_; }
   uint64_t features() const { return features_; }
   bool guarded() const { return guarded_; }
-  // The plan of `reference` that verify compares with; null when verify is off.
-  const Plan* verifier() const { return verifier_.get(); }
-  bool verify_always() const { return verify_always_; }
   sage_cancel_fn cancel() const { return cancel_; }
   void* cancel_user() const { return cancel_user_; }
-  // {"problem","bench","chosen","why","fallback","policy","verdicts":[...],"workspace_bytes","prepack_bytes"}
+  // {"problem","bench","features","chosen","why","fallback","verdicts":[...],"policy","workspace_bytes","prepack_bytes"}
   void Explain(JsonWriter& out) const;
 
  private:
@@ -51,8 +49,8 @@ class AttentionPlan {
   uint64_t features_ = 0;
   ResolvedPolicy policy_;
   Choice choice_;
-  std::shared_ptr<const Plan> plan_, verifier_;
-  bool guarded_ = true, verify_always_ = false;
+  std::shared_ptr<const Plan> plan_;
+  bool guarded_ = true;
   std::string problem_;
   sage_cancel_fn cancel_ = nullptr;
   void* cancel_user_ = nullptr;
@@ -74,20 +72,15 @@ class AttentionContext {
  private:
   AttentionContext() = default;
   Status TakeInSlots(const sage_tensor* const* slots, uint32_t num_slots);
-  Status Verify(const sage_run_args& args);
 
   std::shared_ptr<const AttentionPlan> plan_;
   RunToken token_;
   // Our own copies of the run's tensors: an older caller's shorter struct is completed, a device of 0 is the CPU.
   std::array<sage_tensor, SAGE_ATTN_NUM_SLOTS> tensors_{};
   std::array<const sage_tensor*, SAGE_ATTN_NUM_SLOTS> pointers_{};
-  int32_t device_type_ = SAGE_CPU, device_id_ = 0;
-  void* memory_ = nullptr;  // guard band, workspace, guard band
-  void* workspace_ = nullptr;
-  void* stream_ = nullptr;  // our own, on a device
-  bool verified_ = false;
-  struct Scratch;  // what verify needs
-  std::unique_ptr<Scratch> scratch_;
+  Workspace workspace_;
+  const sage_device_table* device_ = nullptr;  // null on CPU
+  void* stream_ = nullptr;                     // our own, on a device
 };
 
 // The flat call's plans by shape, least recently used out first, each with the contexts its callers left.

@@ -154,9 +154,13 @@ typedef const sage_plugin *(*sage_plugin_query_fn)(uint32_t host_major, uint32_t
 
 /* SAGE_PLUGIN_ENTRY(name) { return ...; } : the exported symbol, or <name>_plugin_query in the generated table of
  * built-in plugins when compiled with SAGE_PLUGIN_BUILTIN. */
-#if defined(SAGE_PLUGIN_BUILTIN)
-#define SAGE_PLUGIN_ENTRY(name)                                                        \
-  const sage_plugin *name##_plugin_query(uint32_t host_major, uint32_t host_minor);    \
+#if defined(SAGE_PLUGIN_BUILTIN) && defined(__cplusplus)
+#define SAGE_PLUGIN_ENTRY(name)                                                                \
+  extern "C" const sage_plugin *name##_plugin_query(uint32_t host_major, uint32_t host_minor); \
+  extern "C" const sage_plugin *name##_plugin_query(uint32_t host_major, uint32_t host_minor)
+#elif defined(SAGE_PLUGIN_BUILTIN)
+#define SAGE_PLUGIN_ENTRY(name)                                                     \
+  const sage_plugin *name##_plugin_query(uint32_t host_major, uint32_t host_minor); \
   const sage_plugin *name##_plugin_query(uint32_t host_major, uint32_t host_minor)
 #else
 __attribute__((visibility("default"))) const sage_plugin *sage_plugin_query_v1(uint32_t host_major, uint32_t host_minor);

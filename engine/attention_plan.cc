@@ -1,0 +1,216 @@
+// attention_plan.cc: from a described op to a plan, and a run of it.
+#include "attention_plan.h"
+
+#include <algorithm>
+
+#include "backend/feature_names.h"
+#include "fmt/format.h"
+#include "plan/explain.h"
+#include "plan/policy_options.h"
+#include "plan/problem.h"
+#include "sage/support/check_op.h"
+#include "sage/support/take_in.h"
+
+namespace sage {
+namespace {
+
+// More slots than any op has: a count above it is garbage, and the array must not be walked.
+constexpr uint32_t kMostSlots = 4096;
+
+// The longest row of keys a query may see, which flash_threshold is compared with.
+int64_t KeyRows(const support::OpView& view) {
+  const sage_attention_attributes& attributes = view.attributes.attention;
+  if (view.Has(SAGE_ATTN_BLOCK_TABLE)) {
+    int64_t rows = 0;
+    const int64_t pages = view.Slot(SAGE_ATTN_BLOCK_TABLE).shape[1], page = view.Slot(SAGE_ATTN_K).shape[2];
+    return __builtin_mul_overflow(pages, page, &rows) ? INT64_MAX : rows;
+  }
+  if (view.Has(SAGE_ATTN_CU_SEQLENS_K))
+    return attributes.max_seq_kv > 0 ? attributes.max_seq_kv : view.Slot(SAGE_ATTN_K).shape[0];
+  return view.Slot(SAGE_ATTN_K).shape[2];
+}
+
+// The plan's options over the engine's, which are the defaults of everything made from it.
+Options WithDefaults(const Options& given, const Options& defaults) {
+  Options merged = given;
+  for (const auto& [key, value] : defaults.values) merged.values.try_emplace(key, value);
+  return merged;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const AttentionPlan>> AttentionPlan::Create(std::shared_ptr<Engine> engine, const sage_op* op,
+                                                                   const Options& given) {
+  const auto made = std::make_shared<AttentionPlan>();
+  support::OpView& view = made->planned_;
+  std::string why;
+  if (const sage_status status = support::TakeInOp(op, &view, &why); status != SAGE_OK) return Status(status, why);
+  if (view.op.kind != SAGE_OP_ATTENTION)
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  fmt::format("an op of kind {} was given, SAGE_OP_ATTENTION is expected; other "
+                              "ops run inside a model",
+                              support::KindName(view.op.kind)));
+  SAGE_RETURN_IF_ERROR(engine->CheckOptions(given, "plan"));
+  const Options options = WithDefaults(given, engine->options());
+  SAGE_ASSIGN_OR_RETURN(const AttentionPolicy caller, PolicyFromOptions(options));
+  SAGE_ASSIGN_OR_RETURN(made->guarded_, BoolOption(options, "guard", true));
+  made->policy_ = ResolvePolicy(caller, AttentionPolicy{}, AttentionPolicy{});
+  made->cancel_ = options.cancel, made->cancel_user_ = options.cancel_user;
+
+  // Checked before anything is read from it, then once more complete: a plugin sees all bits.
+  sage_attention_attributes& attributes = view.attributes.attention;
+  attributes.struct_size = sizeof attributes;
+  view.op.attributes = &attributes;
+  SAGE_RETURN_IF_ERROR(AttentionFeatures(view.op, &made->features_));
+  ApplyPolicy(made->policy_, KeyRows(view), &view.op, &attributes);
+  attributes.features = made->features_;
+
+  std::vector<std::shared_ptr<Backend>> candidates = engine->backends();
+  std::string failures;
+  while (true) {
+    SAGE_ASSIGN_OR_RETURN(made->choice_, Choose(candidates, view.op, made->features_, made->policy_));
+    Choice& choice = made->choice_;
+    const Verdict chosen = choice.verdicts[static_cast<size_t>(choice.chosen)];
+    sage_attention_attributes wished = attributes;
+    ApplyChoice(choice, &attributes);
+    Result<std::shared_ptr<const Plan>> plan =
+        chosen.backend->MakePlan(view.op, nullptr, chosen.answer.workspace_bytes);
+    if (plan.ok()) {
+      made->plan_ = std::move(*plan);
+      break;
+    }
+    // It said YES and then could not: the next best is asked, unless this one was insisted on.
+    attributes = wished;
+    std::erase_if(candidates, [&chosen](const auto& backend) { return backend.get() == chosen.backend.get(); });
+    if (!made->policy_.backend.value.empty() || made->policy_.strict.value || candidates.empty()) return plan.status();
+    failures += fmt::format("{}{} said yes, then its plan failed: {}", failures.empty() ? "" : "; ",
+                            chosen.backend->name(), plan.status().message());
+  }
+  Choice& choice = made->choice_;
+  if (!failures.empty()) {
+    choice.fallback = true;
+    choice.fallback_reason += (choice.fallback_reason.empty() ? "" : "; ") + failures;
+  }
+  made->problem_ = ProblemString(view.op);
+  if (choice.fallback)
+    engine->host()->Log(SAGE_LOG_WARNING, fmt::format("attention {}: {}", made->problem_, choice.fallback_reason));
+  made->engine_ = std::move(engine);
+  return std::shared_ptr<const AttentionPlan>(made);
+}
+
+void AttentionPlan::Explain(JsonWriter& out) const {
+  const sage_attention_attributes& attributes = planned_.attributes.attention;
+  out.BeginObject();
+  out.Member("problem", problem_);
+  out.Member("bench", fmt::format("sage-engine bench --attn '{}'", problem_));
+  out.Member("algorithm", AlgorithmName(attributes.algorithm));
+  out.Member("block_q", attributes.block_q);
+  out.Member("block_kv", attributes.block_kv);
+  out.Key("features");
+  out.BeginArray();
+  for (const std::string& name : FeatureNames(features_)) out.String(name);
+  out.EndArray();
+  WriteChoice(out, choice_);
+  out.Key("policy");
+  WritePolicy(out, policy_);
+  if (backend().table().foreign_threads != nullptr) out.Member("foreign_threads", backend().table().foreign_threads);
+  out.Member("workspace_bytes", plan_->workspace_bytes());
+  out.Member("prepack_bytes", plan_->prepack_bytes());
+  out.EndObject();
+}
+
+Result<std::unique_ptr<AttentionContext>> AttentionContext::Create(std::shared_ptr<const AttentionPlan> plan) {
+  std::unique_ptr<AttentionContext> context(new AttentionContext());
+  const Backend& backend = plan->backend();
+  context->plan_ = std::move(plan);
+  const AttentionPlan& held = *context->plan_;
+  SAGE_RETURN_IF_ERROR(context->workspace_.Allocate(held.engine().host(), backend.device_type(), backend.device_id(),
+                                                    held.plan().workspace_bytes(), held.guarded()));
+  context->token_.cancel = held.cancel();
+  context->token_.cancel_user = held.cancel_user();
+  if (backend.device_type() != SAGE_CPU) {
+    const sage_device_table* device = held.engine().host()->Device(backend.device_type(), backend.device_id());
+    sage_error error{};
+    error.struct_size = sizeof error;
+    if (device == nullptr)
+      return Status(SAGE_E_DEVICE, fmt::format("{}: nobody has supplied its device", backend.name()));
+    if (const sage_status status = device->stream_create(device->self, &context->stream_, &error); status != SAGE_OK)
+      return Status(status, fmt::format("{}: {}", backend.name(), error.message), error.native_code);
+    context->device_ = device;
+  }
+  return context;
+}
+
+AttentionContext::~AttentionContext() {
+  if (device_ != nullptr) device_->stream_destroy(device_->self, stream_);
+}
+
+Status AttentionContext::TakeInSlots(const sage_tensor* const* slots, uint32_t num_slots) {
+  if (slots == nullptr) return Status(SAGE_E_INVALID_ARGUMENT, "slots is null, an array of tensors is expected");
+  if (num_slots > kMostSlots)
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  fmt::format("num_slots is {}, at most {} are expected", num_slots, SAGE_ATTN_NUM_SLOTS));
+  for (uint32_t slot = SAGE_ATTN_NUM_SLOTS; slot < num_slots; ++slot)
+    if (slots[slot] != nullptr)
+      return Status(SAGE_E_UNKNOWN_FIELD,
+                    fmt::format("slot {} is given, this engine knows slots up to {}", slot, SAGE_ATTN_NUM_SLOTS - 1));
+  for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) {
+    pointers_[slot] = nullptr;
+    if (slot >= num_slots || slots[slot] == nullptr) continue;
+    const sage_status status = sage_take_in(&tensors_[slot], sizeof(sage_tensor), slots[slot]);
+    if (status != SAGE_OK)
+      return Status(status, fmt::format("slot {}: {}", support::SlotName(SAGE_OP_ATTENTION, slot),
+                                        status == SAGE_E_UNKNOWN_FIELD ? "its tensor has a field newer than this engine"
+                                                                       : "its struct_size makes no sense; set it to "
+                                                                         "sizeof(sage_tensor)"));
+    if (tensors_[slot].device_type == 0) tensors_[slot].device_type = SAGE_CPU;
+    pointers_[slot] = &tensors_[slot];
+  }
+  return {};
+}
+
+Status AttentionContext::Run(const sage_tensor* const* slots, uint32_t num_slots, void* stream) {
+  const AttentionPlan& plan = *plan_;
+  SAGE_RETURN_IF_ERROR(TakeInSlots(slots, num_slots));
+  const char* why = "";
+  sage_status status = support::CheckRunSlots(plan.planned(), pointers_.data(), SAGE_ATTN_NUM_SLOTS, &why);
+  if (status != SAGE_OK) return Status(status, why);
+  const bool on_cpu = device_ == nullptr;
+  if (on_cpu) {
+    if (stream != nullptr)
+      return Status(SAGE_E_INVALID_ARGUMENT,
+                    fmt::format("a stream is lent, but the plan runs on the CPU (backend {}), which has none",
+                                plan.backend().name()));
+    // What an index tensor holds decides what is read: before any plugin gets it.
+    status = support::CheckAttentionIndices(plan.planned().attributes.attention, plan.features(), pointers_.data(),
+                                            SAGE_ATTN_NUM_SLOTS, &why);
+    if (status != SAGE_OK) return Status(status, why == nullptr ? "an index tensor is out of range" : why);
+  }
+  token_.cancelled.store(0, std::memory_order_relaxed);
+  sage_run_args args{};
+  args.struct_size = sizeof args;
+  args.num_slots = SAGE_ATTN_NUM_SLOTS;
+  args.slots = pointers_.data();
+  args.workspace = workspace_.data();
+  args.workspace_bytes = plan.plan().workspace_bytes();
+  args.stream = stream != nullptr ? stream : stream_;
+  args.run = &token_;
+  Status ran = plan.plan().Run(args);
+  if (!workspace_.Intact()) {
+    workspace_.Arm(workspace_.bytes());
+    const Status overrun = WorkspaceOverrun(plan.backend().name(), args.workspace_bytes);
+    plan.engine().host()->Log(SAGE_LOG_ERROR, overrun.message());
+    return overrun;
+  }
+  if (!on_cpu && stream == nullptr) {
+    // Also after an error: what was enqueued must not outlive the call.
+    sage_error error{};
+    error.struct_size = sizeof error;
+    status = device_->stream_synchronize(device_->self, stream_, &error);
+    if (status != SAGE_OK && ran.ok())
+      ran = Status(status, fmt::format("{}: {}", plan.backend().name(), error.message), error.native_code);
+  }
+  return ran;
+}
+
+}  // namespace sage
