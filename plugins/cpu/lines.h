@@ -16,7 +16,7 @@ namespace sage::cpu {
 // A line is worked on in pieces of this many doubles, in a buffer on the stack.
 constexpr int64_t kPiece = 256;
 
-// Buffers of doubles have room up to the next multiple of 8 elements and are aligned to 64 bytes; what lies past n is
+// Buffers of doubles have room up to the next multiple of 8 elements and are aligned to double; what lies past n is
 // overwritten with anything. Sources and targets of load and store may lie at any byte address and are touched exactly.
 struct LineKernels {
   // n consecutive f64, f32, bf16 or f16 from memory, or to memory, rounded once to nearest even.

@@ -25,14 +25,9 @@ double OneWorkerNs(Isa isa, bool is_double, const Sizes& sizes) {
                 static_cast<double>(sizes.n), static_cast<double>(sizes.k), false);
 }
 
-// Leading axes of an operand, matched to C's from the right; a missing one, or one of length 1 under a longer one,
-// repeats.
-void AppendBatch(const sage_tensor& tensor, const sage_tensor& c, Walk<1>* batch) {
-  for (uint32_t i = 0; i + 2 < c.rank; ++i) {
-    const uint32_t missing = c.rank - tensor.rank;
-    const bool repeats = i < missing || (tensor.shape[i - missing] == 1 && c.shape[i] != 1);
-    batch->Append(c.shape[i], {repeats ? 0 : tensor.stride[i - missing]});
-  }
+// All axes but the last two.
+void AppendBatch(const sage_tensor& tensor, Walk<1>* batch) {
+  for (uint32_t i = 0; i + 2 < tensor.rank; ++i) batch->Append(tensor.shape[i], {tensor.stride[i]});
 }
 
 template <class T>
@@ -51,13 +46,13 @@ class MatmulPlan final : public KernelPlan {
     gemm.batch = sizes.batch, gemm.m = sizes.m, gemm.n = sizes.n, gemm.k = sizes.k;
     gemm.a = BytesOf(a), gemm.a_dtype = a.dtype, gemm.a_step = a.stride[a.rank - 1];
     gemm.a_rows.Append(sizes.m, {a.stride[a.rank - 2]});
-    AppendBatch(a, c, &gemm.a_batch);
+    AppendBatch(a, &gemm.a_batch);
     gemm.b = BytesOf(b), gemm.b_dtype = b.dtype;
     gemm.b_k = b.stride[b.rank - 2], gemm.b_n = b.stride[b.rank - 1];
-    AppendBatch(b, c, &gemm.b_batch);
+    AppendBatch(b, &gemm.b_batch);
     gemm.y = MutableBytesOf(c), gemm.y_dtype = c.dtype, gemm.y_step = c.stride[c.rank - 1];
     gemm.y_rows.Append(sizes.m, {c.stride[c.rank - 2]});
-    AppendBatch(c, c, &gemm.y_batch);
+    AppendBatch(c, &gemm.y_batch);
     return RunGemm(gemm, host_, OneWorkerNs(isa_, sizeof(T) == 8, sizes), args, err);
   }
 
