@@ -1,0 +1,105 @@
+// attention.h: attention on this backend, in three stages: a design fixed at plan time, a call resolved at run time,
+// and query tiles worked through by the workers.
+//
+// A task is one query tile of one sequence and one group of heads: rows that share their K and V head, packed from the
+// group's query heads so that K and V are read once for all of them. Tiles of keys begin at multiples of the tile's
+// length counted from the sequence's first key, whatever is visible, so padding and buckets never change bits.
+#ifndef SAGE_PLUGINS_CPU_ATTENTION_H_
+#define SAGE_PLUGINS_CPU_ATTENTION_H_
+
+#include <atomic>
+#include <cstdint>
+
+#include "attention_kernels.h"
+#include "family.h"
+
+namespace sage::cpu {
+
+constexpr uint64_t kAttentionFeatures =
+    ((SAGE_ATTN_F_SCORES_OUT << 1) - 1) & ~(SAGE_ATTN_F_DROPOUT | SAGE_ATTN_F_QUANT_SCALES);
+
+// True where *answer has become NO: support.cc. view passed CheckOp.
+bool RefuseAttention(const OpView& view, uint64_t features, sage_answer* answer);
+
+// Sizes of a call or, with the planned slots, upper bounds of all calls.
+struct AttentionSizes {
+  bool varlen = false, paged = false, append = false;
+  int64_t batch = 0, heads_q = 0, heads_k = 0, heads_v = 0;
+  int64_t seq_q = 0;   // padded; T where packed
+  int64_t seq_kv = 0;  // padded; T of K where packed, max_pages * page where paged
+  int64_t dim = 0, dim_v = 0, page = 0;
+  int64_t group = 0;  // consecutive query heads with one K head and one V head
+};
+AttentionSizes ReadAttentionSizes(const sage_tensor* const* slots, uint32_t num_slots);
+
+// Offsets, in bytes, of one worker's scratch. T is float or double.
+struct AttentionScratch {
+  uint64_t q, panels, scores, values, out, maximum, sum, alpha, low, high, rows, bias, keep, gathered, bytes;
+};
+
+// Fixed at plan time, the same from the same question.
+struct AttentionDesign {
+  const Context* context = nullptr;
+  const OpView* view = nullptr;
+  uint64_t features = 0;
+  Isa isa = Isa::kScalar;
+  bool wide = false;          // T is double
+  bool materialised = false;  // whole score rows
+  AttentionSizes bounds;
+  int64_t tile_rows = 0, tile_keys = 0;
+  int64_t dim_padded = 0, dim_v_padded = 0, score_stride = 0;
+  int64_t workers = 1;  // those that have scratch
+  AttentionScratch scratch{};
+  uint64_t header_bytes = 0;  // in front of the scratch: the first tile of every sequence, int64 [batch + 1]
+  double workspace_bytes = 0;
+  double alone_ns = 0;  // one worker, planned shapes
+};
+// workspace_bytes beyond kMaxWorkspace means that it cannot be: nothing else is meaningful then.
+AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features);
+constexpr double kMaxWorkspace = 0x1p46;
+
+// One sequence of a call. Rows from q_used on are padding and see no key.
+struct AttentionSequence {
+  int64_t q_begin, q_rows, q_used;  // q_begin: in packed rows; 0 otherwise
+  int64_t k_begin, k_used;
+  int64_t shift;
+};
+
+// One run. Lives on the caller's stack while the workers are at it.
+struct AttentionCall {
+  const AttentionDesign& design;
+  const sage_run_args& args;
+  AttentionSizes sizes;
+  const int64_t* first_tile = nullptr;  // [batch + 1], tiles of one head group
+  std::atomic<bool> cancelled{false};
+
+  AttentionCall(const AttentionDesign& from, const sage_run_args& run)
+      : design(from), args(run), sizes(ReadAttentionSizes(run.slots, run.num_slots)) {}
+
+  bool Has(uint32_t slot) const { return slot < args.num_slots && args.slots[slot] != nullptr; }
+  const sage_tensor& Slot(uint32_t slot) const { return *args.slots[slot]; }
+  bool Is(uint64_t feature) const { return (design.features & feature) != 0; }
+  AttentionSequence Sequence(int64_t b) const;
+  int64_t QueryRows(int64_t b) const;
+  // Asks the host, and remembers.
+  bool Cancelled();
+  // Addresses of [0] of a row; i and j count within sequence b.
+  char* QueryRow(uint32_t slot, const AttentionSequence& sequence, int64_t b, int64_t h, int64_t i) const;
+  char* KeyRow(uint32_t slot, const AttentionSequence& sequence, int64_t b, int64_t head, int64_t j) const;
+};
+
+int32_t ReadIndex(const sage_tensor& tensor, int64_t i0, int64_t i1 = 0, int64_t i2 = 0);
+
+// K_NEW and V_NEW behind the keys in use.
+void AppendKeys(const AttentionCall& call);
+
+// Tasks [begin,end) on one worker, which owns scratch.
+template <class T>
+void RunFlash(AttentionCall& call, const AttentionKernels<T>& kernels, int64_t begin, int64_t end, char* scratch);
+template <class T>
+void RunMaterialised(AttentionCall& call, const AttentionKernels<T>& kernels, int64_t begin, int64_t end,
+                     char* scratch);
+
+}  // namespace sage::cpu
+
+#endif  // SAGE_PLUGINS_CPU_ATTENTION_H_

@@ -1,0 +1,17 @@
+// attention_scalar.cc: the attention kernels in portable C++.
+#include <string.h>
+
+#include "attention_kernels.h"
+#include "numbers.h"
+
+namespace sage::cpu {
+namespace {
+#include "attention_vec_scalar.inc.h"
+// The kernels are templates over these.
+#include "attention_kernels.inc.h"
+}  // namespace
+
+extern const AttentionKernels<float> kAttentionScalarF32 = MakeKernels<LanesF>();
+extern const AttentionKernels<double> kAttentionScalarF64 = MakeKernels<LanesD>();
+
+}  // namespace sage::cpu

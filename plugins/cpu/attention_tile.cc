@@ -1,0 +1,274 @@
+// attention_tile.cc: the steps of a query tile; see attention_tile.h.
+#include "attention_tile.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "numbers.h"
+#include "sage/support/check_op.h"
+
+namespace sage::cpu {
+namespace {
+
+int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
+
+uint32_t LastAxis(const sage_tensor& tensor) { return tensor.rank - 1; }
+
+}  // namespace
+
+template <class T>
+QueryTile<T>::QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels, char* scratch)
+    : call_(call), design_(call.design), kernels_(kernels) {
+  const AttentionScratch& at = design_.scratch;
+  const auto numbers = [scratch](uint64_t offset) { return reinterpret_cast<T*>(scratch + offset); };
+  q_ = numbers(at.q), panels_ = numbers(at.panels), scores_ = numbers(at.scores), values_ = numbers(at.values);
+  out_ = numbers(at.out), maximum_ = numbers(at.maximum), sum_ = numbers(at.sum), alpha_ = numbers(at.alpha);
+  bias_ = numbers(at.bias), keep_ = numbers(at.keep);
+  low_ = reinterpret_cast<int64_t*>(scratch + at.low), high_ = reinterpret_cast<int64_t*>(scratch + at.high);
+  row_pointers_ = reinterpret_cast<const void**>(scratch + at.rows);
+  gathered_ = scratch + at.gathered;
+  group_ = call.sizes.group;
+}
+
+template <class T>
+Stored QueryTile<T>::StoredAs(uint32_t slot) const {
+  const sage_dtype dtype = call_.Slot(slot).dtype;
+  return dtype == SAGE_BF16 ? Stored::kBf16 : dtype == SAGE_F16 ? Stored::kF16 : Stored::kNative;
+}
+
+template <class T>
+void QueryTile<T>::Gather(const sage_tensor& tensor, int64_t count, int64_t padded, int64_t length) {
+  const int64_t step = tensor.stride[LastAxis(tensor)];
+  if (step != 1 && length > 1) {
+    const auto size = static_cast<int64_t>(support::DtypeSize(tensor.dtype));
+    for (int64_t r = 0; r < count; ++r) {
+      const char* from = static_cast<const char*>(row_pointers_[r]);
+      char* to = gathered_ + r * length * size;
+      for (int64_t c = 0; c < length; ++c)
+        std::memcpy(to + c * size, from + c * step * size, static_cast<size_t>(size));
+      row_pointers_[r] = to;
+    }
+  }
+  for (int64_t r = count; r < padded; ++r) row_pointers_[r] = row_pointers_[count - 1];
+}
+
+template <class T>
+void QueryTile<T>::Begin(int64_t task) {
+  const int64_t groups = call_.sizes.heads_q / group_;
+  const int64_t* first = call_.first_tile;
+  b_ = std::upper_bound(first, first + call_.sizes.batch + 1, task / groups) - first - 1;
+  sequence_ = call_.Sequence(b_);
+  // Within a sequence the last tiles come first: under a causal mask they are the long ones.
+  const int64_t within = task - first[b_] * groups, tiles = first[b_ + 1] - first[b_];
+  const int64_t tile = tiles - 1 - within / groups;
+  first_head_ = within % groups * group_;
+  first_row_ = tile * design_.tile_rows;
+  rows_ = std::min(design_.tile_rows, sequence_.q_rows * group_ - first_row_);
+
+  const sage_attention_attributes& attributes = design_.view->attributes.attention;
+  constexpr int64_t kFar = int64_t{1} << 60;  // further than any tensor reaches
+  const int64_t left = std::min(attributes.window_left, kFar), right = std::min(attributes.window_right, kFar);
+  first_key_ = sequence_.k_used, last_key_ = 0;
+  for (int64_t r = 0; r < rows_; ++r) {
+    const int64_t position = Query(r) + sequence_.shift;
+    int64_t low = 0, high = sequence_.k_used;
+    if (call_.Is(SAGE_ATTN_F_CAUSAL)) high = std::min(high, position + 1);
+    if (call_.Is(SAGE_ATTN_F_WINDOW_LEFT)) low = std::max(low, position - left);
+    if (call_.Is(SAGE_ATTN_F_WINDOW_RIGHT)) high = std::min(high, position + right + 1);
+    if (Query(r) >= sequence_.q_used || low >= high) low = high = 0;
+    low_[r] = low, high_[r] = high;
+    if (low < high) first_key_ = std::min(first_key_, low), last_key_ = std::max(last_key_, high);
+    maximum_[r] = -std::numeric_limits<T>::infinity();
+    sum_[r] = 0;
+    alpha_[r] = 1;
+    row_pointers_[r] = call_.QueryRow(SAGE_ATTN_Q, sequence_, b_, Head(r), Query(r));
+  }
+  Gather(call_.Slot(SAGE_ATTN_Q), rows_, rows_, call_.sizes.dim);
+  kernels_.pack_rows(StoredAs(SAGE_ATTN_Q), row_pointers_, rows_, call_.sizes.dim, q_, design_.dim_padded);
+  std::fill(out_, out_ + rows_ * design_.dim_v_padded, T(0));
+}
+
+template <class T>
+void QueryTile<T>::PointAtKeys(uint32_t slot, int64_t head, const KeyTile& keys, int64_t padded) {
+  if (call_.sizes.paged) {
+    for (int64_t k = 0; k < keys.count; ++k) row_pointers_[k] = call_.KeyRow(slot, sequence_, b_, head, keys.first + k);
+  } else {
+    const sage_tensor& tensor = call_.Slot(slot);
+    const char* at = call_.KeyRow(slot, sequence_, b_, head, keys.first);
+    const int64_t step =
+        tensor.stride[tensor.rank == 3 ? 0 : 2] * static_cast<int64_t>(support::DtypeSize(tensor.dtype));
+    for (int64_t k = 0; k < keys.count; ++k, at += step) row_pointers_[k] = at;
+  }
+  const sage_tensor& tensor = call_.Slot(slot);
+  Gather(tensor, keys.count, padded, tensor.shape[LastAxis(tensor)]);
+}
+
+template <class T>
+void QueryTile<T>::LoadKeys(const KeyTile& keys) {
+  keys_padded_ = RoundUp(keys.count, kernels_.width);
+  PointAtKeys(SAGE_ATTN_K, first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k), keys, keys_padded_);
+  kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim, panels_);
+}
+
+template <class T>
+void QueryTile<T>::LoadValues(const KeyTile& keys) {
+  const sage_tensor& tensor = call_.Slot(SAGE_ATTN_V);
+  const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
+  v_finite_ = -1;
+  // In place where rows are whole registers of T at one distance; else a packed copy.
+  if (StoredAs(SAGE_ATTN_V) == Stored::kNative && !call_.sizes.paged && tensor.stride[LastAxis(tensor)] == 1 &&
+      call_.sizes.dim_v % kernels_.width == 0) {
+    const char* at = call_.KeyRow(SAGE_ATTN_V, sequence_, b_, head, keys.first);
+    if (reinterpret_cast<uintptr_t>(at) % sizeof(T) == 0) {
+      v_ = reinterpret_cast<const T*>(at);
+      v_stride_ = tensor.stride[tensor.rank == 3 ? 0 : 2];
+      return;
+    }
+  }
+  PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);
+  kernels_.pack_rows(StoredAs(SAGE_ATTN_V), row_pointers_, keys.count, call_.sizes.dim_v, values_,
+                     design_.dim_v_padded);
+  v_ = values_;
+  v_stride_ = design_.dim_v_padded;
+}
+
+template <class T>
+LaneRange QueryTile<T>::GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const {
+  LaneRange lanes{0, 0, keys.count, 0, true};
+  for (int64_t r = row; r < row + count; ++r) {
+    const int64_t low = std::clamp(low_[r] - keys.first, int64_t{0}, keys.count);
+    const int64_t high = std::clamp(high_[r] - keys.first, int64_t{0}, keys.count);
+    if (r > row && (low != lanes.low || high != lanes.high)) lanes.uniform = false;
+    if (low >= high) continue;
+    lanes.low = std::min(lanes.low, low), lanes.high = std::max(lanes.high, high);
+  }
+  if (lanes.low >= lanes.high) return {0, 0, 0, 0, true};
+  lanes.begin = lanes.low / kernels_.width * kernels_.width;
+  lanes.end = RoundUp(lanes.high, kernels_.width);
+  return lanes;
+}
+
+template <class T>
+void QueryTile<T>::Dots(const KeyTile&, int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const {
+  kernels_.scores(static_cast<int32_t>(count), q_ + row * design_.dim_padded, design_.dim_padded, panels_, keys_padded_,
+                  call_.sizes.dim, begin, end, scores, design_.score_stride);
+}
+
+template <class T>
+const T* QueryTile<T>::BiasRow(const KeyTile& keys, int64_t row, int64_t begin, int64_t end) {
+  const sage_tensor& tensor = call_.Slot(SAGE_ATTN_BIAS);
+  const auto size = static_cast<int64_t>(support::DtypeSize(tensor.dtype));
+  const char* at =
+      call_.QueryRow(SAGE_ATTN_BIAS, sequence_, b_, Head(row), Query(row)) + keys.first * tensor.stride[3] * size;
+  if (StoredAs(SAGE_ATTN_BIAS) == Stored::kNative && tensor.stride[3] == 1 && end <= keys.count &&
+      reinterpret_cast<uintptr_t>(at) % sizeof(T) == 0)
+    return reinterpret_cast<const T*>(at);
+  const int64_t last = std::min(end, keys.count);
+  for (int64_t k = begin; k < last; ++k)
+    bias_[k] = static_cast<T>(ReadFloat(tensor.dtype, at + k * tensor.stride[3] * size));
+  std::fill(bias_ + last, bias_ + std::max(end, last), T(0));
+  return bias_;
+}
+
+template <class T>
+T QueryTile<T>::Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t end, bool all, T* scores,
+                        bool* partly) {
+  const sage_attention_attributes& attributes = design_.view->attributes.attention;
+  ScoreRow<T> line{};
+  line.begin = begin, line.end = end;
+  line.low = all ? 0 : std::clamp(low_[row] - keys.first, int64_t{0}, keys.count);
+  line.high = all ? keys.count : std::clamp(high_[row] - keys.first, int64_t{0}, keys.count);
+  line.scale = static_cast<T>(call_.Is(SAGE_ATTN_F_SCALE) ? attributes.scale
+                                                          : 1.0 / std::sqrt(static_cast<double>(call_.sizes.dim)));
+  line.softcap = static_cast<T>(attributes.softcap);
+  if (call_.Is(SAGE_ATTN_F_ALIBI)) {
+    const sage_tensor& slopes = call_.Slot(SAGE_ATTN_ALIBI);
+    line.alibi_slope = static_cast<T>(ReadFloat(
+        slopes.dtype, static_cast<const char*>(slopes.data) +
+                          Head(row) * slopes.stride[0] * static_cast<int64_t>(support::DtypeSize(slopes.dtype))));
+    line.alibi_origin = static_cast<T>(Query(row) + sequence_.shift - keys.first);
+  }
+  if (call_.Is(SAGE_ATTN_F_BIAS)) {
+    line.bias = BiasRow(keys, row, begin, end);
+    *partly = true;  // a bias of -inf hides a key as well
+  }
+  constexpr uint64_t kMasks =
+      SAGE_ATTN_F_BOOL_MASK | SAGE_ATTN_F_BIT_MASK | SAGE_ATTN_F_BLOCK_MASK | SAGE_ATTN_F_CSR_MASK;
+  if (!all && call_.Is(kMasks) && line.low < line.high) {
+    line.keep = KeepRow(keys, row, line.low, line.high, end);
+    if (line.keep != nullptr) *partly = true;
+  }
+  return kernels_.prepare(line, scores);
+}
+
+template <class T>
+void QueryTile<T>::Accumulate(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes,
+                              const T* weights) {
+  T* out = out_ + row * design_.dim_v_padded;
+  if (!lanes.uniform) {
+    if (v_finite_ < 0) v_finite_ = kernels_.all_finite(v_, v_stride_, 0, keys.count, design_.dim_v_padded);
+    if (v_finite_ == 0) {
+      for (int64_t r = 0; r < count; ++r)
+        kernels_.accumulate_visible(weights + r * design_.score_stride, v_, v_stride_, lanes.low, lanes.high,
+                                    design_.dim_v_padded, alpha_[row + r], out + r * design_.dim_v_padded);
+      return;
+    }
+  }
+  kernels_.accumulate(static_cast<int32_t>(count), weights, design_.score_stride, v_, v_stride_, lanes.low, lanes.high,
+                      design_.dim_v_padded, alpha_ + row, out, design_.dim_v_padded);
+}
+
+template <class T>
+double QueryTile<T>::SinkOf(int64_t row) const {
+  const sage_tensor& sinks = call_.Slot(SAGE_ATTN_SINKS);
+  return ReadFloat(sinks.dtype,
+                   static_cast<const char*>(sinks.data) +
+                       Head(row) * sinks.stride[0] * static_cast<int64_t>(support::DtypeSize(sinks.dtype)));
+}
+
+template <class T>
+double QueryTile<T>::Denominator(int64_t row) const {
+  const auto sum = static_cast<double>(sum_[row]);
+  if (sum == 0 || !call_.Is(SAGE_ATTN_F_SINKS)) return sum;
+  return sum + std::exp(SinkOf(row) - static_cast<double>(maximum_[row]));
+}
+
+template <class T>
+void QueryTile<T>::Store() const {
+  const sage_tensor& o = call_.Slot(SAGE_ATTN_O);
+  const auto size = static_cast<int64_t>(support::DtypeSize(o.dtype));
+  const int64_t step = o.stride[LastAxis(o)], length = call_.sizes.dim_v;
+  const bool same = size == static_cast<int64_t>(sizeof(T)) && step == 1;
+  for (int64_t r = 0; r < rows_; ++r) {
+    char* to = call_.QueryRow(SAGE_ATTN_O, sequence_, b_, Head(r), Query(r));
+    const T* from = out_ + r * design_.dim_v_padded;
+    const auto denominator = static_cast<T>(Denominator(r));
+    const bool empty = denominator == 0;
+    if (same && reinterpret_cast<uintptr_t>(to) % sizeof(T) == 0) {
+      T* out = reinterpret_cast<T*>(to);
+      for (int64_t c = 0; c < length; ++c) out[c] = empty ? T(0) : from[c] / denominator;
+    } else {
+      for (int64_t c = 0; c < length; ++c)
+        WriteFloat(o.dtype, to + c * step * size, empty ? 0.0 : static_cast<double>(from[c] / denominator));
+    }
+    if (!call_.Is(SAGE_ATTN_F_LSE)) continue;
+    const sage_tensor& lse = call_.Slot(SAGE_ATTN_LSE);
+    const int64_t offset = call_.sizes.varlen ? Head(r) * lse.stride[0] + (sequence_.q_begin + Query(r)) * lse.stride[1]
+                                              : b_ * lse.stride[0] + Head(r) * lse.stride[1] + Query(r) * lse.stride[2];
+    const auto sum = static_cast<double>(sum_[r]), maximum = static_cast<double>(maximum_[r]);
+    double value = sum == 0 ? -std::numeric_limits<double>::infinity() : maximum + std::log(sum);
+    if (call_.Is(SAGE_ATTN_F_SINKS)) {
+      const double sink = SinkOf(r), top = std::max(sink, maximum);
+      value = sum == 0 ? sink : top + std::log(sum * std::exp(maximum - top) + std::exp(sink - top));
+    }
+    WriteFloat(lse.dtype, static_cast<char*>(lse.data) + offset * static_cast<int64_t>(support::DtypeSize(lse.dtype)),
+               value);
+  }
+}
+
+template class QueryTile<float>;
+template class QueryTile<double>;
+
+}  // namespace sage::cpu

@@ -1,0 +1,88 @@
+// attention_tile.h: one query tile on one worker: its rows, what each of them may see, and the steps that the two
+// algorithms are made of.
+#ifndef SAGE_PLUGINS_CPU_ATTENTION_TILE_H_
+#define SAGE_PLUGINS_CPU_ATTENTION_TILE_H_
+
+#include "attention.h"
+
+namespace sage::cpu {
+
+// Keys first..first+count of the sequence, count <= tile_keys.
+struct KeyTile {
+  int64_t first, count;
+};
+
+// What a group of rows computes of a key tile; lanes count from the tile's first key.
+struct LaneRange {
+  int64_t begin, end;  // whole registers
+  int64_t low, high;   // of the rows together, what any of them may see
+  bool uniform;        // every row sees all of [low, high)
+};
+
+template <class T>
+class QueryTile {
+ public:
+  QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels, char* scratch);
+
+  // Rows, intervals and Q of a task; O, sums and maxima cleared.
+  void Begin(int64_t task);
+  int64_t rows() const { return rows_; }
+  int64_t first_key() const { return first_key_; }  // all that any row may see lies in [first_key, last_key)
+  int64_t last_key() const { return last_key_; }
+  const AttentionSequence& sequence() const { return sequence_; }
+
+  // False where block masks leave nothing of the tile to any row.
+  bool Kept(const KeyTile& keys) const;
+  void LoadKeys(const KeyTile& keys);
+  void LoadValues(const KeyTile& keys);
+  LaneRange GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const;
+  // Raw dots of rows [row, row+count), at most a row group, over lanes [begin,end).
+  void Dots(const KeyTile& keys, int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const;
+  // Dots of one row become scores, in place; the maximum. all: before visibility. *partly: a mask hides lanes.
+  T Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t end, bool all, T* scores, bool* partly);
+  // O rows = O rows * alpha + weights * V.
+  void Accumulate(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes, const T* weights);
+  // O / denominator and LSE, of all rows.
+  void Store() const;
+  double Denominator(int64_t row) const;  // 0 where the row saw nothing
+
+  int64_t Head(int64_t row) const { return first_head_ + (first_row_ + row) % group_; }
+  int64_t Query(int64_t row) const { return (first_row_ + row) / group_; }
+  int64_t batch() const { return b_; }
+  T* scores() const { return scores_; }
+  T& maximum(int64_t row) { return maximum_[row]; }
+  T& sum(int64_t row) { return sum_[row]; }
+  T& alpha(int64_t row) { return alpha_[row]; }
+
+ private:
+  const T* BiasRow(const KeyTile& keys, int64_t row, int64_t begin, int64_t end);
+  const T* KeepRow(const KeyTile& keys, int64_t row, int64_t low, int64_t high, int64_t end);
+  void KeepBlocks(const KeyTile& keys, int64_t row, int64_t end);
+  void KeepColumns(const KeyTile& keys, int64_t row, int64_t end);
+  bool AnyBlock(const KeyTile& keys, int64_t head, int64_t tile_row) const;
+  bool AnyColumn(const KeyTile& keys, int64_t head, int64_t tile_row) const;
+  // rows_pointers_ filled for `padded` rows of the slot, the last one repeated; made contiguous where they are not.
+  void PointAtKeys(uint32_t slot, int64_t head, const KeyTile& keys, int64_t padded);
+  void Gather(const sage_tensor& tensor, int64_t count, int64_t padded, int64_t length);
+  double SinkOf(int64_t row) const;
+  Stored StoredAs(uint32_t slot) const;
+
+  AttentionCall& call_;
+  const AttentionDesign& design_;
+  const AttentionKernels<T>& kernels_;
+  T *q_, *panels_, *scores_, *values_, *out_, *maximum_, *sum_, *alpha_, *bias_, *keep_;
+  int64_t *low_, *high_;  // the keys that positions and lengths leave to each row
+  const void** row_pointers_;
+  char* gathered_;
+
+  int64_t b_ = 0, group_ = 0, first_head_ = 0, first_row_ = 0, rows_ = 0, first_key_ = 0, last_key_ = 0;
+  AttentionSequence sequence_{};
+  int64_t keys_padded_ = 0;
+  const T* v_ = nullptr;  // of the tile loaded last
+  int64_t v_stride_ = 0;
+  int v_finite_ = -1;  // unknown
+};
+
+}  // namespace sage::cpu
+
+#endif  // SAGE_PLUGINS_CPU_ATTENTION_TILE_H_

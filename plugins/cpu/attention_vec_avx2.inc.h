@@ -1,0 +1,133 @@
+// attention_vec_avx2.inc.h: what the attention kernels need of AVX2 registers, transposes included.
+//
+// Included inside an anonymous namespace by attention_avx2.cc, which alone is compiled for these instructions.
+struct LanesF {
+  using T = float;
+  using Reg = __m256;
+  using Mask = __m256;
+  static constexpr int kWidth = 8, kRowGroup = 6, kPanelVectors = 4;
+  // Columns a tile keeps in registers: twelve of the sixteen hold sums.
+  static constexpr int Vectors(int rows) { return rows <= 3 ? 4 : 2; }
+  static constexpr float kExpLow = -87.0f;  // below it the exponent field would wrap: cut to 0
+  static Reg Load(const float* p) { return _mm256_loadu_ps(p); }
+  static void Store(float* p, Reg v) { _mm256_storeu_ps(p, v); }
+  static Reg Set1(float x) { return _mm256_set1_ps(x); }
+  static Reg Add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
+  static Reg Sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
+  static Reg Mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
+  static Reg Div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
+  static Reg Fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
+  static Reg Max(Reg a, Reg b) { return _mm256_max_ps(a, b); }  // b where either is NaN
+  static Reg Min(Reg a, Reg b) { return _mm256_min_ps(a, b); }
+  static Reg Iota() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
+  static Mask Less(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+  static Mask LessEqual(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
+  static Mask Equal(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+  static Mask NotEqual(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ); }
+  static Mask And(Mask a, Mask b) { return _mm256_and_ps(a, b); }
+  static Reg Select(Mask mask, Reg yes, Reg no) { return _mm256_blendv_ps(no, yes, mask); }
+  // n integral; p * 2^n must be normal.
+  static Reg TimesPowerOfTwo(Reg p, Reg n) {
+    const __m256i shift = _mm256_slli_epi32(_mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(0x1.8p23f))), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), shift));
+  }
+  static Reg CutExp(Reg x, Reg result) {
+    return _mm256_and_ps(result, _mm256_cmp_ps(x, _mm256_set1_ps(kExpLow), _CMP_NLT_UQ));
+  }
+  static float Sum(Reg v) {
+    __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    half = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
+  }
+  static float Largest(Reg v) {
+    __m128 half = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    half = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(half, _mm_movehdup_ps(half)));
+  }
+  template <Stored kStored>
+  static Reg LoadStored(const void* p) {
+    if constexpr (kStored == Stored::kBf16)
+      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16));
+    else if constexpr (kStored == Stored::kF16)
+      return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+    else
+      return _mm256_loadu_ps((const float*)p);
+  }
+  static void Transpose(Reg* r) {
+    Reg t[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+      t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const __m256d a = _mm256_castps_pd(t[4 * i]), b = _mm256_castps_pd(t[4 * i + 1]);
+      const __m256d c = _mm256_castps_pd(t[4 * i + 2]), d = _mm256_castps_pd(t[4 * i + 3]);
+      r[4 * i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+      r[4 * i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+      r[4 * i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+      r[4 * i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) {
+      t[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
+      t[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) r[i] = t[i];
+  }
+};
+
+struct LanesD {
+  using T = double;
+  using Reg = __m256d;
+  using Mask = __m256d;
+  static constexpr int kWidth = 4, kRowGroup = 6, kPanelVectors = 4;
+  static constexpr int Vectors(int rows) { return rows <= 3 ? 4 : 2; }
+  static constexpr double kExpLow = -708.0;
+  static Reg Load(const double* p) { return _mm256_loadu_pd(p); }
+  static void Store(double* p, Reg v) { _mm256_storeu_pd(p, v); }
+  static Reg Set1(double x) { return _mm256_set1_pd(x); }
+  static Reg Add(Reg a, Reg b) { return _mm256_add_pd(a, b); }
+  static Reg Sub(Reg a, Reg b) { return _mm256_sub_pd(a, b); }
+  static Reg Mul(Reg a, Reg b) { return _mm256_mul_pd(a, b); }
+  static Reg Div(Reg a, Reg b) { return _mm256_div_pd(a, b); }
+  static Reg Fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
+  static Reg Max(Reg a, Reg b) { return _mm256_max_pd(a, b); }
+  static Reg Min(Reg a, Reg b) { return _mm256_min_pd(a, b); }
+  static Reg Iota() { return _mm256_setr_pd(0, 1, 2, 3); }
+  static Mask Less(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
+  static Mask LessEqual(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_LE_OQ); }
+  static Mask Equal(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_EQ_OQ); }
+  static Mask NotEqual(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_NEQ_UQ); }
+  static Mask And(Mask a, Mask b) { return _mm256_and_pd(a, b); }
+  static Reg Select(Mask mask, Reg yes, Reg no) { return _mm256_blendv_pd(no, yes, mask); }
+  static Reg TimesPowerOfTwo(Reg p, Reg n) {
+    const __m256i shift = _mm256_slli_epi64(_mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(0x1.8p52))), 52);
+    return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(p), shift));
+  }
+  static Reg CutExp(Reg x, Reg result) {
+    return _mm256_and_pd(result, _mm256_cmp_pd(x, _mm256_set1_pd(kExpLow), _CMP_NLT_UQ));
+  }
+  static double Sum(Reg v) {
+    const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(half, _mm_unpackhi_pd(half, half)));
+  }
+  static double Largest(Reg v) {
+    const __m128d half = _mm_max_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));
+    return _mm_cvtsd_f64(_mm_max_sd(half, _mm_unpackhi_pd(half, half)));
+  }
+  template <Stored kStored>
+  static Reg LoadStored(const void* p) {
+    return _mm256_loadu_pd((const double*)p);
+  }
+  static void Transpose(Reg* r) {
+    const Reg a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
+    const Reg c = _mm256_unpacklo_pd(r[2], r[3]), d = _mm256_unpackhi_pd(r[2], r[3]);
+    r[0] = _mm256_permute2f128_pd(a, c, 0x20);
+    r[1] = _mm256_permute2f128_pd(b, d, 0x20);
+    r[2] = _mm256_permute2f128_pd(a, c, 0x31);
+    r[3] = _mm256_permute2f128_pd(b, d, 0x31);
+  }
+};

@@ -1,0 +1,125 @@
+// attention_vec_avx512.inc.h: what the attention kernels need of AVX-512 registers, transposes included.
+//
+// Included inside an anonymous namespace by attention_avx512.cc, which alone is compiled for these instructions.
+struct LanesF {
+  using T = float;
+  using Reg = __m512;
+  using Mask = __mmask16;
+  static constexpr int kWidth = 16, kRowGroup = 6, kPanelVectors = 4;
+  static constexpr int Vectors(int) { return 4; }  // columns a tile of that many rows keeps in registers
+  static constexpr float kExpLow = -104.0f;        // below it exp rounds to 0
+  static Reg Load(const float* p) { return _mm512_loadu_ps(p); }
+  static void Store(float* p, Reg v) { _mm512_storeu_ps(p, v); }
+  static Reg Set1(float x) { return _mm512_set1_ps(x); }
+  static Reg Add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
+  static Reg Sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
+  static Reg Mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
+  static Reg Div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
+  static Reg Fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+  static Reg Max(Reg a, Reg b) { return _mm512_max_ps(a, b); }  // b where either is NaN
+  static Reg Min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
+  static Reg Iota() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+  static Mask Less(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+  static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+  static Mask Equal(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+  static Mask NotEqual(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+  static Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
+  static Reg Select(Mask mask, Reg yes, Reg no) { return _mm512_mask_blend_ps(mask, no, yes); }
+  static Reg TimesPowerOfTwo(Reg p, Reg n) { return _mm512_scalef_ps(p, n); }
+  static Reg CutExp(Reg, Reg result) { return result; }  // scalef already rounds to 0
+  static float Sum(Reg v) { return _mm512_reduce_add_ps(v); }
+  static float Largest(Reg v) { return _mm512_reduce_max_ps(v); }
+  template <Stored kStored>
+  static Reg LoadStored(const void* p) {
+    if constexpr (kStored == Stored::kBf16)
+      return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
+    else if constexpr (kStored == Stored::kF16)
+      return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+    else
+      return _mm512_loadu_ps(p);
+  }
+  static void Transpose(Reg* r) {
+    Reg t[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+      t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512d a = _mm512_castps_pd(t[4 * i]), b = _mm512_castps_pd(t[4 * i + 1]);
+      const __m512d c = _mm512_castps_pd(t[4 * i + 2]), d = _mm512_castps_pd(t[4 * i + 3]);
+      r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+      r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+      r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+      r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    }
+    // 128-bit lane L of r[4i+c] now has column 4L+c of rows 4i..4i+3.
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) {
+      const Reg even_low = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
+      const Reg odd_low = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
+      const Reg even_high = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
+      const Reg odd_high = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
+      t[c] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
+      t[4 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
+      t[8 + c] = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
+      t[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) r[i] = t[i];
+  }
+};
+
+struct LanesD {
+  using T = double;
+  using Reg = __m512d;
+  using Mask = __mmask8;
+  static constexpr int kWidth = 8, kRowGroup = 6, kPanelVectors = 4;
+  static constexpr int Vectors(int) { return 4; }
+  static constexpr double kExpLow = -746.0;
+  static Reg Load(const double* p) { return _mm512_loadu_pd(p); }
+  static void Store(double* p, Reg v) { _mm512_storeu_pd(p, v); }
+  static Reg Set1(double x) { return _mm512_set1_pd(x); }
+  static Reg Add(Reg a, Reg b) { return _mm512_add_pd(a, b); }
+  static Reg Sub(Reg a, Reg b) { return _mm512_sub_pd(a, b); }
+  static Reg Mul(Reg a, Reg b) { return _mm512_mul_pd(a, b); }
+  static Reg Div(Reg a, Reg b) { return _mm512_div_pd(a, b); }
+  static Reg Fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
+  static Reg Max(Reg a, Reg b) { return _mm512_max_pd(a, b); }
+  static Reg Min(Reg a, Reg b) { return _mm512_min_pd(a, b); }
+  static Reg Iota() { return _mm512_setr_pd(0, 1, 2, 3, 4, 5, 6, 7); }
+  static Mask Less(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+  static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
+  static Mask Equal(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
+  static Mask NotEqual(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
+  static Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
+  static Reg Select(Mask mask, Reg yes, Reg no) { return _mm512_mask_blend_pd(mask, no, yes); }
+  static Reg TimesPowerOfTwo(Reg p, Reg n) { return _mm512_scalef_pd(p, n); }
+  static Reg CutExp(Reg, Reg result) { return result; }
+  static double Sum(Reg v) { return _mm512_reduce_add_pd(v); }
+  static double Largest(Reg v) { return _mm512_reduce_max_pd(v); }
+  template <Stored kStored>
+  static Reg LoadStored(const void* p) {
+    return _mm512_loadu_pd(p);
+  }
+  static void Transpose(Reg* r) {
+    Reg t[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
+      t[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int c = 0; c < 2; ++c) {
+      const Reg even_low = _mm512_shuffle_f64x2(t[c], t[2 + c], 0x88);
+      const Reg odd_low = _mm512_shuffle_f64x2(t[c], t[2 + c], 0xdd);
+      const Reg even_high = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0x88);
+      const Reg odd_high = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0xdd);
+      r[c] = _mm512_shuffle_f64x2(even_low, even_high, 0x88);
+      r[2 + c] = _mm512_shuffle_f64x2(odd_low, odd_high, 0x88);
+      r[4 + c] = _mm512_shuffle_f64x2(even_low, even_high, 0xdd);
+      r[6 + c] = _mm512_shuffle_f64x2(odd_low, odd_high, 0xdd);
+    }
+  }
+};

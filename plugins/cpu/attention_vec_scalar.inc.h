@@ -1,0 +1,58 @@
+// attention_vec_scalar.inc.h: the attention kernels' register with one number in it: portable C++, no vector unit.
+//
+// Included inside an anonymous namespace by attention_scalar.cc. Multiply and add round separately: the baseline has no
+// fused instruction, and emulating it costs a library call.
+template <class Number, class Bits, int kMantissaBits>
+struct Lane {
+  using T = Number;
+  using Reg = Number;
+  using Mask = bool;
+  static constexpr int kWidth = 1, kRowGroup = 4, kPanelVectors = 4;
+  static constexpr int Vectors(int) { return 2; }
+  static constexpr T kExpLow = kMantissaBits == 23 ? T(-87) : T(-708);
+  static constexpr T kRounder = kMantissaBits == 23 ? T(0x1.8p23) : T(0x1.8p52);
+  static Reg Load(const T* p) { return *p; }
+  static void Store(T* p, Reg v) { *p = v; }
+  static Reg Set1(T x) { return x; }
+  static Reg Add(Reg a, Reg b) { return a + b; }
+  static Reg Sub(Reg a, Reg b) { return a - b; }
+  static Reg Mul(Reg a, Reg b) { return a * b; }
+  static Reg Div(Reg a, Reg b) { return a / b; }
+  static Reg Fma(Reg a, Reg b, Reg c) { return a * b + c; }
+  static Reg Max(Reg a, Reg b) { return a > b ? a : b; }  // b where either is NaN
+  static Reg Min(Reg a, Reg b) { return a < b ? a : b; }
+  static Reg Iota() { return T(0); }
+  static Mask Less(Reg a, Reg b) { return a < b; }
+  static Mask LessEqual(Reg a, Reg b) { return a <= b; }
+  static Mask Equal(Reg a, Reg b) { return a == b; }
+  static Mask NotEqual(Reg a, Reg b) { return !(a == b); }
+  static Mask And(Mask a, Mask b) { return a && b; }
+  static Reg Select(Mask mask, Reg yes, Reg no) { return mask ? yes : no; }
+  static Reg TimesPowerOfTwo(Reg p, Reg n) {
+    const T shifted = n + kRounder;
+    Bits number = 0, shift = 0;
+    memcpy(&number, &p, sizeof p);
+    memcpy(&shift, &shifted, sizeof shifted);
+    number += shift << kMantissaBits;
+    memcpy(&p, &number, sizeof p);
+    return p;
+  }
+  static Reg CutExp(Reg x, Reg result) { return x < kExpLow ? T(0) : result; }
+  static T Sum(Reg v) { return v; }
+  static T Largest(Reg v) { return v; }
+  template <Stored kStored>
+  static Reg LoadStored(const void* p) {
+    if constexpr (kStored == Stored::kNative) {
+      T value;
+      memcpy(&value, p, sizeof value);
+      return value;
+    } else {
+      uint16_t bits = 0;
+      memcpy(&bits, p, sizeof bits);
+      return static_cast<T>(kStored == Stored::kBf16 ? Bf16ToFloat(bits) : F16ToFloat(bits));
+    }
+  }
+  static void Transpose(Reg*) {}
+};
+using LanesF = Lane<float, uint32_t, 23>;
+using LanesD = Lane<double, uint64_t, 52>;

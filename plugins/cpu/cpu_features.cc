@@ -1,0 +1,96 @@
+// cpu_features.cc: CPUID and XGETBV; see cpu_features.h.
+#include "cpu_features.h"
+
+#include <cstring>
+#include <initializer_list>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#define SAGE_CPU_X86 1
+#endif
+
+namespace sage::cpu {
+namespace {
+
+#if defined(SAGE_CPU_X86)
+
+struct Registers {
+  uint32_t a, b, c, d;
+};
+
+// All zero where the processor has no such leaf.
+Registers Leaf(uint32_t leaf, uint32_t subleaf) {
+  Registers r{};
+  if (__get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d) == 0) return {};
+  return r;
+}
+
+// Which register states the operating system saves and restores.
+uint64_t EnabledStates() {
+  uint32_t low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+
+bool Bit(uint32_t word, int bit) { return (word >> bit & 1u) != 0; }
+
+Isa BestIsa() {
+  const Registers basic = Leaf(1, 0), extended = Leaf(7, 0);
+  const bool osxsave = Bit(basic.c, 27), avx = Bit(basic.c, 28), fma = Bit(basic.c, 12), f16c = Bit(basic.c, 29);
+  if (!osxsave || !avx) return Isa::kScalar;
+  const uint64_t states = EnabledStates();
+  constexpr uint64_t kYmm = 0x6, kZmm = 0xe6;  // SSE and AVX; besides the mask registers and both upper halves
+  if ((states & kYmm) != kYmm || !fma || !f16c || !Bit(extended.b, 5)) return Isa::kScalar;
+  const bool avx512 = Bit(extended.b, 16) && Bit(extended.b, 17) && Bit(extended.b, 30) && Bit(extended.b, 31);
+  return avx512 && (states & kZmm) == kZmm ? Isa::kAvx512 : Isa::kAvx2;
+}
+
+// Intel has the deterministic cache parameters in leaf 4, AMD in leaf 0x8000001d; the layout is the same.
+void ReadCaches(uint32_t leaf, CpuFeatures* features) {
+  for (uint32_t i = 0; i < 16; ++i) {
+    const Registers r = Leaf(leaf, i);
+    const uint32_t type = r.a & 0x1f, level = r.a >> 5 & 7;
+    if (type == 0) return;
+    if (type == 2) continue;  // instructions
+    const uint64_t ways = (r.b >> 22) + 1, partitions = (r.b >> 12 & 0x3ff) + 1, line = (r.b & 0xfff) + 1;
+    const uint64_t bytes = ways * partitions * line * (static_cast<uint64_t>(r.c) + 1);
+    if (level == 1) features->l1_data_bytes = bytes;
+    if (level == 2) features->l2_bytes = bytes;
+  }
+}
+
+#endif
+
+}  // namespace
+
+CpuFeatures DetectCpu() {
+  CpuFeatures features;
+#if defined(SAGE_CPU_X86)
+  features.best = BestIsa();
+  ReadCaches(4, &features);
+  if (Bit(Leaf(0x80000001u, 0).c, 22)) ReadCaches(0x8000001du, &features);
+#endif
+  return features;
+}
+
+const char* IsaName(Isa isa) {
+  switch (isa) {
+    case Isa::kAvx512:
+      return "avx512";
+    case Isa::kAvx2:
+      return "avx2";
+    default:
+      return "scalar";
+  }
+}
+
+bool IsaFromName(const char* name, uint64_t length, Isa* out) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+    if (length != std::strlen(IsaName(isa)) || std::memcmp(name, IsaName(isa), length) != 0) continue;
+    *out = isa;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace sage::cpu
