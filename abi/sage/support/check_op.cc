@@ -59,7 +59,10 @@ sage_status CheckTensor(const OpRef& op, uint32_t slot, const Complaint& complai
   if (SlotIsOutput(op.kind, slot) || in_out) {
     if ((tensor.flags & SAGE_TENSOR_CONSTANT) != 0)
       return complain.Invalid("%s is written, so it cannot be constant", name);
-    for (uint32_t axis = 0; axis < tensor.rank; ++axis)
+    // An empty tensor is never written; row-major strides of one are 0 left of the empty axis.
+    bool empty = false;
+    for (uint32_t axis = 0; axis < tensor.rank; ++axis) empty = empty || tensor.shape[axis] == 0;
+    for (uint32_t axis = 0; axis < tensor.rank && !empty; ++axis)
       if (tensor.stride[axis] == 0 && tensor.shape[axis] > 1)
         return complain.Invalid("%s is written, so axis %u of length %lld cannot repeat by stride 0", name, axis,
                                 static_cast<long long>(tensor.shape[axis]));
