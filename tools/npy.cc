@@ -3,13 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <bit>
 #include <charconv>
-#include <cmath>
 #include <cstring>
-#include <limits>
 
 #include "common.h"
+#include "plan/elements.h"
 #include "sage/support/check_op.h"
 
 namespace sage::tool {
@@ -38,58 +36,6 @@ std::string_view ValueOf(const std::string& path, std::string_view header, std::
   std::string_view rest = header.substr(at + quoted.size());
   while (!rest.empty() && rest.front() == ' ') rest.remove_prefix(1);
   return rest;
-}
-
-float HalfToFloat(uint16_t bits) {
-  const uint32_t sign = (bits & 0x8000u) << 16;
-  const uint32_t exponent = (bits >> 10) & 31u, mantissa = bits & 1023u;
-  if (exponent == 0) {
-    const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const uint32_t wide = exponent == 31 ? 0x7f800000u | mantissa << 13 : (exponent + 112) << 23 | mantissa << 13;
-  return std::bit_cast<float>(sign | wide);
-}
-
-uint16_t FloatToHalf(double value) {
-  const uint16_t sign = std::signbit(value) ? 0x8000u : 0u;
-  const double magnitude = std::fabs(value);
-  if (std::isnan(value)) return 0x7e00u;
-  if (magnitude >= 65520.0) return static_cast<uint16_t>(sign | 0x7c00u);
-  int exponent = 0;
-  std::frexp(magnitude, &exponent);
-  // Spacing of halves near the value: 2^(e-11), never below 2^-24. nearbyint rounds ties to even.
-  const int shift = std::max(exponent - 11, -24);
-  const double rounded = std::ldexp(std::nearbyint(std::ldexp(magnitude, -shift)), shift);
-  if (rounded == 0) return sign;
-  std::frexp(rounded, &exponent);
-  if (exponent - 1 < -14) return static_cast<uint16_t>(sign | static_cast<uint16_t>(std::ldexp(rounded, 24)));
-  const auto mantissa = static_cast<uint16_t>(std::ldexp(rounded, 11 - exponent)) & 1023u;
-  return static_cast<uint16_t>(sign | static_cast<uint16_t>((exponent + 14) << 10) | mantissa);
-}
-
-uint16_t FloatToBfloat(double value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(static_cast<float>(value));
-  if (std::isnan(value)) return static_cast<uint16_t>((bits >> 16) | 0x40u);
-  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
-template <class T>
-T Load(const HostTensor& tensor, int64_t i) {
-  T value;
-  std::memcpy(&value, tensor.bytes.data() + static_cast<size_t>(i) * sizeof(T), sizeof(T));
-  return value;
-}
-template <class T>
-void Store(HostTensor* tensor, int64_t i, T value) {
-  std::memcpy(tensor->bytes.data() + static_cast<size_t>(i) * sizeof(T), &value, sizeof(T));
-}
-template <class T>
-T Saturate(double value) {
-  if (std::isnan(value)) return 0;
-  if (value <= static_cast<double>(std::numeric_limits<T>::min())) return std::numeric_limits<T>::min();
-  if (value >= static_cast<double>(std::numeric_limits<T>::max())) return std::numeric_limits<T>::max();
-  return static_cast<T>(std::nearbyint(value));
 }
 
 }  // namespace
@@ -185,60 +131,11 @@ void WriteNpy(const std::string& path, const HostTensor& tensor) {
 }
 
 double ElementAsDouble(const HostTensor& tensor, int64_t i) {
-  switch (tensor.dtype) {
-    case SAGE_F32:
-      return static_cast<double>(Load<float>(tensor, i));
-    case SAGE_F64:
-      return Load<double>(tensor, i);
-    case SAGE_F16:
-      return static_cast<double>(HalfToFloat(Load<uint16_t>(tensor, i)));
-    case SAGE_BF16:
-      return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(Load<uint16_t>(tensor, i)) << 16));
-    case SAGE_I8:
-      return Load<int8_t>(tensor, i);
-    case SAGE_I16:
-      return Load<int16_t>(tensor, i);
-    case SAGE_I32:
-      return Load<int32_t>(tensor, i);
-    case SAGE_I64:
-      return static_cast<double>(Load<int64_t>(tensor, i));
-    case SAGE_U8:
-    case SAGE_BOOL:
-      return Load<uint8_t>(tensor, i);
-    case SAGE_U64:
-      return static_cast<double>(Load<uint64_t>(tensor, i));
-    default:
-      return std::numeric_limits<double>::quiet_NaN();
-  }
+  return LoadElement(tensor.bytes.data() + static_cast<size_t>(i) * support::DtypeSize(tensor.dtype), tensor.dtype);
 }
 
 void SetElement(HostTensor* tensor, int64_t i, double value) {
-  switch (tensor->dtype) {
-    case SAGE_F32:
-      return Store(tensor, i, static_cast<float>(value));
-    case SAGE_F64:
-      return Store(tensor, i, value);
-    case SAGE_F16:
-      return Store(tensor, i, FloatToHalf(value));
-    case SAGE_BF16:
-      return Store(tensor, i, FloatToBfloat(value));
-    case SAGE_I8:
-      return Store(tensor, i, Saturate<int8_t>(value));
-    case SAGE_I16:
-      return Store(tensor, i, Saturate<int16_t>(value));
-    case SAGE_I32:
-      return Store(tensor, i, Saturate<int32_t>(value));
-    case SAGE_I64:
-      return Store(tensor, i, Saturate<int64_t>(value));
-    case SAGE_U8:
-      return Store(tensor, i, Saturate<uint8_t>(value));
-    case SAGE_U64:
-      return Store(tensor, i, Saturate<uint64_t>(value));
-    case SAGE_BOOL:
-      return Store(tensor, i, static_cast<uint8_t>(value != 0 ? 1 : 0));
-    default:
-      return;
-  }
+  StoreElement(tensor->bytes.data() + static_cast<size_t>(i) * support::DtypeSize(tensor->dtype), tensor->dtype, value);
 }
 
 }  // namespace sage::tool

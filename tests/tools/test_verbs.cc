@@ -1,0 +1,189 @@
+// test_verbs.cc: each verb on real input: what it prints, and that its forms agree with one another.
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tools/tool_runner.h"
+
+using nlohmann::json;
+using sage::test::ReadAll;
+using sage::test::RunTool;
+using sage::test::TempFolder;
+using sage::test::ToolResult;
+
+namespace {
+
+const std::string kModels = std::string(SAGE_SOURCE_DIR) + "/examples/models/";
+const std::string kTicks = std::string(SAGE_SOURCE_DIR) + "/examples/ticks/";
+
+bool Says(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// softmax(q k^T / sqrt(d)) v as one node, two symbols.
+const char* kAttention = R"({"name":"attn","graph_type":"OpGraph","graph":{"symbols":[{"name":"s","max":1024}],
+  "tensors":[{"name":"q","dtype":"F32","shape":[{"size":1},{"size":4},{"symbol":"s"},{"size":16}]},
+             {"name":"k","dtype":"F32","shape":[{"size":1},{"size":2},{"symbol":"s"},{"size":16}]},
+             {"name":"v","dtype":"F32","shape":[{"size":1},{"size":2},{"symbol":"s"},{"size":16}]}],
+  "nodes":[{"name":"attn","op_type":"Attention","op":{"q":"q","k":"k","v":"v","out":"o","causal":true,"align":"TOP_LEFT"}}],
+  "inputs":["q","k","v"],"outputs":["o"]}})";
+
+std::vector<std::string> AttentionInputs(int s) {
+  const std::string n = std::to_string(s);
+  return {"--input", "q=1x4x" + n + "x16xf32:random,seed=1", "--input", "k=1x2x" + n + "x16xf32:random,seed=2",
+          "--input", "v=1x2x" + n + "x16xf32:random,seed=3"};
+}
+
+ToolResult RunWith(std::vector<std::string> arguments, const std::vector<std::string>& more) {
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return RunTool(arguments);
+}
+
+}  // namespace
+
+TEST_CASE("P16 doctor names versions and devices, tests each backend and finds this build healthy") {
+  const ToolResult text = RunTool({"doctor"});
+  CHECK(text.code == 0);
+  CHECK(Says(text.out, "All is well."));
+  const ToolResult result = RunTool({"doctor", "--json"});
+  REQUIRE(result.code == 0);
+  const json report = json::parse(result.out);
+  CHECK(report["healthy"] == true);
+  CHECK(report["self_test"].size() >= 2);
+  CHECK(report["machine"]["processors"].get<int>() >= 1);
+  CHECK(!report["build"].get<std::string>().empty());
+}
+
+TEST_CASE("validate accepts every example and reports all errors of a broken one") {
+  for (const char* name : {"expert.json", "metabolic.json", "fusion.json"}) {
+    const ToolResult result = RunTool({"validate", kModels + name});
+    CAPTURE(result.out);
+    CHECK(result.code == 0);
+  }
+  const TempFolder folder;
+  const ToolResult result = RunTool(
+      {"validate", "--json", folder.Write("bad.json", R"({"graph_type":"ExpertGraph","graph":{"alpha":7,"lambda":-1,
+    "attention":{"query_heads":12,"kv_heads":5}}})")});
+  CHECK(result.code == 3);
+  const json report = json::parse(result.out);
+  CHECK(report["valid"] == false);
+  CHECK(report["errors"].size() == 3);
+}
+
+TEST_CASE("convert and dump: JSON to binary and back is lossless; the drawing names every node") {
+  const TempFolder folder;
+  for (const char* name : {"expert.json", "metabolic.json", "fusion.json"}) {
+    const std::string first = folder.File("1.fbs"), text = folder.File("1.json"), second = folder.File("2.fbs");
+    REQUIRE(RunTool({"convert", kModels + name, first}).code == 0);
+    CHECK(ReadAll(first).substr(4, 4) == "SAG1");
+    REQUIRE(RunTool({"convert", first, text}).code == 0);
+    REQUIRE(RunTool({"convert", text, second}).code == 0);
+    CHECK(ReadAll(first) == ReadAll(second));
+    CHECK(json::parse(ReadAll(kModels + name)) == json::parse(RunTool({"dump", "--json", second}).out));
+  }
+  const std::string attention = folder.Write("a.json", kAttention);
+  const ToolResult dot = RunTool({"dump", "--dot", attention});
+  CHECK(dot.code == 0);
+  CHECK(Says(dot.out, "digraph"));
+  CHECK(Says(dot.out, "\"in:q\" -> \"attn\""));
+  CHECK(Says(dot.out, "\"attn\" -> \"out:o\""));
+  CHECK(Says(RunTool({"dump", attention}).out, "symbol s <= 1024"));
+  CHECK(Says(RunTool({"dump", "--lowered", kModels + "fusion.json"}).out, "node"));
+}
+
+TEST_CASE("run: outputs by file and JSON, --expect right and wrong, both backends agree") {
+  const TempFolder folder;
+  const std::string model = folder.Write("a.json", kAttention), expected = folder.File("o.npy");
+  ToolResult result =
+      RunWith({"run", model, "--backend", "reference", "--output", "o=@" + expected}, AttentionInputs(70));
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  result = RunWith({"run", model, "--backend", "cpu", "--expect", "o=@" + expected, "--json"}, AttentionInputs(70));
+  CHECK(result.code == 0);
+  const json outputs = json::parse(result.out);
+  CHECK(outputs["outputs"]["o"]["shape"] == json({1, 4, 70, 16}));
+  CHECK(outputs["outputs"]["o"]["values"].size() == 4480);
+  std::string wrong = ReadAll(expected);
+  wrong.back() = static_cast<char>(wrong.back() ^ 0x40);
+  result = RunWith({"run", model, "--expect", "o=@" + folder.Write("w.npy", wrong)}, AttentionInputs(70));
+  CHECK(result.code == 1);
+  CHECK(Says(result.err, "WRONG"));
+}
+
+TEST_CASE("P12 explain gives every backend's verdict, the reason of the choice and the line that reproduces it") {
+  const TempFolder folder;
+  const std::string model = folder.Write("a.json", kAttention);
+  const ToolResult result = RunTool({"explain", "--json", model});
+  REQUIRE(result.code == 0);
+  const json explain = json::parse(result.out);
+  REQUIRE(explain["nodes"].size() == 1);
+  const json& node = explain["nodes"][0];
+  CHECK(node["verdicts"].size() >= 2);
+  for (const json& verdict : node["verdicts"]) CHECK(!verdict["reason"].get<std::string>().empty());
+  CHECK(node["chosen"] == "cpu");
+  CHECK(!node["why"].get<std::string>().empty());
+  CHECK(Says(RunTool({"explain", model}).out, "sage-engine bench --attn"));
+}
+
+TEST_CASE("S10 the backend may be named by flag and by the model; both are obeyed and said") {
+  const TempFolder folder;
+  const std::string model = folder.Write("a.json", kAttention);
+  CHECK(json::parse(RunTool({"explain", "--json", model, "--backend", "reference"}).out)["nodes"][0]["chosen"] ==
+        "reference");
+  json named = json::parse(kAttention);
+  named["policy"]["backend"] = "reference";
+  CHECK(json::parse(RunTool({"explain", "--json", folder.Write("n.json", named.dump())}).out)["nodes"][0]["chosen"] ==
+        "reference");
+}
+
+TEST_CASE("trace holds the run's spans and counters in the form Chrome and Perfetto read") {
+  const TempFolder folder;
+  const std::string model = folder.Write("a.json", kAttention), trace = folder.File("t.json");
+  REQUIRE(RunWith({"run", model, "--trace", trace}, AttentionInputs(33)).code == 0);
+  const json document = json::parse(ReadAll(trace));
+  REQUIRE(!document["traceEvents"].empty());
+  bool node = false;
+  for (const json& event : document["traceEvents"]) {
+    CHECK(event["ph"] == "X");
+    node = node || Says(event["name"].get<std::string>(), "attn");
+  }
+  CHECK(node);
+}
+
+TEST_CASE("bench checks the answer first and prints the agreed fields") {
+  const ToolResult result =
+      RunTool({"bench", "--attn", "b1.hq4.hkv2.sq33.skv65.d16.f32:causal=br", "--json", "--min-time", "0.01"});
+  CAPTURE(result.err);
+  REQUIRE(result.code == 0);
+  const json report = json::parse(result.out);
+  REQUIRE(!report["rows"].empty());
+  for (const json& row : report["rows"])
+    for (const char* key : {"problem", "backend", "threads", "dtype", "median_ns", "p90_ns", "p99_ns", "min_ns",
+                            "flops", "gflops", "bytes", "gbps", "max_abs_err", "rel_err"})
+      CHECK_MESSAGE(row.contains(key), key);
+  CHECK(RunTool({"bench", "--attn", "b1.hq4.nonsense"}).code == 2);
+  CHECK(RunTool({"bench"}).code == 2);
+}
+
+TEST_CASE("plugin list, show and probe name path, version and features of the cpu backend") {
+  const ToolResult list = RunTool({"plugin", "list", "--json"});
+  REQUIRE(list.code == 0);
+  std::string path;
+  for (const json& plugin : json::parse(list.out)["plugins"])
+    if (plugin["name"] == "cpu") path = plugin["path"];
+  REQUIRE(!path.empty());
+  CHECK(Says(RunTool({"plugin", "list"}).out, "reference"));
+  for (const char* verb : {"show", "probe"}) {
+    const ToolResult show = RunTool({"plugin", verb, path});
+    CHECK(show.code == 0);
+    CHECK(Says(show.out, path));
+  }
+}
+
+TEST_CASE("run --isolate gives the same output as run") {
+  const TempFolder folder;
+  const std::string model = folder.Write("a.json", kAttention);
+  const ToolResult plain = RunWith({"run", model, "--json"}, AttentionInputs(9)),
+                   isolated = RunWith({"run", model, "--json", "--isolate"}, AttentionInputs(9));
+  CHECK(isolated.code == 0);
+  CHECK(plain.out == isolated.out);
+}
