@@ -21,6 +21,9 @@ namespace sage {
 inline constexpr int32_t kNone = -1;          // no tensor in this slot; no symbol in this dimension
 inline constexpr uint32_t kKindReshape = 64;  // not an op of the ABI: the engine does it by strides, else by a copy
 
+// What a Permute's axes hold beyond the length that the file gave; zeros do as well.
+inline constexpr int32_t kNoAxis = INT32_MIN;
+
 // A dimension whose size comes with each run.
 struct Symbol {
   std::string name;

@@ -224,6 +224,12 @@ void ShapeInference::Permute(const sage_permute_attributes& permute) {
   if (x == nullptr) return;
   BoundTensor out;
   out.dtype = x->dtype;
+  // The reader marks what the file leaves out; a program leaves zeros.
+  for (uint32_t d = 0; d < SAGE_MAX_RANK; ++d) {
+    const bool given = permute.axes[d] != kNoAxis && (d < x->rank || permute.axes[d] != 0);
+    if (given != (d < x->rank))
+      return Fail(kWholeNode, "permutation does not have one number for each of the {} dimensions of x", x->rank);
+  }
   uint32_t seen = 0;
   for (uint32_t d = 0; d < x->rank; ++d) {
     const int32_t axis = Axis(permute.axes[d], x->rank);
