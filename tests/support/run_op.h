@@ -90,7 +90,7 @@ class Instance {
     const sage_status status = table_->ask(handle_, op.op(), &answer, &error);
     if (status != SAGE_OK) {
       answer.verdict = SAGE_NO;
-      std::snprintf(answer.reason, sizeof answer.reason, "ask failed with status %d: %s", status, error.message);
+      std::snprintf(answer.reason, sizeof answer.reason, "ask failed with status %d: %.200s", status, error.message);
     }
     return answer;
   }
