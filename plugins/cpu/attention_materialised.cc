@@ -33,8 +33,9 @@ void ScoreRows(AttentionCall& call, const AttentionKernels<T>& kernels, QueryTil
       bool partly = false;
       if (call.Is(SAGE_ATTN_F_SCORES_OUT)) {
         tile.Prepare(keys, r, 0, padded, true, line, &partly);
+        const bool used = tile.Query(r) < tile.sequence().q_used;
         WriteRow(call, SAGE_ATTN_SCORES, tile, r, keys.first, keys.count,
-                 [line](int64_t k) { return static_cast<double>(line[k]); });
+                 [=](int64_t k) { return used ? static_cast<double>(line[k]) : 0.0; });
         tile.Dots(keys, r, 1, 0, padded, line);
       }
       tile.maximum(r) = std::max(tile.maximum(r), tile.Prepare(keys, r, 0, padded, false, line, &partly));
@@ -61,11 +62,9 @@ void RunMaterialised(AttentionCall& call, const AttentionKernels<T>& kernels, in
   const bool scores_out = call.Is(SAGE_ATTN_F_SCORES_OUT);
   for (int64_t task = begin; task < end; ++task) {
     tile.Begin(task);
-    // SCORES has every key, those that nobody sees too; pages behind a sequence's last key do not exist.
+    // SCORES has every key in use, those that nobody sees too.
     const int64_t first_key = scores_out ? 0 : tile.first_key() / length * length;
-    const int64_t last_key = !scores_out        ? tile.last_key()
-                             : call.sizes.paged ? tile.sequence().k_used
-                                                : call.sizes.seq_kv;
+    const int64_t last_key = scores_out ? tile.sequence().k_used : tile.last_key();
     const int64_t last = std::max(first_key, last_key);
     const int64_t scored = first_key + (last - first_key + width - 1) / width * width;
     const auto for_tiles = [&](auto&& visit) {

@@ -245,7 +245,9 @@ constexpr sage_plugin kPlugin = {
 }  // namespace
 }  // namespace sage::cpu
 
+extern "C" {
 SAGE_PLUGIN_ENTRY(cpu) {
   (void)host_minor;
   return host_major == SAGE_ABI_MAJOR ? &sage::cpu::kPlugin : nullptr;
 }
+}  // extern "C"
