@@ -38,6 +38,7 @@ bool IsFloat(sage_dtype dtype);           // f64 f32 f16 bf16
 // The number of slots a kind has; CONCAT: UINT32_MAX. 0 = unknown kind.
 uint32_t SlotCount(uint32_t kind);
 bool SlotIsOutput(uint32_t kind, uint32_t slot);
+uint32_t AttributesSize(uint32_t kind);              // sizeof the kind's attributes; 0 = none (MATMUL) or unknown
 const char* SlotName(uint32_t kind, uint32_t slot);  // "SEQUSED_K"; "X" for every input of CONCAT; "?" when unknown
 
 }  // namespace sage::support

@@ -16,41 +16,6 @@ constexpr uint32_t kKnownRequirements = SAGE_REQUIRE_DETERMINISTIC | SAGE_REQUIR
 constexpr uint32_t kKnownAxes = SAGE_AXIS_B | SAGE_AXIS_SQ | SAGE_AXIS_SKV | SAGE_AXIS_M;
 constexpr uint64_t kKnownFeatures = (SAGE_ATTN_F_SCORES_OUT << 1) - 1;
 
-uint32_t AttributesSize(uint32_t kind) {
-  switch (kind) {
-    case SAGE_OP_ATTENTION:
-      return sizeof(sage_attention_attributes);
-    case SAGE_OP_LINEAR:
-      return sizeof(sage_linear_attributes);
-    case SAGE_OP_NORM:
-      return sizeof(sage_norm_attributes);
-    case SAGE_OP_UNARY:
-      return sizeof(sage_unary_attributes);
-    case SAGE_OP_BINARY:
-      return sizeof(sage_binary_attributes);
-    case SAGE_OP_SOFTMAX:
-      return sizeof(sage_softmax_attributes);
-    case SAGE_OP_REDUCE:
-      return sizeof(sage_reduce_attributes);
-    case SAGE_OP_GATHER:
-      return sizeof(sage_gather_attributes);
-    case SAGE_OP_CONCAT:
-      return sizeof(sage_concat_attributes);
-    case SAGE_OP_SLICE:
-      return sizeof(sage_slice_attributes);
-    case SAGE_OP_PERMUTE:
-      return sizeof(sage_permute_attributes);
-    case SAGE_OP_TOPK:
-      return sizeof(sage_topk_attributes);
-    case SAGE_OP_ROPE:
-      return sizeof(sage_rope_attributes);
-    case SAGE_OP_POOL:
-      return sizeof(sage_pool_attributes);
-    default:
-      return 0;  // MATMUL has none
-  }
-}
-
 sage_status Explain(sage_status status, const char* what, const Complaint& complain) {
   if (status == SAGE_E_UNKNOWN_FIELD)
     return complain.Unknown("%s sets a field this build does not know: update this side, or leave the field 0", what);
@@ -118,6 +83,41 @@ sage_status TakeInAttributes(const void* theirs, OpView* out, const Complaint& c
 }
 
 }  // namespace
+
+uint32_t AttributesSize(uint32_t kind) {
+  switch (kind) {
+    case SAGE_OP_ATTENTION:
+      return sizeof(sage_attention_attributes);
+    case SAGE_OP_LINEAR:
+      return sizeof(sage_linear_attributes);
+    case SAGE_OP_NORM:
+      return sizeof(sage_norm_attributes);
+    case SAGE_OP_UNARY:
+      return sizeof(sage_unary_attributes);
+    case SAGE_OP_BINARY:
+      return sizeof(sage_binary_attributes);
+    case SAGE_OP_SOFTMAX:
+      return sizeof(sage_softmax_attributes);
+    case SAGE_OP_REDUCE:
+      return sizeof(sage_reduce_attributes);
+    case SAGE_OP_GATHER:
+      return sizeof(sage_gather_attributes);
+    case SAGE_OP_CONCAT:
+      return sizeof(sage_concat_attributes);
+    case SAGE_OP_SLICE:
+      return sizeof(sage_slice_attributes);
+    case SAGE_OP_PERMUTE:
+      return sizeof(sage_permute_attributes);
+    case SAGE_OP_TOPK:
+      return sizeof(sage_topk_attributes);
+    case SAGE_OP_ROPE:
+      return sizeof(sage_rope_attributes);
+    case SAGE_OP_POOL:
+      return sizeof(sage_pool_attributes);
+    default:
+      return 0;  // MATMUL has none
+  }
+}
 
 sage_status TakeInOp(const sage_op* theirs, OpView* out, std::string* why) {
   const Complaint complain(why);
