@@ -42,6 +42,25 @@ Result<sage::ModelOptions> WeightsOf(const sage::Engine& engine) {
   return options;
 }
 
+// {"valid", "errors": [{"path", "message"}]}
+Status CopyErrors(const char* function, const std::vector<sage::ModelError>& errors, char* buffer, uint64_t capacity,
+                  uint64_t* needed) {
+  JsonWriter out;
+  out.BeginObject();
+  out.Member("valid", errors.empty());
+  out.Key("errors");
+  out.BeginArray();
+  for (const sage::ModelError& error : errors) {
+    out.BeginObject();
+    out.Member("path", error.path);
+    out.Member("message", error.message);
+    out.EndObject();
+  }
+  out.EndArray();
+  out.EndObject();
+  return sage::CopyText(function, out.text(), buffer, capacity, needed);
+}
+
 Result<std::span<const int64_t>> ShapeOf(const char* function, uint32_t rank, const int64_t* shape) {
   if (rank > SAGE_MAX_RANK) {
     return Status(SAGE_E_INVALID_ARGUMENT,
@@ -173,20 +192,18 @@ sage_status sage_model_check(sage_engine* engine, const char* path, char* buffer
     if (path == nullptr) return NullArgument("sage_model_check", "path");
     SAGE_ASSIGN_OR_RETURN(const sage::ModelOptions options, WeightsOf(*engine->engine));
     SAGE_ASSIGN_OR_RETURN(const std::vector<sage::ModelError> errors, Model::Check(path, options));
-    JsonWriter out;
-    out.BeginObject();
-    out.Member("valid", errors.empty());
-    out.Key("errors");
-    out.BeginArray();
-    for (const sage::ModelError& error : errors) {
-      out.BeginObject();
-      out.Member("path", error.path);
-      out.Member("message", error.message);
-      out.EndObject();
-    }
-    out.EndArray();
-    out.EndObject();
-    return sage::CopyText("sage_model_check", out.text(), buffer, capacity, needed);
+    return CopyErrors("sage_model_check", errors, buffer, capacity, needed);
+  });
+}
+
+sage_status sage_model_check_buffer(sage_engine* engine, const void* bytes, uint64_t size, const char* weights_folder,
+                                    char* buffer, uint64_t capacity, uint64_t* needed, sage_error* err) {
+  return SharedBorder("sage_model_check_buffer", "engine", engine, err, [&]() -> Status {
+    if (bytes == nullptr) return NullArgument("sage_model_check_buffer", "bytes");
+    SAGE_ASSIGN_OR_RETURN(const sage::ModelOptions options, WeightsOf(*engine->engine));
+    const std::vector<sage::ModelError> errors = Model::CheckBuffer(
+        {static_cast<const uint8_t*>(bytes), size}, weights_folder == nullptr ? "" : weights_folder, options);
+    return CopyErrors("sage_model_check_buffer", errors, buffer, capacity, needed);
   });
 }
 

@@ -108,6 +108,10 @@ SAGE_API void sage_model_destroy(sage_model *model);
 /* JSON: all errors of a file, each with its path inside it. SAGE_OK also when there are some; `"valid"` says. */
 SAGE_API sage_status sage_model_check(sage_engine *engine, const char *path, char *buffer, uint64_t capacity,
                                       uint64_t *needed, sage_error *err);
+/* The same of bytes, as sage_model_load_buffer takes them. */
+SAGE_API sage_status sage_model_check_buffer(sage_engine *engine, const void *bytes, uint64_t size,
+                                             const char *weights_folder, char *buffer, uint64_t capacity,
+                                             uint64_t *needed, sage_error *err);
 SAGE_API uint32_t sage_model_kind(const sage_model *model); /* SAGE_MODEL_* */
 SAGE_API uint32_t sage_model_io_count(const sage_model *model, uint32_t direction); /* SAGE_INPUT, SAGE_OUTPUT */
 /* Each out-pointer is (optional). shape has SAGE_MAX_RANK entries; -1 = any length. */

@@ -67,6 +67,16 @@ Status Failure(const std::string& what, const std::vector<ModelError>& errors) {
   return Status(SAGE_E_BAD_DATA, fmt::format("{}: {}", what, ErrorText(errors, kErrorsInMessage)));
 }
 
+std::vector<ModelError> ReadBuffer(std::span<const uint8_t> bytes, const std::string& weights_folder,
+                                   const ModelOptions& options, Model* model) {
+  // The caller's memory may change, and may lie at any alignment.
+  const size_t kept = std::min(bytes.size(), ModelReader::kMaxFileBytes + 1);
+  const std::vector<uint8_t> copy(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(kept));
+  std::vector<ModelError> errors;
+  ModelReader::Read(copy, weights_folder.empty() ? nullptr : &weights_folder, "model", options, model, &errors);
+  return errors;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Model>> Model::Load(const std::string& path, const ModelOptions& options) {
@@ -80,14 +90,16 @@ Result<std::shared_ptr<const Model>> Model::Load(const std::string& path, const 
 
 Result<std::shared_ptr<const Model>> Model::LoadBuffer(std::span<const uint8_t> bytes,
                                                        const std::string& weights_folder, const ModelOptions& options) {
-  // The caller's memory may change, and may lie at any alignment.
-  const std::vector<uint8_t> copy(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(std::min(
-                                                                     bytes.size(), ModelReader::kMaxFileBytes + 1)));
   auto model = std::make_shared<Model>();
-  std::vector<ModelError> errors;
-  ModelReader::Read(copy, weights_folder.empty() ? nullptr : &weights_folder, "model", options, model.get(), &errors);
+  const std::vector<ModelError> errors = ReadBuffer(bytes, weights_folder, options, model.get());
   if (!errors.empty()) return Failure("model", errors);
   return std::shared_ptr<const Model>(std::move(model));
+}
+
+std::vector<ModelError> Model::CheckBuffer(std::span<const uint8_t> bytes, const std::string& weights_folder,
+                                           const ModelOptions& options) {
+  Model model;
+  return ReadBuffer(bytes, weights_folder, options, &model);
 }
 
 Result<std::vector<ModelError>> Model::Check(const std::string& path, const ModelOptions& options) {

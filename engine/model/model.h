@@ -38,6 +38,8 @@ class Model {
                                                          const ModelOptions& options);
   // All errors of a file; empty = it is valid. A Status only when the file could not be read at all.
   static Result<std::vector<ModelError>> Check(const std::string& path, const ModelOptions& options);
+  static std::vector<ModelError> CheckBuffer(std::span<const uint8_t> bytes, const std::string& weights_folder,
+                                             const ModelOptions& options);
 
   // Of a program's own making: no file behind it.
   explicit Model(Content content) : content_(std::move(content)) {}
