@@ -118,7 +118,12 @@ inline D Erfc(D z) {
   const D p = VecD::Fma(VecD::Mul(y, Const(0.5)), b1, VecD::Sub(Const(kErfc[0]), b2));
   const D square = VecD::Mul(z, z);
   const D lost = VecD::Fma(z, z, VecD::Neg(square));  // z^2 = square + lost
-  return VecD::Mul(t, Exp(VecD::Sub(VecD::Sub(p, lost), square)));
+  // The argument of exp may be large: what its rounding loses comes back as a factor.
+  const D rest = VecD::Sub(p, lost);
+  const D argument = VecD::Sub(rest, square);
+  const D error = VecD::Sub(rest, VecD::Add(argument, square));
+  const D e = Exp(argument);
+  return VecD::Mul(t, VecD::Fma(e, error, e));
 }
 
 // x/2 (1 + erf(x/sqrt 2)); by erfc there is no cancellation at negative x.

@@ -1,0 +1,307 @@
+// GATHER, CONCAT, SLICE, PERMUTE, TOPK and ROPE of the cpu backend, against the oracle.
+#include "ops_harness.h"
+#include "support/heap_count.h"
+
+namespace sage::test {
+namespace {
+
+constexpr sage_dtype kAll[] = {SAGE_I8,  SAGE_I16, SAGE_I32,  SAGE_I64,       SAGE_U8,      SAGE_U64, SAGE_F16,
+                               SAGE_F32, SAGE_F64, SAGE_BF16, SAGE_F8_E4M3FN, SAGE_F8_E5M2, SAGE_BOOL};
+
+// Bytes that stand for themselves in any dtype.
+OwnedTensor Bytes(Random& random, sage_dtype dtype, const Shape& shape) {
+  OwnedTensor tensor = random.Tensor(dtype, shape);
+  if (!support::IsFloat(dtype)) tensor.FillIntegers(random.Seed(), 0, dtype == SAGE_BOOL ? 1 : 100);
+  return tensor;
+}
+
+TEST_CASE("cpu PERMUTE: every dtype, seeded axes and layouts") {
+  Random random(51);
+  for (int repeat = 0; repeat < 120; ++repeat) {
+    const sage_dtype dtype = kAll[repeat % 13];
+    const Shape shape = random.AnyShape(0, 5, 6);
+    sage_permute_attributes attributes{};
+    std::vector<int32_t> axes(shape.size());
+    for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int32_t>(i);
+    std::mt19937_64 engine(random.Seed());
+    std::shuffle(axes.begin(), axes.end(), engine);
+    Shape y_shape;
+    for (size_t i = 0; i < axes.size(); ++i) {
+      attributes.axes[i] = axes[i];
+      y_shape.push_back(shape[static_cast<size_t>(axes[i])]);
+    }
+    OpCase c{SAGE_OP_PERMUTE, [=](TestOp& op) { op.Attributes(attributes); }, {}};
+    c.slots = {Bytes(random, dtype, shape), random.Tensor(dtype, y_shape, true)};
+    ExpectExact(c);
+  }
+}
+
+TEST_CASE("cpu PERMUTE: large transposes by tiles, threads 1 2 3 8") {
+  for (const sage_dtype dtype : {SAGE_F32, SAGE_BF16, SAGE_I8, SAGE_F64}) {
+    sage_permute_attributes attributes{};
+    attributes.axes[0] = 2, attributes.axes[1] = 1, attributes.axes[2] = 0;
+    OpCase c{SAGE_OP_PERMUTE, [=](TestOp& op) { op.Attributes(attributes); }, {}};
+    c.slots = {OwnedTensor(dtype, {210, 3, 333}).FillIntegers(1, -100, 100), OwnedTensor(dtype, {333, 3, 210})};
+    ExpectSameBitsForThreads(c);
+    ExpectExact(c);
+  }
+}
+
+TEST_CASE("cpu SLICE: begins, steps forwards and backwards") {
+  Random random(52);
+  for (int repeat = 0; repeat < 120; ++repeat) {
+    const sage_dtype dtype = kAll[repeat % 13];
+    Shape shape = random.AnyShape(0, 4, 9);
+    for (int64_t& length : shape) length = std::max<int64_t>(1, length);
+    sage_slice_attributes attributes{};
+    Shape y_shape;
+    for (size_t i = 0; i < shape.size(); ++i) {
+      const int64_t begin = random.Between(0, shape[i] - 1), step = random.Chance(3) ? 0 : random.Between(-3, 3);
+      const int64_t effective = step == 0 ? 1 : step;
+      const int64_t most = effective > 0 ? (shape[i] - 1 - begin) / effective + 1 : begin / -effective + 1;
+      attributes.begin[i] = begin, attributes.step[i] = step;
+      y_shape.push_back(random.Between(random.Chance(8) ? 0 : 1, most));
+    }
+    OpCase c{SAGE_OP_SLICE, [=](TestOp& op) { op.Attributes(attributes); }, {}};
+    c.slots = {Bytes(random, dtype, shape), random.Tensor(dtype, y_shape, true)};
+    ExpectExact(c);
+  }
+}
+
+TEST_CASE("cpu CONCAT: any number, any axis, empty parts") {
+  Random random(53);
+  for (int repeat = 0; repeat < 80; ++repeat) {
+    const sage_dtype dtype = kAll[repeat % 13];
+    Shape shape = random.AnyShape(1, 4, 6);
+    const auto axis = static_cast<size_t>(random.Between(0, static_cast<int64_t>(shape.size()) - 1));
+    OpCase c{SAGE_OP_CONCAT,
+             [=](TestOp& op) {
+               op.Attributes(sage_concat_attributes{0, static_cast<int32_t>(axis)});
+             },
+             {}};
+    c.slots.emplace_back();
+    int64_t total = 0;
+    for (int64_t part = random.Between(1, 5); part > 0; --part) {
+      shape[axis] = random.Between(0, 6);
+      total += shape[axis];
+      c.slots.push_back(Bytes(random, dtype, shape));
+    }
+    shape[axis] = total;
+    c.slots[0] = random.Tensor(dtype, shape, true);
+    ExpectExact(c);
+  }
+}
+
+OpCase Gather(int32_t axis, OwnedTensor x, OwnedTensor indices, OwnedTensor y) {
+  OpCase c{SAGE_OP_GATHER, [=](TestOp& op) { op.Attributes(sage_gather_attributes{0, axis}); }, {}};
+  c.slots = {std::move(x), std::move(indices), std::move(y)};
+  return c;
+}
+
+TEST_CASE("cpu GATHER: seeded ranks, axes, index dtypes and layouts") {
+  Random random(54);
+  for (int repeat = 0; repeat < 120; ++repeat) {
+    const sage_dtype dtype = kAll[repeat % 13];
+    Shape shape = random.AnyShape(1, 4, 6);
+    const auto axis = static_cast<size_t>(random.Between(0, static_cast<int64_t>(shape.size()) - 1));
+    shape[axis] = random.Between(1, 9);
+    const Shape index_shape = random.AnyShape(0, 2, 5);
+    Shape y_shape(shape.begin(), shape.begin() + static_cast<int64_t>(axis));
+    y_shape.insert(y_shape.end(), index_shape.begin(), index_shape.end());
+    y_shape.insert(y_shape.end(), shape.begin() + static_cast<int64_t>(axis) + 1, shape.end());
+    OwnedTensor indices = random.Tensor(random.Chance(2) ? SAGE_I32 : SAGE_I64, index_shape);
+    indices.FillIntegers(random.Seed(), 0, shape[axis] - 1);
+    ExpectExact(
+        Gather(static_cast<int32_t>(axis), Bytes(random, dtype, shape), indices, random.Tensor(dtype, y_shape, true)));
+  }
+}
+
+TEST_CASE("cpu GATHER: an index out of range is an error that names it, nothing is read") {
+  for (const int64_t bad : {int64_t{5}, int64_t{-1}, int64_t{1} << 40}) {
+    OwnedTensor indices(SAGE_I64, {3});
+    indices.FillValues({0, static_cast<double>(bad), 4});
+    OpCase c = Gather(0, OwnedTensor(SAGE_F32, {5, 2}), indices, OwnedTensor(SAGE_F32, {3, 2}));
+    ExpectRunError(c, std::to_string(bad));
+  }
+}
+
+OpCase Topk(int32_t axis, bool smallest, OwnedTensor x, OwnedTensor values, OwnedTensor indices) {
+  OpCase c{SAGE_OP_TOPK, [=](TestOp& op) { op.Attributes(sage_topk_attributes{0, axis, smallest ? 1u : 0u, 0}); }, {}};
+  c.slots = {std::move(x), std::move(values), std::move(indices)};
+  return c;
+}
+
+TEST_CASE("cpu TOPK: seeded lines with many ties, largest and smallest, any k") {
+  Random random(55);
+  for (int repeat = 0; repeat < 120; ++repeat) {
+    Shape shape = random.AnyShape(1, 3, 8);
+    const auto axis = static_cast<size_t>(random.Between(0, static_cast<int64_t>(shape.size()) - 1));
+    shape[axis] = random.Chance(3) ? random.Between(200, 700) : random.Between(0, 40);
+    const sage_dtype dtype = random.Float();
+    OwnedTensor x = random.Tensor(dtype, shape);
+    if (random.Chance(2)) x.FillIntegers(random.Seed(), -4, 4);
+    if (random.Chance(6) && x.size() > 0) x.Put(0, HUGE_VAL);
+    shape[axis] = random.Between(0, std::min<int64_t>(shape[axis], random.Chance(2) ? 8 : 700));
+    ExpectExact(Topk(static_cast<int32_t>(axis), random.Chance(2), x, random.Tensor(dtype, shape, true),
+                     random.Tensor(random.Chance(2) ? SAGE_I32 : SAGE_I64, shape, true)));
+  }
+}
+
+TEST_CASE("cpu TOPK: 8 of 128 in a batch; a NaN anywhere is an error that names its line") {
+  OwnedTensor x(SAGE_F32, {40, 128});
+  x.FillNormal(8);
+  OpCase c = Topk(1, false, x, OwnedTensor(SAGE_F32, {40, 8}), OwnedTensor(SAGE_I32, {40, 8}));
+  ExpectExact(c);
+  c.slots[0].Set({17, 127}, std::nan(""));
+  c.slots[0].Set({30, 0}, std::nan(""));
+  ExpectRunError(c, "line 17");
+}
+
+OpCase Rope(uint32_t style, uint32_t rotary, double base, std::vector<OwnedTensor> slots) {
+  OpCase c{SAGE_OP_ROPE, [=](TestOp& op) { op.Attributes(sage_rope_attributes{0, style, rotary, 0, base}); }, {}};
+  c.slots = std::move(slots);
+  return c;
+}
+
+TEST_CASE("cpu ROPE: both styles, partial dimensions, tables or angles, batched and packed") {
+  Random random(56);
+  for (int repeat = 0; repeat < 80; ++repeat) {
+    const int64_t batch = random.Between(1, 3), heads = random.Between(1, 4), sequence = random.Between(0, 6);
+    const int64_t dim = random.Chance(4) ? random.Between(1, 150) : random.Between(1, 20);
+    const int64_t rotary = random.Chance(2) ? random.Between(0, dim / 2) * 2 : dim / 2 * 2;
+    const bool packed = random.Chance(3), tables = random.Chance(2);
+    if (rotary == 0 && dim % 2 != 0) continue;  // 0 means all of D, which must be even
+    const int64_t effective = rotary == 0 ? dim : rotary;
+    const sage_dtype dtype = random.Float();
+    const Shape shape = packed ? Shape{sequence, heads, dim} : Shape{batch, heads, sequence, dim};
+    OwnedTensor positions = random.Tensor(SAGE_I32, packed ? Shape{sequence} : Shape{batch, sequence});
+    positions.FillIntegers(random.Seed(), 0, tables ? 29 : 5000);
+    const OwnedTensor cosine = tables ? random.Tensor(SAGE_F32, {30, effective / 2}) : OwnedTensor();
+    const OwnedTensor sine = tables ? random.Tensor(SAGE_F32, {30, effective / 2}) : OwnedTensor();
+    ExpectExact(Rope(random.Chance(2) ? SAGE_ROPE_HALVES : SAGE_ROPE_INTERLEAVED, static_cast<uint32_t>(rotary),
+                     tables ? 0.0 : (random.Chance(2) ? 0.0 : 500000.0),
+                     {random.Tensor(dtype, shape), positions, cosine, sine, random.Tensor(dtype, shape, true)}),
+                4.0);
+  }
+}
+
+TEST_CASE("cpu ROPE: a position outside the tables is an error that names it") {
+  for (const double bad : {30.0, -1.0}) {
+    OwnedTensor positions(SAGE_I32, {1, 2});
+    positions.FillValues({3, bad});
+    OpCase c = Rope(SAGE_ROPE_HALVES, 0, 0,
+                    {OwnedTensor(SAGE_F32, {1, 1, 2, 4}), positions, OwnedTensor(SAGE_F32, {30, 2}),
+                     OwnedTensor(SAGE_F32, {30, 2}), OwnedTensor(SAGE_F32, {1, 1, 2, 4})});
+    ExpectRunError(c, std::to_string(static_cast<int>(bad)));
+  }
+}
+
+TEST_CASE("cpu TOPK, ROPE, GATHER: threads 1 2 3 8 give the same bits") {
+  OwnedTensor x(SAGE_F32, {300, 400});
+  x.FillNormal(8);
+  ExpectSameBitsForThreads(Topk(1, false, x, OwnedTensor(SAGE_F32, {300, 20}), OwnedTensor(SAGE_I32, {300, 20})));
+  OwnedTensor positions(SAGE_I32, {2, 60});
+  positions.FillIntegers(3, 0, 1000);
+  ExpectSameBitsForThreads(Rope(SAGE_ROPE_HALVES, 0, 0,
+                                {OwnedTensor(SAGE_F32, {2, 8, 60, 64}).FillNormal(1), positions, OwnedTensor(),
+                                 OwnedTensor(), OwnedTensor(SAGE_F32, {2, 8, 60, 64})}));
+  OwnedTensor indices(SAGE_I64, {3000});
+  indices.FillIntegers(3, 0, 299);
+  ExpectSameBitsForThreads(Gather(0, x, indices, OwnedTensor(SAGE_F32, {3000, 400})));
+}
+
+TEST_CASE("cpu plain kinds: after planning, a run takes no memory from the heap or the host") {
+  std::vector<OpCase> cases;
+  const auto tensor = [](const Shape& shape) { return OwnedTensor(SAGE_F32, shape).FillNormal(3); };
+  const Shape shape = {40, 60, 64};
+  const auto add = [&](uint32_t kind, std::function<void(TestOp&)> attributes, std::vector<OwnedTensor> slots) {
+    cases.push_back({kind, std::move(attributes), std::move(slots)});
+  };
+  add(SAGE_OP_UNARY,
+      [](TestOp& op) {
+        op.Attributes(sage_unary_attributes{0, SAGE_FN_TANH, 0});
+      },
+      {tensor(shape), OwnedTensor(SAGE_F32, shape)});
+  add(SAGE_OP_BINARY,
+      [](TestOp& op) {
+        op.Attributes(sage_binary_attributes{0, SAGE_BINARY_ADD});
+      },
+      {tensor(shape), tensor(shape), OwnedTensor(SAGE_F32, shape)});
+  add(SAGE_OP_SOFTMAX,
+      [](TestOp& op) {
+        op.Attributes(sage_softmax_attributes{0, 2});
+      },
+      {tensor(shape), OwnedTensor(SAGE_F32, shape)});
+  add(SAGE_OP_NORM,
+      [](TestOp& op) {
+        op.Attributes(sage_norm_attributes{0, SAGE_NORM_LAYER, 2, 0, 1e-5});
+      },
+      {tensor(shape), tensor({64}), tensor({64}), OwnedTensor(), OwnedTensor(), OwnedTensor(SAGE_F32, shape)});
+  add(SAGE_OP_REDUCE,
+      [](TestOp& op) {
+        op.Attributes(sage_reduce_attributes{0, SAGE_REDUCE_MEAN, 1, 0});
+      },
+      {tensor(shape), OwnedTensor(SAGE_F32, {60, 64})});
+  add(SAGE_OP_CONCAT,
+      [](TestOp& op) {
+        op.Attributes(sage_concat_attributes{0, 1});
+      },
+      {OwnedTensor(SAGE_F32, {40, 120, 64}), tensor(shape), tensor(shape)});
+  add(SAGE_OP_SLICE, [](TestOp& op) { op.Attributes(sage_slice_attributes{}); },
+      {tensor(shape), OwnedTensor(SAGE_F32, {20, 60, 64})});
+  add(SAGE_OP_PERMUTE,
+      [](TestOp& op) {
+        op.Attributes(sage_permute_attributes{0, 0, {2, 0, 1}});
+      },
+      {tensor(shape), OwnedTensor(SAGE_F32, {64, 40, 60})});
+  add(SAGE_OP_POOL,
+      [](TestOp& op) {
+        op.Attributes(sage_pool_attributes{0, SAGE_POOL_MAX, 0, 0, 0, 0});
+      },
+      {tensor(shape), OwnedTensor(), OwnedTensor(SAGE_F32, {40, 64})});
+  cases.push_back(
+      Topk(2, false, tensor(shape), OwnedTensor(SAGE_F32, {40, 60, 8}), OwnedTensor(SAGE_I32, {40, 60, 8})));
+  cases.push_back(Gather(1, tensor(shape), OwnedTensor(SAGE_I32, {60}), OwnedTensor(SAGE_F32, shape)));
+  cases.push_back(
+      Rope(SAGE_ROPE_HALVES, 0, 0,
+           {tensor(shape), OwnedTensor(SAGE_I32, {40}), OwnedTensor(), OwnedTensor(), OwnedTensor(SAGE_F32, shape)}));
+  TestHost host(2);
+  Instance cpu(Cpu(), host);
+  for (OpCase& c : cases) {
+    TestOp op(c.kind);
+    c.attributes(op);
+    for (size_t s = 0; s < c.slots.size(); ++s)
+      if (c.slots[s].present()) op.Slot(static_cast<uint32_t>(s), c.slots[s]);
+    PlannedOp plan(cpu, op);
+    std::string message;
+    REQUIRE_MESSAGE(plan.Run(op.slots(), &message) == SAGE_OK, support::KindName(c.kind), ": ", plan.message(),
+                    message);
+    const uint64_t heap = HeapAllocations(), from_host = host.allocations();
+    const sage_status status = plan.Run(op.slots());
+    CHECK_MESSAGE(HeapAllocations() == heap, support::KindName(c.kind));
+    CHECK_MESSAGE(host.allocations() == from_host, support::KindName(c.kind));
+    CHECK(status == SAGE_OK);
+  }
+}
+
+TEST_CASE("cpu plain kinds: SAGE_REQUIRE_SCALAR gives the bits of the forced scalar backend") {
+  if (Isas().size() < 2) {
+    MESSAGE("skipped: this machine has the scalar path only");
+    return;
+  }
+  OpCase c{SAGE_OP_LINEAR, [](TestOp&) {}, {}};
+  c.slots = {OwnedTensor(SAGE_F32, {5, 200}).FillNormal(1), OwnedTensor(SAGE_F32, {40, 200}).FillNormal(2),
+             OwnedTensor(), OwnedTensor(SAGE_F32, {5, 40})};
+  OpCase forced = c, required = c, free = c;
+  required.attributes = [](TestOp& op) { op.Requirements(SAGE_REQUIRE_SCALAR | SAGE_REQUIRE_DETERMINISTIC); };
+  TestHost host;
+  Instance scalar(Cpu(), host, "isa=scalar"), best(Cpu(), host);
+  REQUIRE(RunCase(scalar, forced).status == SAGE_OK);
+  REQUIRE(RunCase(best, required).status == SAGE_OK);
+  REQUIRE(RunCase(best, free).status == SAGE_OK);
+  CHECK(BitwiseEqual(forced.slots[3], required.slots[3]));
+  CHECK_FALSE(BitwiseEqual(free.slots[3], required.slots[3]));
+}
+
+}  // namespace
+}  // namespace sage::test
