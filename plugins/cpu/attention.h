@@ -34,7 +34,8 @@ AttentionSizes ReadAttentionSizes(const sage_tensor* const* slots, uint32_t num_
 
 // Offsets, in bytes, of one worker's scratch. T is float or double.
 struct AttentionScratch {
-  uint64_t q, panels, scores, values, out, maximum, sum, alpha, low, high, rows, bias, keep, gathered, bytes;
+  uint64_t q, panels, scores, values, out, maximum, sum, alpha, low, high, query, head, rows, bias, keep, gathered,
+      bytes;
 };
 
 // Fixed at plan time, the same from the same question.
@@ -52,6 +53,7 @@ struct AttentionDesign {
   AttentionScratch scratch{};
   uint64_t header_bytes = 0;  // in front of the scratch: the first tile of every sequence, int64 [batch + 1]
   double workspace_bytes = 0;
+  double scale = 0;
   double alone_ns = 0;  // one worker, planned shapes
 };
 // workspace_bytes beyond kMaxWorkspace means that it cannot be: nothing else is meaningful then.
@@ -87,6 +89,9 @@ struct AttentionCall {
   char* QueryRow(uint32_t slot, const AttentionSequence& sequence, int64_t b, int64_t h, int64_t i) const;
   char* KeyRow(uint32_t slot, const AttentionSequence& sequence, int64_t b, int64_t head, int64_t j) const;
 };
+
+// Bytes of an element, by DLPack's encoding.
+inline int64_t ElementSize(sage_dtype dtype) { return dtype >> 11 & 0x1f; }
 
 int32_t ReadIndex(const sage_tensor& tensor, int64_t i0, int64_t i1 = 0, int64_t i2 = 0);
 

@@ -5,13 +5,12 @@
 
 #include "attention.h"
 #include "numbers.h"
-#include "sage/support/check_op.h"
 
 namespace sage::cpu {
 namespace {
 
 char* Address(const sage_tensor& tensor, int64_t offset) {
-  return static_cast<char*>(tensor.data) + offset * static_cast<int64_t>(support::DtypeSize(tensor.dtype));
+  return static_cast<char*>(tensor.data) + offset * ElementSize(tensor.dtype);
 }
 
 }  // namespace
@@ -99,7 +98,7 @@ void AppendKeys(const AttentionCall& call) {
                                      std::pair<uint32_t, uint32_t>{SAGE_ATTN_V, SAGE_ATTN_V_NEW}}) {
     const sage_tensor& from = call.Slot(fresh);
     const uint32_t last = sizes.varlen ? 2 : 3, cache_last = sizes.varlen && !sizes.paged ? 2 : 3;
-    const auto size = static_cast<int64_t>(support::DtypeSize(from.dtype));
+    const auto size = ElementSize(from.dtype);
     const int64_t length = from.shape[last], from_step = from.stride[last] * size;
     const int64_t to_step = call.Slot(cache).stride[cache_last] * size;
     for (int64_t b = 0; b < sizes.batch; ++b) {

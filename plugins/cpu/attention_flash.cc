@@ -3,6 +3,7 @@
 // Key tiles in order; a row's output is rescaled when its maximum has moved, by exactly 1 when it has not, so that a
 // tile in which a row sees nothing leaves its bits alone.
 #include <algorithm>
+#include <limits>
 
 #include "attention_tile.h"
 
@@ -22,7 +23,8 @@ void Group(QueryTile<T>& tile, const AttentionKernels<T>& kernels, int64_t score
     const T before = tile.maximum(r);
     const T best = tile.Prepare(keys, r, lanes.begin, lanes.end, false, line, &partly);
     const T after = best > before ? best : before;
-    tile.alpha(r) = after == before ? T(1) : kernels.exp(before - after);
+    const bool first = before == -std::numeric_limits<T>::infinity();  // nothing to rescale yet
+    tile.alpha(r) = after == before ? T(1) : first ? T(0) : kernels.exp(before - after);
     tile.maximum(r) = after;
     const T sum = kernels.exponentiate(after, lanes.begin, lanes.end, line);
     tile.sum(r) = tile.sum(r) * tile.alpha(r) + sum;

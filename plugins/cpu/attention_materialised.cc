@@ -5,7 +5,6 @@
 
 #include "attention_tile.h"
 #include "numbers.h"
-#include "sage/support/check_op.h"
 
 namespace sage::cpu {
 namespace {
@@ -15,7 +14,7 @@ template <class T, class Value>
 void WriteRow(const AttentionCall& call, uint32_t slot, const QueryTile<T>& tile, int64_t row, int64_t first,
               int64_t count, const Value& value) {
   const sage_tensor& tensor = call.Slot(slot);
-  const int64_t step = tensor.stride[3] * static_cast<int64_t>(support::DtypeSize(tensor.dtype));
+  const int64_t step = tensor.stride[3] * ElementSize(tensor.dtype);
   char* to = call.QueryRow(slot, tile.sequence(), tile.batch(), tile.Head(row), tile.Query(row)) + first * step;
   for (int64_t k = 0; k < count; ++k) WriteFloat(tensor.dtype, to + k * step, value(k));
 }

@@ -121,6 +121,8 @@ void LayOut(AttentionDesign* design, int64_t width, int64_t row_group) {
   at.alpha = layout.Take(rows, number);
   at.low = layout.Take(rows, 8);
   at.high = layout.Take(rows, 8);
+  at.query = layout.Take(rows, 8);
+  at.head = layout.Take(rows, 8);
   at.rows = layout.Take(std::max(rows, keys), sizeof(void*));
   at.bias = layout.Take(keys, number);
   at.keep = layout.Take(keys, number);
@@ -192,6 +194,8 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
                         (features & (SAGE_ATTN_F_WEIGHTS_OUT | SAGE_ATTN_F_SCORES_OUT)) != 0;
   design.bounds = ReadAttentionSizes(view.pointers.data(), view.op.num_slots);
   const AttentionSizes& sizes = design.bounds;
+  design.scale =
+      (features & SAGE_ATTN_F_SCALE) != 0 ? attributes.scale : 1.0 / std::sqrt(static_cast<double>(sizes.dim));
   const auto [width, row_group] = SizesOf(design.isa, design.wide);
   design.dim_padded = RoundUp(sizes.dim, width);
   design.dim_v_padded = RoundUp(sizes.dim_v, width);

@@ -7,7 +7,6 @@
 #include <limits>
 
 #include "numbers.h"
-#include "sage/support/check_op.h"
 
 namespace sage::cpu {
 namespace {
@@ -27,6 +26,7 @@ QueryTile<T>::QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels,
   out_ = numbers(at.out), maximum_ = numbers(at.maximum), sum_ = numbers(at.sum), alpha_ = numbers(at.alpha);
   bias_ = numbers(at.bias), keep_ = numbers(at.keep);
   low_ = reinterpret_cast<int64_t*>(scratch + at.low), high_ = reinterpret_cast<int64_t*>(scratch + at.high);
+  query_ = reinterpret_cast<int64_t*>(scratch + at.query), head_ = reinterpret_cast<int64_t*>(scratch + at.head);
   row_pointers_ = reinterpret_cast<const void**>(scratch + at.rows);
   gathered_ = scratch + at.gathered;
   group_ = call.sizes.group;
@@ -42,7 +42,7 @@ template <class T>
 void QueryTile<T>::Gather(const sage_tensor& tensor, int64_t count, int64_t padded, int64_t length) {
   const int64_t step = tensor.stride[LastAxis(tensor)];
   if (step != 1 && length > 1) {
-    const auto size = static_cast<int64_t>(support::DtypeSize(tensor.dtype));
+    const auto size = ElementSize(tensor.dtype);
     for (int64_t r = 0; r < count; ++r) {
       const char* from = static_cast<const char*>(row_pointers_[r]);
       char* to = gathered_ + r * length * size;
@@ -64,14 +64,17 @@ void QueryTile<T>::Begin(int64_t task) {
   const int64_t within = task - first[b_] * groups, tiles = first[b_ + 1] - first[b_];
   const int64_t tile = tiles - 1 - within / groups;
   first_head_ = within % groups * group_;
-  first_row_ = tile * design_.tile_rows;
-  rows_ = std::min(design_.tile_rows, sequence_.q_rows * group_ - first_row_);
+  const int64_t first_row = tile * design_.tile_rows;
+  rows_ = std::min(design_.tile_rows, sequence_.q_rows * group_ - first_row);
 
   const sage_attention_attributes& attributes = design_.view->attributes.attention;
   constexpr int64_t kFar = int64_t{1} << 60;  // further than any tensor reaches
   const int64_t left = std::min(attributes.window_left, kFar), right = std::min(attributes.window_right, kFar);
   first_key_ = sequence_.k_used, last_key_ = 0;
+  int64_t query = first_row / group_, in_group = first_row % group_;
   for (int64_t r = 0; r < rows_; ++r) {
+    query_[r] = query, head_[r] = first_head_ + in_group;
+    if (++in_group == group_) in_group = 0, ++query;
     const int64_t position = Query(r) + sequence_.shift;
     int64_t low = 0, high = sequence_.k_used;
     if (call_.Is(SAGE_ATTN_F_CAUSAL)) high = std::min(high, position + 1);
@@ -97,8 +100,7 @@ void QueryTile<T>::PointAtKeys(uint32_t slot, int64_t head, const KeyTile& keys,
   } else {
     const sage_tensor& tensor = call_.Slot(slot);
     const char* at = call_.KeyRow(slot, sequence_, b_, head, keys.first);
-    const int64_t step =
-        tensor.stride[tensor.rank == 3 ? 0 : 2] * static_cast<int64_t>(support::DtypeSize(tensor.dtype));
+    const int64_t step = tensor.stride[tensor.rank == 3 ? 0 : 2] * ElementSize(tensor.dtype);
     for (int64_t k = 0; k < keys.count; ++k, at += step) row_pointers_[k] = at;
   }
   const sage_tensor& tensor = call_.Slot(slot);
@@ -159,7 +161,7 @@ void QueryTile<T>::Dots(const KeyTile&, int64_t row, int64_t count, int64_t begi
 template <class T>
 const T* QueryTile<T>::BiasRow(const KeyTile& keys, int64_t row, int64_t begin, int64_t end) {
   const sage_tensor& tensor = call_.Slot(SAGE_ATTN_BIAS);
-  const auto size = static_cast<int64_t>(support::DtypeSize(tensor.dtype));
+  const auto size = ElementSize(tensor.dtype);
   const char* at =
       call_.QueryRow(SAGE_ATTN_BIAS, sequence_, b_, Head(row), Query(row)) + keys.first * tensor.stride[3] * size;
   if (StoredAs(SAGE_ATTN_BIAS) == Stored::kNative && tensor.stride[3] == 1 && end <= keys.count &&
@@ -180,14 +182,13 @@ T QueryTile<T>::Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t
   line.begin = begin, line.end = end;
   line.low = all ? 0 : std::clamp(low_[row] - keys.first, int64_t{0}, keys.count);
   line.high = all ? keys.count : std::clamp(high_[row] - keys.first, int64_t{0}, keys.count);
-  line.scale = static_cast<T>(call_.Is(SAGE_ATTN_F_SCALE) ? attributes.scale
-                                                          : 1.0 / std::sqrt(static_cast<double>(call_.sizes.dim)));
+  line.scale = static_cast<T>(design_.scale);
   line.softcap = static_cast<T>(attributes.softcap);
   if (call_.Is(SAGE_ATTN_F_ALIBI)) {
     const sage_tensor& slopes = call_.Slot(SAGE_ATTN_ALIBI);
-    line.alibi_slope = static_cast<T>(ReadFloat(
-        slopes.dtype, static_cast<const char*>(slopes.data) +
-                          Head(row) * slopes.stride[0] * static_cast<int64_t>(support::DtypeSize(slopes.dtype))));
+    line.alibi_slope =
+        static_cast<T>(ReadFloat(slopes.dtype, static_cast<const char*>(slopes.data) +
+                                                   Head(row) * slopes.stride[0] * ElementSize(slopes.dtype)));
     line.alibi_origin = static_cast<T>(Query(row) + sequence_.shift - keys.first);
   }
   if (call_.Is(SAGE_ATTN_F_BIAS)) {
@@ -224,8 +225,7 @@ template <class T>
 double QueryTile<T>::SinkOf(int64_t row) const {
   const sage_tensor& sinks = call_.Slot(SAGE_ATTN_SINKS);
   return ReadFloat(sinks.dtype,
-                   static_cast<const char*>(sinks.data) +
-                       Head(row) * sinks.stride[0] * static_cast<int64_t>(support::DtypeSize(sinks.dtype)));
+                   static_cast<const char*>(sinks.data) + Head(row) * sinks.stride[0] * ElementSize(sinks.dtype));
 }
 
 template <class T>
@@ -238,7 +238,7 @@ double QueryTile<T>::Denominator(int64_t row) const {
 template <class T>
 void QueryTile<T>::Store() const {
   const sage_tensor& o = call_.Slot(SAGE_ATTN_O);
-  const auto size = static_cast<int64_t>(support::DtypeSize(o.dtype));
+  const auto size = ElementSize(o.dtype);
   const int64_t step = o.stride[LastAxis(o)], length = call_.sizes.dim_v;
   const bool same = size == static_cast<int64_t>(sizeof(T)) && step == 1;
   for (int64_t r = 0; r < rows_; ++r) {
@@ -263,8 +263,7 @@ void QueryTile<T>::Store() const {
       const double sink = SinkOf(r), top = std::max(sink, maximum);
       value = sum == 0 ? sink : top + std::log(sum * std::exp(maximum - top) + std::exp(sink - top));
     }
-    WriteFloat(lse.dtype, static_cast<char*>(lse.data) + offset * static_cast<int64_t>(support::DtypeSize(lse.dtype)),
-               value);
+    WriteFloat(lse.dtype, static_cast<char*>(lse.data) + offset * ElementSize(lse.dtype), value);
   }
 }
 

@@ -46,8 +46,8 @@ class QueryTile {
   void Store() const;
   double Denominator(int64_t row) const;  // 0 where the row saw nothing
 
-  int64_t Head(int64_t row) const { return first_head_ + (first_row_ + row) % group_; }
-  int64_t Query(int64_t row) const { return (first_row_ + row) / group_; }
+  int64_t Head(int64_t row) const { return head_[row]; }
+  int64_t Query(int64_t row) const { return query_[row]; }
   int64_t batch() const { return b_; }
   T* scores() const { return scores_; }
   T& maximum(int64_t row) { return maximum_[row]; }
@@ -71,11 +71,12 @@ class QueryTile {
   const AttentionDesign& design_;
   const AttentionKernels<T>& kernels_;
   T *q_, *panels_, *scores_, *values_, *out_, *maximum_, *sum_, *alpha_, *bias_, *keep_;
-  int64_t *low_, *high_;  // the keys that positions and lengths leave to each row
+  int64_t *low_, *high_;    // the keys that positions and lengths leave to each row
+  int64_t *query_, *head_;  // which row is it
   const void** row_pointers_;
   char* gathered_;
 
-  int64_t b_ = 0, group_ = 0, first_head_ = 0, first_row_ = 0, rows_ = 0, first_key_ = 0, last_key_ = 0;
+  int64_t b_ = 0, group_ = 0, first_head_ = 0, rows_ = 0, first_key_ = 0, last_key_ = 0;
   AttentionSequence sequence_{};
   int64_t keys_padded_ = 0;
   const T* v_ = nullptr;  // of the tile loaded last
