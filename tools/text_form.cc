@@ -1,134 +1,432 @@
-// text_form.cc: FlatBuffers' parser with a strict reader in front of it, so that it only ever sees well-formed JSON.
+// text_form.cc: FlatBuffers' parser one way, a walk along the schema the other.
 #include "text_form.h"
 
+#include <flatbuffers/flatbuffers.h>
 #include <flatbuffers/idl.h>
-#include <flatbuffers/util.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
+#include <charconv>
+#include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <stdexcept>
+#include <regex>
 
 #include "schemas/model_generated.h"
 #include "schemas/model_text.h"
 
-namespace sage::tool {
+namespace sage {
 namespace {
 
-constexpr size_t kIdentifierAt = 4, kIdentifierSize = 4;
-constexpr int kMaxDepth = 32;
+constexpr size_t kMaxText = size_t{64} << 20;
 
-bool IsBinary(std::string_view content) {
-  return content.size() >= kIdentifierAt + kIdentifierSize &&
-         content.substr(kIdentifierAt, kIdentifierSize) == fb::ModelIdentifier();
-}
+Status Bad(std::string message) { return Status(SAGE_E_BAD_DATA, std::move(message)); }
 
-flatbuffers::IDLOptions Options(bool defaults) {
+flatbuffers::IDLOptions ParserOptions() {
   flatbuffers::IDLOptions options;
   options.strict_json = true;
-  options.skip_unexpected_fields_in_json = false;
-  options.output_default_scalars_in_json = defaults;
-  options.indent_step = 2;
   return options;
 }
 
-// "(12): error: unknown field: gama, did you ..." -> "line 12: unknown field: gama"
-std::string Readable(std::string message) {
-  const size_t open = message.find('('), colon = message.find("): error: ");
-  if (open == std::string::npos || colon == std::string::npos) return message;
-  return fmt::format("line {}: {}", message.substr(open + 1, colon - open - 1), message.substr(colon + 10));
-}
-
-Result<std::vector<uint8_t>> Finished(const flatbuffers::Parser& parser) {
-  const uint8_t* begin = parser.builder_.GetBufferPointer();
-  return std::vector<uint8_t>(begin, begin + parser.builder_.GetSize());
-}
-
-Result<std::vector<uint8_t>> FromJson(std::string_view content) {
-  try {
-    const auto bounded = [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) -> bool {
-      if (depth > kMaxDepth) throw std::length_error(fmt::format("nested deeper than {} levels", kMaxDepth));
-      return true;
-    };
-    const nlohmann::json checked = nlohmann::json::parse(content, bounded);
-    if (!checked.is_object()) return Status(SAGE_E_BAD_DATA, "a model in JSON is one object");
-    // The parser would quietly build a model of nothing from it.
-    if (checked.empty()) return Status(SAGE_E_BAD_DATA, "an empty object; a model needs \"graph_type\" and \"graph\"");
-  } catch (const nlohmann::json::parse_error& error) {
-    const auto end = content.begin() + static_cast<std::ptrdiff_t>(std::min(content.size(), error.byte));
-    return Status(SAGE_E_BAD_DATA,
-                  fmt::format("not JSON: line {}: {}", 1 + std::count(content.begin(), end, '\n'),
-                              std::string_view(error.what()).substr(std::string_view(error.what()).find(']') + 2)));
-  } catch (const std::length_error& error) {
-    return Status(SAGE_E_BAD_DATA, fmt::format("not a model: {}", error.what()));
+// Levenshtein's distance, given up above `limit`.
+size_t Distance(std::string_view a, std::string_view b, size_t limit) {
+  if (a.size() > b.size() + limit || b.size() > a.size() + limit) return limit + 1;
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      diagonal = above;
+    }
   }
-  flatbuffers::Parser parser(Options(false));
-  if (!parser.Parse(kModelSchemaText))
-    return Status(SAGE_E_INTERNAL, "the schema built in does not parse: " + parser.error_);
-  if (!parser.ParseJson(std::string(content).c_str())) return Status(SAGE_E_BAD_DATA, Readable(parser.error_));
-  return Finished(parser);
+  return row[b.size()];
 }
 
-// A schema with data behind it. Its own schema is used to read the data; that it is ours is proved by what comes out.
-Result<std::vector<uint8_t>> FromFlatBuffersText(std::string_view content) {
-  flatbuffers::Parser parser(Options(false));
-  // No include paths: a model is one file and reads no other.
-  if (!parser.Parse(std::string(content).c_str(), nullptr))
-    return Status(SAGE_E_BAD_DATA,
-                  fmt::format("neither a model (bytes 4 to 7 are not SAG1), nor JSON, nor FlatBuffers text: {}",
-                              Readable(parser.error_)));
-  if (parser.builder_.GetSize() == 0)
-    return Status(SAGE_E_BAD_DATA,
-                  "this is a FlatBuffers schema, not a model; a model is data of that schema, such as "
-                  "examples/models/expert.json");
-  if (parser.file_identifier_ != fb::ModelIdentifier())
-    return Status(SAGE_E_BAD_DATA,
-                  fmt::format("FlatBuffers text of another schema: its file_identifier is \"{}\", a model's is \"{}\"",
-                              parser.file_identifier_, fb::ModelIdentifier()));
-  return Finished(parser);
+// The nearest field or enumerator of the schema, or empty. Names are compared without regard to case.
+std::string NearestInSchema(const flatbuffers::Parser& parser, std::string_view given) {
+  if (given.empty() || given.size() > 64) return "";
+  const auto lower = [](std::string_view text) {
+    std::string out(text);
+    std::transform(out.begin(), out.end(), out.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    return out;
+  };
+  const std::string wanted = lower(given);
+  size_t best = std::max<size_t>(1, given.size() / 3) + 1;
+  std::string nearest;
+  const auto consider = [&](const std::string& name) {
+    const size_t distance = Distance(wanted, lower(name), best);
+    if (distance >= best) return;
+    best = distance;
+    nearest = name;
+  };
+  for (const flatbuffers::StructDef* table : parser.structs_.vec) {
+    for (const flatbuffers::FieldDef* field : table->fields.vec) consider(field->name);
+  }
+  for (const flatbuffers::EnumDef* enumeration : parser.enums_.vec) {
+    for (const flatbuffers::EnumVal* value : enumeration->Vals()) consider(value->name);
+  }
+  return nearest;
 }
 
-// The verifier lets an unknown union type pass, the text generator would look it up.
-bool UnionsKnown(const fb::Model& model) {
-  if (model.graph_type() <= fb::Graph::NONE || model.graph_type() > fb::Graph::MAX) return false;
-  const fb::OpGraph* graph = model.graph_as_OpGraph();
-  if (graph == nullptr) return true;
-  const auto known = fb::EnumValuesOp();
-  for (const fb::Node* node : *graph->nodes())
-    if (node->op_type() == fb::Op::NONE ||
-        std::find(std::begin(known), std::end(known), node->op_type()) == std::end(known))
-      return false;
-  return true;
+// The parser's "12: 34: error: unknown field: algoritm, originally at: ..." as a sentence of ours.
+std::string ParserMessage(const flatbuffers::Parser& parser) {
+  std::string text = parser.error_;
+  text = text.substr(0, text.find(", originally at"));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r')) text.pop_back();
+  std::smatch found;
+  std::string place;
+  if (std::regex_search(text, found, std::regex(R"(^[^0-9]*(\d+): (\d+): error: )"))) {
+    place = fmt::format("line {}, column {}: ", found[1].str(), found[2].str());
+    text = text.substr(static_cast<size_t>(found.length(0)));
+  }
+  if (text.size() > 300) text.resize(300);
+  std::string hint;
+  if (std::regex_search(
+          text, found,
+          std::regex(
+              R"(unknown (?:field|enum value|enum identifier|union type|type name)[^:]*: *"?([A-Za-z0-9_]+))"))) {
+    const std::string nearest = NearestInSchema(parser, found[1].str());
+    if (!nearest.empty() && nearest != found[1].str()) hint = fmt::format("; did you mean \"{}\"?", nearest);
+  }
+  return place + text + hint;
 }
+
+Status LoadSchema(flatbuffers::Parser* parser) {
+  if (!parser->Parse(kModelSchemaText))
+    return Status(SAGE_E_INTERNAL, fmt::format("the built-in schema does not parse: {}", parser->error_));
+  return {};
+}
+
+std::vector<uint8_t> Finished(const flatbuffers::Parser& parser) {
+  const uint8_t* bytes = parser.builder_.GetBufferPointer();
+  return {bytes, bytes + parser.builder_.GetSize()};
+}
+
+// The first character that is neither blank nor in a comment, and whether all of it is text at all.
+size_t FirstToken(std::string_view text) {
+  size_t i = text.substr(0, 3) == "\xEF\xBB\xBF" ? 3 : 0;
+  while (i < text.size()) {
+    if (text.compare(i, 2, "//") == 0) {
+      i = std::min(text.find('\n', i), text.size());
+    } else if (text.compare(i, 2, "/*") == 0) {
+      const size_t end = text.find("*/", i + 2);
+      i = end == std::string_view::npos ? text.size() : end + 2;
+    } else if (std::strchr(" \t\r\n", text[i]) != nullptr && text[i] != '\0') {
+      ++i;
+    } else {
+      break;
+    }
+  }
+  return i;
+}
+
+bool IsSchemaWord(std::string_view text) {
+  for (const std::string_view word : {"namespace", "table", "enum", "struct", "union", "include", "attribute",
+                                      "root_type", "file_identifier", "file_extension", "rpc_service"}) {
+    if (text.substr(0, word.size()) == word && text.size() > word.size() && std::strchr(" \t\r\n\"", text[word.size()]))
+      return true;
+  }
+  return false;
+}
+
+// ---- binary to JSON
+// ---------------------------------------------------------------------------------------------------
+
+// One value on its way to text: a scalar, or members that are laid out once their width is known.
+struct Piece {
+  std::string scalar;
+  char open = 0;  // '{', '[' or 0
+  std::vector<std::pair<std::string, Piece>> members;
+  size_t width = 0;  // on one line
+};
+
+constexpr size_t kLine = 100;
+
+void Measure(Piece* piece) {
+  if (piece->open == 0) {
+    piece->width = piece->scalar.size();
+    return;
+  }
+  piece->width = piece->members.empty() ? 2 : 4;
+  for (auto& [key, value] : piece->members) {
+    Measure(&value);
+    piece->width += value.width + (key.empty() ? 2 : key.size() + 6);
+  }
+}
+
+void Write(const Piece& piece, size_t indent, size_t used, std::string* out) {
+  if (piece.open == 0) {
+    *out += piece.scalar;
+    return;
+  }
+  const char close = piece.open == '{' ? '}' : ']';
+  const bool one_line = indent > 0 && indent + used + piece.width <= kLine;
+  *out += piece.open;
+  bool first = true;
+  for (const auto& [key, value] : piece.members) {
+    if (!first) *out += ',';
+    first = false;
+    if (one_line)
+      *out += ' ';
+    else
+      out->append(1, '\n').append(indent + 2, ' ');
+    const size_t label = key.empty() ? 0 : key.size() + 4;
+    if (!key.empty()) out->append("\"").append(key).append("\": ");
+    Write(value, indent + 2, one_line ? 0 : label, out);
+  }
+  if (!piece.members.empty()) {
+    if (one_line)
+      *out += ' ';
+    else
+      out->append(1, '\n').append(indent, ' ');
+  }
+  *out += close;
+}
+
+std::string Quoted(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    switch (c) {
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      default:
+        if (static_cast<unsigned char>(c) < 0x20)
+          out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+        else
+          out += c;
+    }
+  }
+  return out + "\"";
+}
+
+std::string NumberText(double value) {
+  // JSON has no word for these; FlatBuffers' parser takes them as strings.
+  if (std::isnan(value)) return "\"nan\"";
+  if (std::isinf(value)) return value < 0 ? "\"-inf\"" : "\"inf\"";
+  char buffer[40];
+  const auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
+  return {buffer, end};
+}
+
+class Walker {
+ public:
+  explicit Walker(bool defaults) : defaults_(defaults) {}
+
+  Result<Piece> Table(const flatbuffers::Table& table, const flatbuffers::StructDef& definition) {
+    Piece out;
+    out.open = '{';
+    int64_t union_type = 0;
+    for (const flatbuffers::FieldDef* field : definition.fields.vec) {
+      if (field->deprecated) continue;
+      const flatbuffers::Type& type = field->value.type;
+      const auto offset = static_cast<flatbuffers::voffset_t>(field->value.offset);
+      const bool present = table.CheckField(offset);
+      Piece value;
+      if (flatbuffers::IsScalar(type.base_type)) {
+        if (!present && !defaults_) {
+          if (type.base_type == flatbuffers::BASE_TYPE_UTYPE) union_type = 0;
+          continue;
+        }
+        if (!present && field->IsScalarOptional()) {
+          value.scalar = "null";
+        } else {
+          SAGE_ASSIGN_OR_RETURN(value.scalar, present ? Stored(table, *field) : Default(*field));
+        }
+        if (type.base_type == flatbuffers::BASE_TYPE_UTYPE) union_type = table.GetField<uint8_t>(offset, 0);
+      } else {
+        if (!present) continue;
+        SAGE_ASSIGN_OR_RETURN(value, Pointer(table, *field, union_type));
+      }
+      out.members.emplace_back(field->name, std::move(value));
+    }
+    return out;
+  }
+
+ private:
+  static Result<std::string> Integer(int64_t number, const flatbuffers::Type& type) {
+    if (type.enum_def != nullptr) {
+      const flatbuffers::EnumVal* value = type.enum_def->ReverseLookup(number);
+      if (value != nullptr) return Quoted(value->name);
+      // An enumerator of a newer schema has no name here; as a number it would not compile again either.
+      return Bad(fmt::format("{} {} is not known to this build", type.enum_def->name, number));
+    }
+    if (type.base_type == flatbuffers::BASE_TYPE_BOOL) return std::string(number != 0 ? "true" : "false");
+    return fmt::format("{}", number);
+  }
+
+  static Result<std::string> Stored(const flatbuffers::Table& table, const flatbuffers::FieldDef& field) {
+    const auto offset = static_cast<flatbuffers::voffset_t>(field.value.offset);
+    const flatbuffers::Type& type = field.value.type;
+    switch (type.base_type) {
+      case flatbuffers::BASE_TYPE_UTYPE:
+      case flatbuffers::BASE_TYPE_BOOL:
+      case flatbuffers::BASE_TYPE_UCHAR:
+        return Integer(table.GetField<uint8_t>(offset, 0), type);
+      case flatbuffers::BASE_TYPE_INT:
+        return Integer(table.GetField<int32_t>(offset, 0), type);
+      case flatbuffers::BASE_TYPE_UINT:
+        return Integer(table.GetField<uint32_t>(offset, 0), type);
+      case flatbuffers::BASE_TYPE_LONG:
+        return Integer(table.GetField<int64_t>(offset, 0), type);
+      case flatbuffers::BASE_TYPE_ULONG:
+        return fmt::format("{}", table.GetField<uint64_t>(offset, 0));
+      case flatbuffers::BASE_TYPE_DOUBLE:
+        return NumberText(table.GetField<double>(offset, 0));
+      default:
+        return Status(SAGE_E_INTERNAL, fmt::format("field {} has a type the text form does not write", field.name));
+    }
+  }
+
+  static Result<std::string> Default(const flatbuffers::FieldDef& field) {
+    const flatbuffers::Type& type = field.value.type;
+    const std::string& text = field.value.constant;
+    if (type.base_type == flatbuffers::BASE_TYPE_DOUBLE) return NumberText(std::strtod(text.c_str(), nullptr));
+    if (type.base_type == flatbuffers::BASE_TYPE_ULONG) return text;
+    return Integer(std::strtoll(text.c_str(), nullptr, 10), type);
+  }
+
+  Result<Piece> Pointer(const flatbuffers::Table& table, const flatbuffers::FieldDef& field, int64_t union_type) {
+    const auto offset = static_cast<flatbuffers::voffset_t>(field.value.offset);
+    const flatbuffers::Type& type = field.value.type;
+    Piece out;
+    switch (type.base_type) {
+      case flatbuffers::BASE_TYPE_STRING:
+        out.scalar = Text(*table.GetPointer<const flatbuffers::String*>(offset));
+        return out;
+      case flatbuffers::BASE_TYPE_STRUCT:
+        return Table(*table.GetPointer<const flatbuffers::Table*>(offset), *type.struct_def);
+      case flatbuffers::BASE_TYPE_UNION: {
+        const flatbuffers::EnumVal* member = type.enum_def->ReverseLookup(union_type, true);
+        if (member == nullptr || member->union_type.struct_def == nullptr)
+          return Bad(fmt::format("{} {} is not known to this build", type.enum_def->name, union_type));
+        return Table(*table.GetPointer<const flatbuffers::Table*>(offset), *member->union_type.struct_def);
+      }
+      case flatbuffers::BASE_TYPE_VECTOR:
+        return Vector(table, offset, type);
+      default:
+        return Status(SAGE_E_INTERNAL, fmt::format("field {} has a type the text form does not write", field.name));
+    }
+  }
+
+  Result<Piece> Vector(const flatbuffers::Table& table, flatbuffers::voffset_t offset, const flatbuffers::Type& type) {
+    Piece out;
+    out.open = '[';
+    const auto add = [&](Piece piece) { out.members.emplace_back("", std::move(piece)); };
+    if (type.element == flatbuffers::BASE_TYPE_STRUCT) {
+      for (const auto* item :
+           *table.GetPointer<const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::Table>>*>(offset)) {
+        SAGE_ASSIGN_OR_RETURN(Piece piece, Table(*item, *type.struct_def));
+        add(std::move(piece));
+      }
+    } else if (type.element == flatbuffers::BASE_TYPE_STRING) {
+      for (const auto* item :
+           *table.GetPointer<const flatbuffers::Vector<flatbuffers::Offset<flatbuffers::String>>*>(offset)) {
+        Piece piece;
+        piece.scalar = Text(*item);
+        add(std::move(piece));
+      }
+    } else if (type.element == flatbuffers::BASE_TYPE_DOUBLE) {
+      for (const double item : *table.GetPointer<const flatbuffers::Vector<double>*>(offset)) {
+        Piece piece;
+        piece.scalar = NumberText(item);
+        add(std::move(piece));
+      }
+    } else if (type.element == flatbuffers::BASE_TYPE_INT) {
+      for (const int32_t item : *table.GetPointer<const flatbuffers::Vector<int32_t>*>(offset)) {
+        Piece piece;
+        piece.scalar = fmt::format("{}", item);
+        add(std::move(piece));
+      }
+    } else {
+      return Status(SAGE_E_INTERNAL, "the schema has a kind of vector the text form does not write");
+    }
+    // Tables may share vectors in a hostile file, so its text could be far larger than itself.
+    written_ += out.members.size();
+    if (written_ > kMaxText / 8)
+      return Bad("the text of this model would be larger than any model: the file is damaged");
+    return out;
+  }
+
+  static std::string Text(const flatbuffers::String& text) {
+    return Quoted(std::string_view(text.c_str(), text.size()));
+  }
+
+  bool defaults_;
+  size_t written_ = 0;
+};
 
 }  // namespace
 
-Result<std::vector<uint8_t>> ModelToBinary(std::string_view content) {
-  if (IsBinary(content)) return std::vector<uint8_t>(content.begin(), content.end());
-  const auto first = std::find_if(content.begin(), content.end(), [](unsigned char c) { return std::isspace(c) == 0; });
-  if (first == content.end()) return Status(SAGE_E_BAD_DATA, "an empty file, not a model");
-  if (content.find('\0') != std::string_view::npos)
-    return Status(SAGE_E_BAD_DATA, "not a model: bytes 4 to 7 are not SAG1, and it is not text");
-  return *first == '{' ? FromJson(content) : FromFlatBuffersText(content);
+Result<std::vector<uint8_t>> ModelToBinary(std::string_view text) {
+  const std::vector<uint8_t> as_is(text.begin(), text.end());
+  if (text.size() >= 8 && text.substr(4, 4) == fb::ModelIdentifier()) return as_is;
+  const size_t first = FirstToken(text);
+  if (first == text.size()) return as_is;
+  const bool json = text[first] == '{', schema = IsSchemaWord(text.substr(first));
+  if (!json && !schema) return as_is;
+  if (text.size() > kMaxText)
+    return Bad(fmt::format("the text has {} bytes, at most {} are read", text.size(), kMaxText));
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos)
+    return Bad(fmt::format("there is a NUL at byte {}: this is no text", nul));
+
+  flatbuffers::Parser ours(ParserOptions());
+  SAGE_RETURN_IF_ERROR(LoadSchema(&ours));
+  const std::string copy(text.substr(text.substr(0, 3) == "\xEF\xBB\xBF" ? 3 : 0));
+  if (json) {
+    if (!ours.ParseJson(copy.c_str())) return Bad(ParserMessage(ours));
+    return Finished(ours);
+  }
+  // Their schema, then data. It may be an older copy of ours: what both have must agree. Nothing is included, since
+  // that would read files of the text's choosing.
+  if (std::regex_search(copy, std::regex(R"((^|\n)\s*include\s)")))
+    return Bad("includes are not followed: put the whole schema and the data into one text, or hand in JSON");
+  flatbuffers::Parser theirs;
+  if (!theirs.Parse(copy.c_str())) return Bad(ParserMessage(theirs));
+  if (theirs.builder_.GetSize() == 0)
+    return Bad(
+        "this is a FlatBuffers schema, not a model: it has no data after the schema; `sage-engine convert IN.json "
+        "OUT.fbs` makes a model");
+  if (theirs.root_struct_def_ == nullptr || theirs.root_struct_def_->name != ours.root_struct_def_->name)
+    return Bad("the schema's root_type is not Model: this is not the schema of a model");
+  if (const std::string difference = ours.ConformTo(theirs); !difference.empty())
+    return Bad(fmt::format("the schema in this text contradicts the one of this build: {}", difference));
+  std::vector<uint8_t> bytes = Finished(theirs);
+  if (bytes.size() < 8 || std::memcmp(bytes.data() + 4, fb::ModelIdentifier(), 4) != 0)
+    return Bad("the schema in this text has no file_identifier \"SAG1\"");
+  return bytes;
 }
 
-Result<std::string> ModelToJson(std::span<const uint8_t> binary, bool defaults) {
-  // The verifier wants aligned memory; the caller's may lie anywhere.
-  std::vector<uint64_t> aligned((binary.size() + 7) / 8);
-  if (!binary.empty()) std::memcpy(aligned.data(), binary.data(), binary.size());
-  const auto* bytes = reinterpret_cast<const uint8_t*>(aligned.data());
-  flatbuffers::Verifier verifier(bytes, binary.size(), 16, 65536);
-  if (binary.size() < kIdentifierAt + kIdentifierSize || !fb::VerifyModelBuffer(verifier) ||
-      !UnionsKnown(*fb::GetModel(bytes)))
-    return Status(SAGE_E_BAD_DATA, "damaged, or not a model; sage-engine validate says where");
-  flatbuffers::Parser parser(Options(defaults));
-  if (!parser.Parse(kModelSchemaText))
-    return Status(SAGE_E_INTERNAL, "the schema built in does not parse: " + parser.error_);
-  std::string text;
-  if (!flatbuffers::GenerateText(parser, bytes, &text)) return Status(SAGE_E_BAD_DATA, "holds text that is not UTF-8");
-  return text;
+Result<std::string> ModelToJson(std::span<const uint8_t> model, bool defaults) {
+  // In memory of our own, at an alignment that the format wants.
+  const std::vector<uint8_t> bytes(model.begin(), model.end());
+  flatbuffers::Verifier verifier(bytes.data(), bytes.size(), 16, 65536);
+  if (bytes.size() > kMaxText || !fb::VerifyModelBuffer(verifier))
+    return Bad("the bytes are no complete model: damaged, cut short, or something else");
+  flatbuffers::Parser parser(ParserOptions());
+  SAGE_RETURN_IF_ERROR(LoadSchema(&parser));
+  const auto* root = flatbuffers::GetRoot<flatbuffers::Table>(bytes.data());
+  Walker walker(defaults);
+  SAGE_ASSIGN_OR_RETURN(Piece piece, walker.Table(*root, *parser.root_struct_def_));
+  Measure(&piece);
+  std::string out;
+  Write(piece, 0, 0, &out);
+  return out + "\n";
 }
 
-}  // namespace sage::tool
+}  // namespace sage
