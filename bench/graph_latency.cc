@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -137,7 +138,7 @@ struct Graph {
   uint64_t allocations = 0;
 
   Graph(sage_engine* engine, const Case& c, const char* mode, const char* gamma) {
-    const auto bytes = sage::tool::ModelToBinary(Replace(Replace(c.model, "%MODE%", mode), "%GAMMA%", gamma));
+    const auto bytes = sage::ModelToBinary(Replace(Replace(c.model, "%MODE%", mode), "%GAMMA%", gamma));
     if (!bytes.ok()) Die(c.name + ": " + bytes.status().message());
     Error error;
     Require(sage_model_load_buffer(engine, bytes->data(), bytes->size(), nullptr, &model, &error), error, c.name);
@@ -215,7 +216,7 @@ Json Row(const std::string& name, const char* mode, const Graph& graph) {
 void Measure(sage_engine* engine, const Case& c, Json* rows) {
   std::mt19937 random(11);
   std::vector<std::string> ticks;
-  // Times must not run backwards: each pass over the ticks begins where the last one ended, so the text is made anew.
+  // One time for all of them: a pass over the ticks may be repeated, since time may stand still but not run backwards.
   for (int i = 0; i < kTicks; ++i) ticks.push_back(c.tick(random, 0));
 
   {  // Without agreement there is no row.
