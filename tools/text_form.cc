@@ -254,6 +254,8 @@ class Walker {
         SAGE_ASSIGN_OR_RETURN(value, Pointer(table, *field, union_type));
       }
       out.members.emplace_back(field->name, std::move(value));
+      // Strings and vectors may be shared in a hostile file, so its text could be far larger than itself.
+      if (written_ > kMaxText) return Bad("its text would be larger than any model may be: the file is damaged");
     }
     return out;
   }
@@ -363,7 +365,8 @@ class Walker {
     return out;
   }
 
-  static std::string Text(const flatbuffers::String& text) {
+  std::string Text(const flatbuffers::String& text) {
+    written_ += text.size();
     return Quoted(std::string_view(text.c_str(), text.size()));
   }
 

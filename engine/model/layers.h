@@ -1,0 +1,47 @@
+// layers.h: an attention layer as an op graph: projections in, attention, projection out.
+//
+// For programs that have weights in memory and want the layer without writing a model file. Nothing here is special to
+// the engine: the same graph can stand in a file (examples/models/gqa_layer.json).
+#ifndef SAGE_ENGINE_MODEL_LAYERS_H_
+#define SAGE_ENGINE_MODEL_LAYERS_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "model/graph.h"
+#include "status.h"
+
+namespace sage {
+
+// A projection y = x W^T + b, row-major, in the layer's dtype.
+struct LayerProjection {
+  Constant weight;               // [out, in]
+  std::optional<Constant> bias;  // [out]
+};
+
+struct AttentionLayer {
+  int64_t d_model = 0;
+  int64_t query_heads = 0;
+  int64_t kv_heads = 0;         // divides query_heads
+  int64_t head_dim = 0;         // 0 = d_model / query_heads, which must then divide
+  sage_dtype dtype = SAGE_F32;  // F64, F32, F16 or BF16
+  bool causal = false;
+  uint32_t alignment = SAGE_ALIGN_TOP_LEFT;              // of causal, where the sequences differ
+  std::optional<double> scale;                           // absent = 1/sqrt(head_dim)
+  bool cross = false;                                    // keys and values come from a second input, "context"
+  int64_t max_batch = 1, max_queries = 0, max_keys = 0;  // > 0; max_keys only with cross
+  LayerProjection q, k, v, o;  // [Hq*D, d_model] [Hkv*D, d_model] [Hkv*D, d_model] [d_model, Hq*D]
+};
+
+// Inputs: x [batch, queries, d_model] and, if cross, context [batch, keys, d_model]; output: y, shaped as x. The graph
+// has passed CheckGraph. E_INVALID_ARGUMENT names the field at fault.
+Result<std::shared_ptr<const Graph>> BuildAttentionLayer(const AttentionLayer& layer);
+
+// Grouped-query attention over experts: 12 query heads over 4 groups, head_dim = d_model / 12, as BuildAttentionLayer
+// with the layer's other fields kept.
+Result<std::shared_ptr<const Graph>> BuildGqaExpertAttention(AttentionLayer layer);
+
+}  // namespace sage
+
+#endif  // SAGE_ENGINE_MODEL_LAYERS_H_
