@@ -84,10 +84,15 @@ inline double ErrorIn(const OwnedTensor& got, const OwnedTensor& want, double un
   return largest;
 }
 
-// Runs on cpu and, in f64, on the oracle; empty if all outputs agree. gate: of O, as a multiple of the largest |V|.
-inline std::string Disagreement(AttentionCase& got, Instance& cpu, Instance& oracle, double gate = 0) {
-  AttentionCase want = AsDouble(got);
-  if (const std::string failure = Failure(want.Run(oracle)); !failure.empty()) return "oracle: " + failure;
+// The same call in f64 by the oracle; *failure gets what went wrong.
+inline AttentionCase Expected(const AttentionCase& from, Instance& oracle, std::string* failure) {
+  AttentionCase want = AsDouble(from);
+  *failure = Failure(want.Run(oracle));
+  return want;
+}
+
+// Runs got and compares; empty if all outputs agree with want. gate: of O, as a multiple of the largest |V|.
+inline std::string DisagreementWith(const AttentionCase& want, AttentionCase& got, Instance& cpu, double gate = 0) {
   const RunResult result = got.Run(cpu);
   if (result.status != SAGE_OK) return "cpu: " + Failure(result);
   const bool wide = got.Q().dtype() == SAGE_F64;
@@ -106,6 +111,12 @@ inline std::string Disagreement(AttentionCase& got, Instance& cpu, Instance& ora
   check(SAGE_ATTN_K, 1e-300, "K after the append");
   check(SAGE_ATTN_V, 1e-300, "V after the append");
   return text.empty() ? text : text + result.answer.reason;
+}
+
+inline std::string Disagreement(AttentionCase& got, Instance& cpu, Instance& oracle, double gate = 0) {
+  std::string failure;
+  const AttentionCase want = Expected(got, oracle, &failure);
+  return failure.empty() ? DisagreementWith(want, got, cpu, gate) : "oracle: " + failure;
 }
 
 }  // namespace sage::test

@@ -9,13 +9,19 @@ namespace {
 
 void Sweep(sage_dtype dtype, uint64_t seeds) {
   Oracle oracle;
-  for (const std::string& isa : Isas()) {
-    CpuBackend one(isa, 1), several(isa, 3);
-    for (uint64_t seed = 1; seed <= seeds; ++seed) {
-      AttentionCase drawn = RandomAttention(seed).Draw(dtype);
-      CAPTURE(isa);
-      CAPTURE(seed);
-      CHECK(Disagreement(drawn, (seed % 2 == 0 ? one : several).instance, oracle.instance) == "");
+  std::vector<std::unique_ptr<CpuBackend>> backends;
+  for (const std::string& isa : Isas())
+    for (const uint32_t workers : {1u, 3u}) backends.push_back(std::make_unique<CpuBackend>(isa, workers));
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    const AttentionCase drawn = RandomAttention(seed).Draw(dtype);
+    CAPTURE(seed);
+    std::string failure;
+    const AttentionCase want = Expected(drawn, oracle.instance, &failure);
+    REQUIRE(failure == "");
+    for (size_t isa = 0; isa < backends.size() / 2; ++isa) {
+      AttentionCase got = drawn;
+      CAPTURE(Isas()[isa]);
+      CHECK(DisagreementWith(want, got, backends[2 * isa + seed % 2]->instance) == "");
     }
   }
 }
