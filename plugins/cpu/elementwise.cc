@@ -16,9 +16,13 @@ constexpr int64_t kPart = 2048;  // elements of a line per piece of work
 double FunctionNs(Isa isa, uint32_t function) {
   const bool plain = function == SAGE_FN_IDENTITY || function == SAGE_FN_RELU || function == SAGE_FN_SQRT ||
                      function == SAGE_FN_ABS || function == SAGE_FN_NEG;
-  if (isa == Isa::kScalar) return plain ? 4.0 : 25.0;
-  return plain ? 0.5 : function == SAGE_FN_GELU ? 6.0 : 3.0;
+  if (isa == Isa::kScalar) return plain ? 3.0 : function == SAGE_FN_GELU ? 13.0 : 8.0;
+  if (plain) return 0.2;
+  const double wide = isa == Isa::kAvx512 ? 1.0 : 2.0;
+  return wide * (function == SAGE_FN_GELU ? 4.2 : 1.2);
 }
+
+double BinaryNs(Isa isa) { return isa == Isa::kScalar ? 3.0 : 0.4; }
 
 // part(offsets of the first element, count) over all lines of a walk, cut into parts.
 template <int N, class Part>
@@ -102,7 +106,7 @@ class BinaryPlan final : public KernelPlan {
     const int64_t a_step = walk.LineStep(0), b_step = walk.LineStep(1), y_step = walk.LineStep(2);
     const bool direct = a.dtype == SAGE_F32 && b.dtype == SAGE_F32 && y.dtype == SAGE_F32 &&
                         (a_step == 0 || a_step == 1) && (b_step == 0 || b_step == 1) && y_step == 1;
-    const double ns = static_cast<double>(walk.Elements()) * (isa_ == Isa::kScalar ? 6.0 : 0.6);
+    const double ns = static_cast<double>(walk.Elements()) * BinaryNs(isa_);
     ForEachPart(host_, args, ns, walk, [&](const int64_t(&at)[3], int64_t n) {
       const char* const from_a = BytesOf(a) + at[0] * a_size;
       const char* const from_b = BytesOf(b) + at[1] * b_size;
@@ -156,8 +160,7 @@ sage_status PlanUnary(const Context& context, const OpView& view, uint64_t, cons
 
 void AskBinary(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
   if (RefuseNonFloats(view, 0, answer)) return;
-  const double each = IsaFor(context, view) == Isa::kScalar ? 6.0 : 0.6;
-  const double ns = 100.0 + static_cast<double>(ElementCount(view.Slot(2))) * each;
+  const double ns = 100.0 + static_cast<double>(ElementCount(view.Slot(2))) * BinaryNs(IsaFor(context, view));
   Accept(answer, ParallelNs(context, ns), kAccuracy, 0, "elementwise, rounded once");
 }
 

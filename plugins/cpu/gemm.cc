@@ -248,9 +248,10 @@ sage_status RunGemm(const Gemm<T>& g, const sage_host* host, double ns, const sa
 }
 
 double GemmNs(Isa isa, bool is_double, double batch, double m, double n, double k, bool packed) {
-  // Multiply-adds per nanosecond of one core, and bytes per nanosecond from its caches; measured, rounded down.
-  const double rate = (isa == Isa::kAvx512 ? 40.0 : isa == Isa::kAvx2 ? 25.0 : 1.5) / (is_double ? 2.0 : 1.0);
-  const double bytes = (packed ? 20.0 : 10.0), size = is_double ? 8.0 : 4.0;
+  // Multiply-adds per nanosecond of one core, and bytes per nanosecond: of packed panels out of its caches, of operands
+  // that each run packs again. Measured on a server core, rounded down.
+  const double rate = (isa == Isa::kAvx512 ? 48.0 : isa == Isa::kAvx2 ? 42.0 : 2.2) / (is_double ? 2.0 : 1.0);
+  const double bytes = (packed ? 40.0 : 14.0), size = is_double ? 8.0 : 4.0;
   return 200.0 + batch * (m * n * k / rate + (n * k + m * k + 2.0 * m * n) * size / bytes);
 }
 
