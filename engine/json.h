@@ -6,6 +6,7 @@
 #ifndef SAGE_ENGINE_JSON_H_
 #define SAGE_ENGINE_JSON_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ namespace sage {
 class JsonWriter {
  public:
   void Clear();
+  void Reserve(size_t bytes) { text_.reserve(bytes); }
   std::string_view text() const { return text_; }
 
   void BeginObject();
