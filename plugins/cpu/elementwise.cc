@@ -138,11 +138,7 @@ void AskUnary(const Context& context, const OpView& view, uint64_t, sage_answer*
   const sage_unary_attributes& attributes = view.attributes.unary;
   const sage_tensor &x = view.Slot(0), &y = view.Slot(1);
   const Isa isa = IsaFor(context, view);
-  if (attributes.function != SAGE_FN_IDENTITY) {
-    if (RefuseNonFloats(view, 0, answer)) return;
-  } else if (RefusePlacement(view, answer)) {
-    return;
-  }
+  if (attributes.function != SAGE_FN_IDENTITY && RefuseNonFloats(view, 0, answer)) return;
   const bool copy = attributes.function == SAGE_FN_IDENTITY && x.dtype == y.dtype;
   const double ns = copy ? CopyNs(WalkOf(x, y), SizeOf(x.dtype))
                          : 100.0 + static_cast<double>(ElementCount(y)) * FunctionNs(isa, attributes.function);

@@ -161,9 +161,7 @@ class GatherPlan final : public KernelPlan {
   const OpView& view_;
 };
 
-void AcceptMove(const Context& context, const OpView& view, const sage_tensor& y, double ns_per_line, int64_t line,
-                sage_answer* answer) {
-  if (RefusePlacement(view, answer)) return;
+void AcceptMove(const Context& context, const sage_tensor& y, double ns_per_line, int64_t line, sage_answer* answer) {
   const double elements = static_cast<double>(ElementCount(y)), size = static_cast<double>(SizeOf(y.dtype));
   const double lines = elements / static_cast<double>(std::max<int64_t>(1, line));
   const double ns = 100.0 + elements * size / 8.0 + lines * ns_per_line;
@@ -181,16 +179,16 @@ int64_t LastLength(const sage_tensor& tensor) { return tensor.rank == 0 ? 1 : te
 }  // namespace
 
 void AskGather(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
-  AcceptMove(context, view, view.Slot(2), 20.0, LastLength(view.Slot(2)), answer);
+  AcceptMove(context, view.Slot(2), 20.0, LastLength(view.Slot(2)), answer);
 }
 void AskConcat(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
-  AcceptMove(context, view, view.Slot(0), 5.0, LastLength(view.Slot(0)), answer);
+  AcceptMove(context, view.Slot(0), 5.0, LastLength(view.Slot(0)), answer);
 }
 void AskSlice(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
-  AcceptMove(context, view, view.Slot(1), 5.0, LastLength(view.Slot(1)), answer);
+  AcceptMove(context, view.Slot(1), 5.0, LastLength(view.Slot(1)), answer);
 }
 void AskPermute(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
-  AcceptMove(context, view, view.Slot(1), 5.0, LastLength(view.Slot(1)), answer);
+  AcceptMove(context, view.Slot(1), 5.0, LastLength(view.Slot(1)), answer);
 }
 
 sage_status PlanGather(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

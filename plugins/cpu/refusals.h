@@ -1,4 +1,4 @@
-// refusals.h: what every kind but attention refuses alike, each with its sentence, and the accuracy they deliver.
+// refusals.h: what the kinds besides attention refuse alike, and the accuracy they deliver.
 #ifndef SAGE_PLUGINS_CPU_REFUSALS_H_
 #define SAGE_PLUGINS_CPU_REFUSALS_H_
 
@@ -11,9 +11,7 @@ namespace sage::cpu {
 // the naive kernel in that type, for the 16-bit types too.
 constexpr uint32_t kAccuracy = SAGE_ACCURACY_EXACT;
 
-// True where *answer has become NO: tensors of another device, a graph capture, aliased slots.
-bool RefusePlacement(const OpView& view, sage_answer* answer);
-// The same, and every present slot but those in `others` (bit s) must be f64, f32, f16 or bf16.
+// True where *answer has become NO: every present slot but those in `others` (bit s) must be f64, f32, f16 or bf16.
 bool RefuseNonFloats(const OpView& view, uint64_t others, sage_answer* answer);
 bool AnyIsDouble(const OpView& view);
 

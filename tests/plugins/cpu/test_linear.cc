@@ -239,6 +239,22 @@ TEST_CASE("cpu LINEAR: a run allocates nothing, neither on the heap nor from the
   }
 }
 
+TEST_CASE("cpu LINEAR: small products stay on the calling thread, large ones do not; prices grow with the work") {
+  TestHost host(2);
+  Instance cpu(Cpu(), host);
+  OpCase small = Plain(SAGE_F32, 1, 64, 64, true, 3), large = Plain(SAGE_F32, 256, 512, 512, true, 3);
+  const RunResult cheap = RunCase(cpu, small);
+  REQUIRE(cheap.status == SAGE_OK);
+  CHECK(host.parallel_calls() == 0);
+  const RunResult dear = RunCase(cpu, large);
+  REQUIRE(dear.status == SAGE_OK);
+  CHECK(host.parallel_calls() == 1);
+  CHECK(cheap.answer.cost_ns > 0);
+  CHECK(dear.answer.cost_ns > 20 * cheap.answer.cost_ns);
+  CHECK(cheap.answer.cost_source == SAGE_COST_MODEL);
+  CHECK(cheap.answer.accuracy == SAGE_ACCURACY_EXACT);
+}
+
 TEST_CASE("cpu LINEAR: a failed allocation at plan is an error, and nothing is leaked") {
   TestHost host;
   Instance cpu(Cpu(), host);
