@@ -76,7 +76,7 @@ TEST_CASE("R1 R3 the seed's shapes: 16 x 16 of d 8, cross attention 8 on 16 of d
   CHECK(ErrorOf(cross) < 1e-6);
 }
 
-TEST_CASE("R1 causal with constant scores averages what came before: (i + 2) / 2") {
+TEST_CASE("R1 causal with constant scores averages what came before: i/2 + 1") {
   AttentionCase c(SAGE_F32, {1, 1, 1, 8, 8, 4}, 3);
   c.Q().Fill(1.0);
   c.K().Fill(1.0);
@@ -89,7 +89,7 @@ TEST_CASE("R1 causal with constant scores averages what came before: (i + 2) / 2
       CHECK(c.O().At({0, 0, i, d}) == doctest::Approx((static_cast<double>(i) + 2) / 2).epsilon(1e-7));
 }
 
-TEST_CASE("R9 heads are independent: [H,S,d] equals each head alone, to the bit") {
+TEST_CASE("R9 heads are independent: H S d equals each head alone, to the bit") {
   AttentionCase all(SAGE_F32, {1, 3, 3, 5, 7, 4}, 4);
   Reference reference;
   REQUIRE(Failure(all.Run(reference.instance)) == "");
@@ -104,7 +104,7 @@ TEST_CASE("R9 heads are independent: [H,S,d] equals each head alone, to the bit"
   }
 }
 
-TEST_CASE("R10 closed form of softmax over {1,2,3} and then {2.5,1.5}") {
+TEST_CASE("R10 closed form of softmax over 1,2,3 and then 2.5,1.5") {
   AttentionCase c(SAGE_F64, {1, 1, 1, 1, 5, 1, 4}, 0);
   c.Q().Fill(1.0);
   c.K().FillValues({1, 2, 3, 2.5, 1.5});
@@ -168,7 +168,7 @@ TEST_CASE("N3 causal: row i keeps its bits when K and V after i change, to NaN a
   CHECK(std::isnan(after.O().At({0, 0, 8, 0})));
 }
 
-TEST_CASE("R19 windows: (i-W, i], two-sided, one-sided, shifted, and too large to matter") {
+TEST_CASE("R19 windows: i-W+1 to i, two-sided, one-sided, shifted, and too large to matter") {
   const struct {
     int64_t left, right;
     uint32_t alignment;
@@ -204,7 +204,7 @@ TEST_CASE("P3 scale: .1, .125, a true 0 and a negative one are meant as given") 
   }
 }
 
-TEST_CASE("P1 any strides: [B,S,H,D], packed QKV, reversed, repeated, unaligned") {
+TEST_CASE("P1 any strides: B S H D, packed QKV, reversed, repeated, unaligned") {
   AttentionCase plain(SAGE_F32, {2, 3, 3, 5, 6, 4}, 16);
   AttentionCase strange = plain;
   strange.Q() = OwnedTensor::Ordered(SAGE_F32, {2, 3, 5, 4}, {0, 2, 1, 3}, 1);

@@ -9,7 +9,7 @@
 
 using namespace sage::test;
 
-TEST_CASE("P8 bool mask, bit mask and a bias of -inf agree to the bit; masked NaN and Inf stay out") {
+TEST_CASE("P8 bool mask, bit mask and a bias of -inf agree to the bit, masked NaN and Inf stay out") {
   AttentionCase boolean(SAGE_F32, {2, 2, 1, 5, 19, 4, 3}, 31);
   boolean.WithLse();
   AttentionCase bits = boolean, bias = boolean;
@@ -123,7 +123,7 @@ TEST_CASE("attention: softcap comes before bias and ALiBi") {
         doctest::Approx(2.5 * std::tanh(dot / 2 / 2.5) + added(0, 1, 2, 7)).epsilon(1e-13));
 }
 
-TEST_CASE("attention: sinks join the denominator only; a row with nothing else to see is 0 with the sink as LSE") {
+TEST_CASE("attention: sinks join the denominator only, a row with nothing else to see is 0 with the sink as LSE") {
   AttentionCase c(SAGE_F32, {2, 3, 3, 4, 6, 5}, 35);
   c[SAGE_ATTN_SINKS] = OwnedTensor(SAGE_F32, {3}).FillValues({0.5, -4.0, 30.0});
   c.WithLse().OverScores(SAGE_ATTN_MASK, SAGE_BOOL).Fill(1);
@@ -175,7 +175,7 @@ TEST_CASE("R10 partials of a split over keys merge by their LSE into the whole, 
   }
 }
 
-TEST_CASE("attention: WEIGHTS sum to one, are 0 where masked and times V give O; SCORES keep masked scores") {
+TEST_CASE("attention: WEIGHTS sum to one, are 0 where masked and times V give O, SCORES keep masked scores") {
   AttentionCase c(SAGE_F64, {1, 4, 2, 6, 6, 5, 3, 1}, 37);
   c.Causal(SAGE_ALIGN_TOP_LEFT);
   c.OverScores(SAGE_ATTN_WEIGHTS, SAGE_F64);
@@ -227,7 +227,7 @@ TEST_CASE("attention: Philox 4x32-10 gives the published words") {
   CHECK(sage::reference::PhiloxWord(0, 0, 2) == 0xbc57ac4c);
 }
 
-TEST_CASE("P9 dropout keeps what Philox says, scaled; WEIGHTS and LSE are those before it; a seed repeats") {
+TEST_CASE("P9 dropout keeps what Philox says, scaled, WEIGHTS and LSE are those before it, a seed repeats") {
   AttentionCase c(SAGE_F64, {2, 2, 1, 3, 9, 4}, 41);
   c.WithLse().OverScores(SAGE_ATTN_WEIGHTS, SAGE_F64);
   AttentionCase plain = c;

@@ -46,7 +46,7 @@ TEST_CASE("P7 packed sequences equal each sequence alone, to the bit, empty ones
   }
 }
 
-TEST_CASE("P7 padding with lengths equals each sequence alone; padded rows are zero, padded NaN stays out") {
+TEST_CASE("P7 padding with lengths equals each sequence alone, padded rows are zero, padded NaN stays out") {
   for (const uint32_t alignment : {SAGE_ALIGN_TOP_LEFT, SAGE_ALIGN_BOTTOM_RIGHT}) {
     AttentionCase c(SAGE_F32, {3, 4, 2, 6, 9, 6, 5}, 30);
     const std::array<int64_t, 3> q_used = {6, 2, 0}, k_used = {4, 9, 3};

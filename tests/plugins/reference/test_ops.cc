@@ -49,7 +49,7 @@ double Unary(uint32_t function, double x, double alpha = 0) {
 
 }  // namespace
 
-TEST_CASE("LINEAR: y = fn(x W^T + b) with leading axes, strides and every dtype") {
+TEST_CASE("LINEAR: y = fnx W^T + b with leading axes, strides and every dtype") {
   for (const sage_dtype dtype : {SAGE_F64, SAGE_F32, SAGE_F16, SAGE_BF16}) {
     OwnedTensor x = OwnedTensor::Ordered(dtype, {2, 3, 5}, {1, 0, 2}, 1).FillNormal(1);
     OwnedTensor w = OwnedTensor::Ordered(dtype, {4, 5}, {1, 0}).FillNormal(2);
@@ -330,7 +330,7 @@ TEST_CASE("ROPE: both styles, partial width, packed rows and tables") {
   CHECK(Run(SAGE_OP_ROPE, by_table, {&packed, &rows, &cosine, &sine, &out}).status == SAGE_E_INVALID_ARGUMENT);
 }
 
-TEST_CASE("POOL: masked mean, max, first and last; windows with stride and padding; nothing counted is 0") {
+TEST_CASE("POOL: masked mean, max, first and last, windows with stride and padding, nothing counted is 0") {
   OwnedTensor x = Make(SAGE_F64, {2, 4, 1}, {1, 2, 4, 9, -1, -2, -3, -4}), y(SAGE_F64, {2, 1});
   OwnedTensor mask = Make(SAGE_BOOL, {2, 4}, {0, 1, 1, 0, 0, 0, 0, 0});
   const auto run = [&](uint32_t function, std::initializer_list<double> expected) {
