@@ -205,20 +205,15 @@ void WriteGraphPlan(JsonWriter& out, const Graph& graph, const GraphPlan& plan, 
   out.BeginArray();
   for (size_t i = 0; i < plan.nodes.size(); ++i) WriteNode(out, graph.nodes[i], *plan.nodes[i]);
   out.EndArray();
-  out.Key("memory");
-  out.BeginObject();
   out.Member("arena_bytes", plan.arena.total);
   out.Member("live_peak_bytes", plan.arena.live_peak);
   out.Member("workspace_bytes", plan.workspace_bytes);
   out.Member("border_bytes", plan.border_bytes);
   out.Member("prepack_bytes", plan.prepack_bytes);
   out.Member("planned_bytes", plan.planned_bytes());
-  out.Key("max_memory");
-  max_memory == UINT64_MAX ? out.Null() : out.Unsigned(max_memory);
-  out.EndObject();
+  if (max_memory != UINT64_MAX) out.Member("max_memory_bytes", max_memory);
   out.Member("cost_ns", plan.cost_ns);
-  out.Key("max_latency_ms");
-  max_latency_ms > 0 ? out.Number(max_latency_ms) : out.Null();
+  if (max_latency_ms > 0) out.Member("max_latency_ms", max_latency_ms);
   WriteWarnings(out, graph, plan, max_latency_ms);
   out.EndObject();
 }

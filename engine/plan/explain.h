@@ -21,7 +21,9 @@ const char* AlgorithmName(uint32_t algorithm);
 const char* AccuracyName(uint32_t accuracy);
 const char* CostSourceName(uint32_t source);
 
-// {"symbols","nodes","memory","cost_ns","warnings"}: a whole graph at one bucket. max_memory: the limit in force.
+// {"symbols","nodes","arena_bytes","live_peak_bytes","workspace_bytes","border_bytes","prepack_bytes","planned_bytes",
+// "max_memory_bytes","cost_ns","max_latency_ms","warnings"}: a whole graph at one bucket. max_memory: the limit in
+// force.
 void WriteGraphPlan(JsonWriter& out, const Graph& graph, const GraphPlan& plan, uint64_t max_memory,
                     double max_latency_ms);
 

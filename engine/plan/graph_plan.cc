@@ -145,7 +145,7 @@ Status PlanArena(const PlanContext& context, GraphPlan* plan) {
   }
   for (const int32_t output : context.graph.outputs) {
     const PlannedTensor& tensor = plan->tensors[static_cast<size_t>(output)];
-    if (!IsRowMajor(tensor.description) || VariesInside(tensor, plan->key.fixed)) plan->border_bytes += tensor.bytes;
+    if (!IsContiguous(tensor.description) || VariesInside(tensor, plan->key.fixed)) plan->border_bytes += tensor.bytes;
   }
   SAGE_ASSIGN_OR_RETURN(plan->arena, PlanMemory(items));
   for (size_t i = 0; i < owners.size(); ++i) plan->tensors[owners[i]].offset = plan->arena.offsets[i];

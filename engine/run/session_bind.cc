@@ -95,7 +95,7 @@ Status Session::Impl::BindNode(const GraphPlan& plan, size_t index, bool* fits) 
   run.args.struct_size = sizeof run.args;
   run.args.num_slots = run.built.op.num_slots;
   run.args.slots = run.built.op.slots;
-  run.args.workspace = workspace.data() + kArenaAlignment;
+  run.args.workspace = workspace.data();
   run.args.workspace_bytes = run.plan->workspace_bytes();
   run.args.run = &token;
   return {};
@@ -127,7 +127,7 @@ Status Session::Impl::BindOutputCopies(const GraphPlan& plan) {
       if (!there) finish.push_back({from, output.result});
       continue;
     }
-    if (IsRowMajor(from)) {
+    if (IsContiguous(from)) {
       sage_tensor_init(&output.result, from.dtype, from.rank, from.shape, from.data);
       continue;
     }

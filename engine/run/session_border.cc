@@ -18,9 +18,9 @@ std::string DimText(const Graph& graph, const Dim& dim) {
 std::string ShapeText(std::span<const int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 std::string DeclaredText(const Graph& graph, std::span<const Dim> dims) {
-  std::string text = "[";
-  for (size_t i = 0; i < dims.size(); ++i) text += (i == 0 ? "" : ", ") + DimText(graph, dims[i]);
-  return text + "]";
+  std::vector<std::string> texts;
+  for (const Dim& dim : dims) texts.push_back(DimText(graph, dim));
+  return fmt::format("[{}]", fmt::join(texts, ", "));
 }
 
 struct Extent {

@@ -12,6 +12,7 @@
 #include "run/block.h"
 #include "run/session.h"
 #include "run/trace.h"
+#include "run/workspace.h"
 
 namespace sage {
 
@@ -113,7 +114,8 @@ struct Session::Impl {
   GraphPlan* current = nullptr;
   uint64_t clock = 0;
 
-  Block arena, workspace;
+  Block arena;
+  Workspace workspace;  // for the hungriest node
   std::vector<NodeRun> node_runs;
   std::vector<CopyJob> stage, finish;
   std::deque<std::string> span_names;

@@ -8,7 +8,7 @@
 namespace sage {
 
 Result<SessionOptions> SessionOptions::From(const Options& options, const Engine& engine) {
-  for (const auto& [key, value] : options.values) SAGE_RETURN_IF_ERROR(CheckOptionKey(key));
+  SAGE_RETURN_IF_ERROR(engine.CheckOptions(options, "session"));
   constexpr std::array<std::string_view, 3> kVerify = {"off", "first", "always"};
   constexpr std::array<std::string_view, 2> kWarmup = {"lazy", "all"};
   SessionOptions out;

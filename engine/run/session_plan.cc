@@ -26,8 +26,7 @@ Session::Impl::Impl(std::shared_ptr<Engine> the_engine, std::shared_ptr<const Gr
       graph(std::move(the_graph)),
       options(the_options),
       backends(engine->backends()),
-      arena(engine->host()),
-      workspace(engine->host()) {}
+      arena(engine->host()) {}
 
 Status Session::Impl::Initialise() {
   std::vector<ModelError> errors;
@@ -187,7 +186,10 @@ Status Session::Impl::Realise(GraphPlan* plan) {
   }
   if (plan->arena.total > arena.bytes()) dirty = true;
   SAGE_RETURN_IF_ERROR(arena.Reserve(plan->arena.total));
-  return workspace.Reserve(plan->workspace_bytes + 2 * kArenaAlignment);
+  if (plan->workspace_bytes <= workspace.bytes() && workspace.data() != nullptr) return {};
+  dirty = true;
+  // Never none: a backend may ask for 0 bytes and is still given an address.
+  return workspace.Allocate(engine->host(), SAGE_CPU, 0, std::max<uint64_t>(plan->workspace_bytes, 64), options.guard);
 }
 
 void Session::Impl::Keep(std::unique_ptr<GraphPlan> plan) {

@@ -3,25 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
 
 #include "run/session_impl.h"
 #include "run/tensor_copy.h"
 #include "run/verify_node.h"
 
 namespace sage {
-namespace {
-
-constexpr int kBand = 0xa5;
-
-bool Untouched(const unsigned char* band) {
-  unsigned char wanted[kArenaAlignment];
-  std::memset(wanted, kBand, sizeof wanted);
-  return std::memcmp(band, wanted, sizeof wanted) == 0;
-}
-
-}  // namespace
-
 Status Session::Impl::RunNode(size_t index, NodeRun* run) {
   const std::string& name = graph->nodes[index].name;
   if (token.Cancelled()) {
@@ -31,16 +18,13 @@ Status Session::Impl::RunNode(size_t index, NodeRun* run) {
     counters.bytes_copied += CopyTensor(run->copy.from, run->copy.to);
     return {};
   }
-  unsigned char* behind = workspace.data() + kArenaAlignment + run->args.workspace_bytes;
-  if (options.guard) std::memset(behind, kBand, kArenaAlignment);
+  if (options.guard) workspace.Arm(run->args.workspace_bytes);
   const Status status = run->plan->Run(run->args);
-  if (options.guard && (!Untouched(workspace.data()) || !Untouched(behind))) {
-    std::memset(workspace.data(), kBand, kArenaAlignment);
-    return Status(
-        SAGE_E_INTERNAL,
-        fmt::format("node \"{}\": backend {} wrote outside the {} bytes of workspace it asked for; do not use "
-                    "this plugin, and report it to its author",
-                    name, run->plan->backend().name(), run->args.workspace_bytes));
+  if (!workspace.Intact()) {
+    workspace.Release();  // the next run gets a sound one
+    dirty = true;
+    return WorkspaceOverrun(run->plan->backend().name(), run->args.workspace_bytes)
+        .At(fmt::format("node \"{}\"", name));
   }
   return status.ok() ? status : status.At(fmt::format("node \"{}\" on {}", name, run->plan->backend().name()));
 }
@@ -68,7 +52,6 @@ Status Session::Impl::RunNodes() {
   const bool seen = std::find(verified.begin(), verified.end(), current) != verified.end();
   const bool verify = options.verify == Verify::kAlways || (options.verify == Verify::kFirst && !seen);
   if (verify) verify_reports.clear();
-  if (options.guard) std::memset(workspace.data(), kBand, kArenaAlignment);
   for (const CopyJob& job : stage) counters.bytes_copied += CopyTensor(job.from, job.to);
   for (size_t i = 0; i < node_runs.size(); ++i) {
     NodeRun& run = node_runs[i];

@@ -66,7 +66,7 @@ uint64_t CopyTensor(const sage_tensor& from, const sage_tensor& to) {
   return static_cast<uint64_t>(count * size);
 }
 
-bool IsRowMajor(const sage_tensor& tensor) {
+bool IsContiguous(const sage_tensor& tensor) {
   int64_t step = 1;
   for (uint32_t i = 0; i < tensor.rank; ++i) {
     if (tensor.shape[i] == 0) return true;

@@ -15,7 +15,7 @@ namespace sage {
 uint64_t CopyTensor(const sage_tensor& from, const sage_tensor& to);
 
 // Elements follow each other without gaps in row-major order; axes of size 1 may have any stride. True when empty.
-bool IsRowMajor(const sage_tensor& tensor);
+bool IsContiguous(const sage_tensor& tensor);
 
 // The tensor's elements lie where `stride` says: wherever there is more than one to walk over, the strides agree.
 bool StridesServe(const sage_tensor& tensor, const int64_t* stride);
