@@ -103,7 +103,7 @@ inline std::string DisagreementWith(const AttentionCase& want, AttentionCase& go
     const double error = ErrorIn(got[slot], want[slot], unit);
     if (!(error <= 1)) text += std::string(name) + " is off by " + std::to_string(error) + " gates; ";
   };
-  check(SAGE_ATTN_O, gate * std::max(1.0, LargestMagnitude(want.V())), "O");
+  check(SAGE_ATTN_O, gate * std::max(1.0, LargestMagnitude(want[SAGE_ATTN_V])), "O");
   check(SAGE_ATTN_LSE, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_LSE])), "LSE");
   check(SAGE_ATTN_WEIGHTS, gate, "WEIGHTS");
   if (got[SAGE_ATTN_SCORES].present())
