@@ -1,5 +1,6 @@
 # What every target of the project shares: warnings, sanitizers, and the three kinds of target there are.
 
+set(SAGE_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 set(SAGE_WARNING_FLAGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wno-missing-field-initializers)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   # GCC 12 warns of std::string's own copies when it has inlined enough of them (its bug 105651).
@@ -41,6 +42,14 @@ function(sage_test name)
   target_compile_definitions(${name} PRIVATE ${T_DEFINITIONS} SAGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
     SAGE_BINARY_DIR="${CMAKE_BINARY_DIR}")
   sage_compile_options(${name})
-  # PRE_TEST discovery would be slower; at build time a listing of a doctest program costs milliseconds.
-  doctest_discover_tests(${name} TEST_PREFIX "${name}/" PROPERTIES LABELS "${T_LABELS}" TIMEOUT 120)
+  set(cases "${CMAKE_CURRENT_BINARY_DIR}/${name}_cases.cmake")
+  string(REPLACE ";" "$<SEMICOLON>" labels "${T_LABELS}")
+  add_custom_command(TARGET ${name} POST_BUILD BYPRODUCTS "${cases}" VERBATIM
+    COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${name}>" "-DOUTPUT=${cases}" "-DPREFIX=${name}/"
+            "-DLABELS=${labels}" -DTIMEOUT=120 -P "${SAGE_CMAKE_DIR}/AddDoctestCases.cmake")
+  # A program that was not built is a test that fails, not one that is not there.
+  set(include "${CMAKE_CURRENT_BINARY_DIR}/${name}_include.cmake")
+  file(WRITE "${include}" "if(EXISTS [==[${cases}]==])\n  include([==[${cases}]==])\nelse()\n"
+    "  add_test([==[${name}/not built]==] [==[${name}_not_built]==])\nendif()\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${include}")
 endfunction()

@@ -1,0 +1,29 @@
+# Run after a test program is linked: writes one add_test per doctest case.
+#   cmake -DPROGRAM=... -DOUTPUT=... -DPREFIX=... -DLABELS=... -DTIMEOUT=... -P AddDoctestCases.cmake
+# Not doctest's own script, because that one takes names for CMake lists: a name with ';' became two tests which ran
+# nothing and passed, and one with '[' or ']' broke the whole file.
+execute_process(COMMAND "${PROGRAM}" --list-test-cases --no-colors=true OUTPUT_VARIABLE listing RESULT_VARIABLE result)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "${PROGRAM} --list-test-cases failed: ${result}\n${listing}")
+endif()
+# Stand-ins for what lists give a meaning to, put back when the line is written.
+string(ASCII 1 semicolon)
+string(ASCII 2 open)
+string(ASCII 3 close)
+string(REPLACE ";" "${semicolon}" listing "${listing}")
+string(REPLACE "[" "${open}" listing "${listing}")
+string(REPLACE "]" "${close}" listing "${listing}")
+string(REPLACE "\n" ";" lines "${listing}")
+set(script "")
+foreach(line IN LISTS lines)
+  if(line STREQUAL "" OR line MATCHES "^=+$" OR line MATCHES "^${open}doctest${close}")
+    continue()
+  endif()
+  string(REPLACE "," "\\," filter "${line}")  # doctest separates filters by commas
+  string(APPEND script "add_test([==[${PREFIX}${line}]==] [==[${PROGRAM}]==] [==[--test-case=${filter}]==])\n"
+    "set_tests_properties([==[${PREFIX}${line}]==] PROPERTIES LABELS [==[${LABELS}]==] TIMEOUT ${TIMEOUT})\n")
+endforeach()
+string(REPLACE "${semicolon}" ";" script "${script}")
+string(REPLACE "${open}" "[" script "${script}")
+string(REPLACE "${close}" "]" script "${script}")
+file(WRITE "${OUTPUT}" "${script}")
