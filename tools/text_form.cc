@@ -54,7 +54,7 @@ std::string NearestInSchema(const flatbuffers::Parser& parser, std::string_view 
     return out;
   };
   const std::string wanted = lower(given);
-  size_t best = std::max<size_t>(1, given.size() / 3) + 1;
+  size_t best = std::max<size_t>(2, given.size() / 3) + 1;
   std::string nearest;
   const auto consider = [&](const std::string& name) {
     const size_t distance = Distance(wanted, lower(name), best);
@@ -358,10 +358,7 @@ class Walker {
     } else {
       return Status(SAGE_E_INTERNAL, "the schema has a kind of vector the text form does not write");
     }
-    // Tables may share vectors in a hostile file, so its text could be far larger than itself.
-    written_ += out.members.size();
-    if (written_ > kMaxText / 8)
-      return Bad("the text of this model would be larger than any model: the file is damaged");
+    written_ += 8 * out.members.size();
     return out;
   }
 
