@@ -69,8 +69,11 @@ std::string CompareSlot(const Problem& problem, uint32_t slot, const sage_tensor
       !support::IsFloat(expected.dtype) && expected.dtype != SAGE_F8_E4M3FN && expected.dtype != SAGE_F8_E5M2;
   double worst = 0, worst_given = 0, worst_expected = 0;
   int64_t worst_place = 0;
+  std::vector<int64_t> places;  // the two may have different strides
+  ForEachElement(given, support::DtypeSize(given.dtype), [&](int64_t offset) { places.push_back(offset); });
+  size_t next = 0;
   ForEachElement(expected, support::DtypeSize(expected.dtype), [&](int64_t offset) {
-    const double ours = LoadElement(static_cast<const unsigned char*>(given.data) + offset, expected.dtype);
+    const double ours = LoadElement(static_cast<const unsigned char*>(given.data) + places[next++], expected.dtype);
     const double theirs = LoadElement(static_cast<const unsigned char*>(expected.data) + offset, expected.dtype);
     double error = std::fabs(ours - theirs);
     if (ours == theirs || (std::isnan(ours) && std::isnan(theirs))) error = 0;

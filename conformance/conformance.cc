@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 
 #include "conformance/groups.h"
@@ -173,6 +174,7 @@ ConformanceReport RunAll(const std::string& path, sage_plugin_query_fn query, co
       report.checks.push_back({group.name, Outcome::kFail, "the kit could not make a pipe"});
       continue;
     }
+    (void)fflush(nullptr);  // or the child would write what is still in our buffers
     const pid_t child = fork();
     if (child == 0) {
       close(ends[0]);

@@ -37,7 +37,7 @@ bool GuardedMemory::CanariesIntact() const {
   return whole(usable, data_) && whole(data_ + bytes_, usable + usable_);
 }
 
-GuardedTensors Guard(const Problem& problem, unsigned phase) {
+GuardedTensors Guard(const Problem& problem, unsigned phase, bool move_constants) {
   GuardedTensors guarded;
   guarded.memory.resize(problem.pointers.size());
   guarded.tensors = problem.tensors;
@@ -47,12 +47,13 @@ GuardedTensors Guard(const Problem& problem, unsigned phase) {
     int64_t begin = 0;
     uint64_t bytes = 0;
     sage_tensor& tensor = guarded.tensors[slot];
+    guarded.pointers[slot] = &tensor;
+    if ((tensor.flags & SAGE_TENSOR_CONSTANT) != 0 && !move_constants) continue;
     TensorExtent(tensor, &begin, &bytes);
     guarded.memory[slot] = std::make_unique<GuardedMemory>(bytes, (slot + phase) % 2 == 0);
     unsigned char* data = guarded.memory[slot]->data();
     if (bytes > 0) std::memcpy(data, static_cast<const unsigned char*>(tensor.data) + begin, bytes);
     tensor.data = data - begin;
-    guarded.pointers[slot] = &tensor;
   }
   return guarded;
 }

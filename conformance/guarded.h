@@ -31,12 +31,14 @@ class GuardedMemory {
 
 // A problem's tensors in guarded memory, copied from ordinary ones.
 struct GuardedTensors {
-  std::vector<std::unique_ptr<GuardedMemory>> memory;  // by slot, null where absent
+  std::vector<std::unique_ptr<GuardedMemory>> memory;  // by slot, null where absent or not moved
   std::vector<sage_tensor> tensors;
   std::vector<const sage_tensor*> pointers;
 };
-// at_end alternates by slot, starting with `phase`, so that both ends of every slot are tried over two runs.
-GuardedTensors Guard(const Problem& problem, unsigned phase);
+// at_end alternates by slot, starting with `phase`, so that both ends of every slot are tried over two runs. A constant
+// must stay where it was planned: it is only moved (move_constants) when the plan is yet to be made, from these
+// tensors.
+GuardedTensors Guard(const Problem& problem, unsigned phase, bool move_constants = false);
 
 // Calls visit(byte offset from element [0,..,0]) for every element.
 template <class Visit>

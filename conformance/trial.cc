@@ -149,14 +149,16 @@ bool Oracle::Run(const Problem& problem, std::string* why) {
 
 std::string CheckProblem(const Instance& instance, Oracle* oracle, Problem* problem, unsigned phase, bool* refused) {
   *refused = false;
+  const GuardedTensors guarded = Guard(*problem, phase, true);
+  sage_op op = problem->op;
+  op.slots = guarded.pointers.data();
   PlanHandle plan(instance.table());
   sage_answer answer{};
-  if (std::string why = PlanChecked(instance, problem->op, &answer, &plan); !why.empty()) return why;
+  if (std::string why = PlanChecked(instance, op, &answer, &plan); !why.empty()) return why;
   if (answer.verdict == SAGE_NO) {
     *refused = true;
     return "";
   }
-  const GuardedTensors guarded = Guard(*problem, phase);
   if (std::string why = RunChecked(instance, plan, guarded.pointers); !why.empty()) return why;
   const uint32_t kind = problem->op.kind;
   for (uint32_t slot = 0; slot < problem->pointers.size(); ++slot) {
