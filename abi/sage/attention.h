@@ -12,6 +12,7 @@
  *   lse = ln( sum over visible exp(s), plus exp(sink) if given ), natural log
  *   A query that sees no key: o = 0, lse = the sink or -inf. Partials merge without the sink, which is added once.
  *   Keys that are not visible never touch the result, NaN and Inf in them included.
+ *   In shift, Sq and Skv are a sequence's lengths in use: SEQUSED_Q, and SEQUSED_K with what this call appends.
  *
  * A backend that composes these in another order answers NO to the combination; it may not answer "nearly".
  * Causal, window and ALiBi use positions: they must name an alignment, there is no default (the systems disagree).
@@ -82,7 +83,8 @@ extern "C" {
 #define SAGE_ATTN_PHILOX 25       /* u64 [2] seed, offset: Philox 4x32-10 of (seed, offset + n/4), word n mod 4, n = linear index
                                      of (b,h,i,j) in the run's shape; kept iff word >= p * 2^32, scaled 1/(1-p) */
 #define SAGE_ATTN_WEIGHTS 26      /* out x [B,Hq,Sq,Skv], p before dropout, 0 where masked */
-#define SAGE_ATTN_SCORES 27       /* out x [B,Hq,Sq,Skv], s before visibility: the next layer's BIAS in residual attention */
+#define SAGE_ATTN_SCORES 27       /* out x [B,Hq,Sq,Skv], s before visibility, 0 past the lengths: the next
+                                     layer's BIAS in residual attention */
 #define SAGE_ATTN_NUM_SLOTS 28
 
 #define SAGE_ALIGN_TOP_LEFT 1

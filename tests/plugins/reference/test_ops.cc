@@ -230,6 +230,9 @@ TEST_CASE("REDUCE: over some axes and all, kept or dropped, empty lines") {
   x.Put(3, NAN);
   REQUIRE(Failure(Run(SAGE_OP_REDUCE, attributes, {&x, &scalar})) == "");
   CheckValues(scalar, {NAN});
+  attributes.function = SAGE_REDUCE_MAX;
+  REQUIRE(Failure(Run(SAGE_OP_REDUCE, attributes, {&x, &scalar})) == "");
+  CheckValues(scalar, {NAN});
   OwnedTensor nothing(SAGE_F64, {2, 0}), of_nothing(SAGE_F64, {2});
   attributes.function = SAGE_REDUCE_SUM, attributes.axes = 0b10;
   REQUIRE(Failure(Run(SAGE_OP_REDUCE, attributes, {&nothing, &of_nothing})) == "");
