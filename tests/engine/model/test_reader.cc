@@ -99,7 +99,7 @@ TEST_CASE("reader: the SAGE graphs' defaults are those of their page") {
   CHECK(fusion_model->policy().deterministic == true);
 }
 
-TEST_CASE("G6 every key of the seed's configuration has a field that arrives") {
+TEST_CASE("G6 every key of SAGE's configuration has a field that arrives") {
   const auto expert = std::get<ExpertParams>(
       LoadText(Sage("ExpertGraph",
                     "\"attention\": {\"use_flash_attention\": false, \"query_heads\": 6, \"kv_heads\": 2, "
