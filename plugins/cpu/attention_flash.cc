@@ -42,9 +42,9 @@ void RunFlash(AttentionCall& call, const AttentionKernels<T>& kernels, int64_t b
   for (int64_t task = begin; task < end; ++task) {
     tile.Begin(task);
     for (int64_t first = tile.first_key() / length * length; first < tile.last_key(); first += length) {
-      if (call.Cancelled()) return;
       const KeyTile keys{first, std::min(length, tile.last_key() - first)};
       if (!tile.Kept(keys)) continue;
+      if (call.Cancelled()) return;
       tile.LoadKeys(keys);
       tile.LoadValues(keys);
       for (int64_t row = 0; row < tile.rows(); row += kernels.row_group)

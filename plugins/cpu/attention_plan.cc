@@ -37,10 +37,18 @@ KernelSizes SizesOf(Isa isa, bool wide) {
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
-// Multiply-adds a nanosecond of one core, whole kernel, long sequences: measured on Zen 4 at 3 GHz, halved for f64.
-double Rate(Isa isa, bool wide) {
-  const double single = isa == Isa::kAvx512 ? 40.0 : isa == Isa::kAvx2 ? 32.0 : 1.2;
-  return wide ? single / 2 : single;
+// Measured on one core of a Zen 4 at 3.7 GHz; f64 has half the lanes.
+struct Rates {
+  double products;   // multiply-adds a nanosecond, long sequences
+  double packed_ns;  // one element of K or V on its way into registers
+  double row_ns;     // one row's softmax of one key tile, beside its exponentials
+};
+
+Rates RatesOf(Isa isa, bool wide) {
+  const Rates single = isa == Isa::kAvx512 ? Rates{52, 0.18, 35}
+                       : isa == Isa::kAvx2 ? Rates{46, 0.10, 35}
+                                           : Rates{5, 0.7, 60};
+  return wide ? Rates{single.products / 2, single.packed_ns * 2, single.row_ns} : single;
 }
 
 // The part of the score matrix that positions leave, where they are all known.
@@ -60,10 +68,12 @@ double VisibleShare(const AttentionDesign& design, double seq_q, double seq_kv) 
 // What one worker alone needs for `pairs` (query, key) pairs of each query head in `tasks` tiles.
 double AloneNs(const AttentionDesign& design, double pairs, double share, double tasks) {
   const AttentionSizes& sizes = design.bounds;
-  const double heads = static_cast<double>(sizes.heads_q);
-  const double products = pairs * share * heads * static_cast<double>(sizes.dim + sizes.dim_v);
-  const double softmax = pairs * share * heads * 16;  // as many products as an exponential costs
-  return 200 + tasks * 150 + (products + softmax) / Rate(design.isa, design.wide);
+  const Rates rates = RatesOf(design.isa, design.wide);
+  const double scores = pairs * share * static_cast<double>(sizes.heads_q);
+  const double products = scores * static_cast<double>(sizes.dim + sizes.dim_v + 16);  // 16: what an exponential costs
+  const double packed = scores / static_cast<double>(design.tile_rows) * static_cast<double>(sizes.dim);
+  return 200 + tasks * 200 + scores / static_cast<double>(design.tile_keys) * rates.row_ns + packed * rates.packed_ns +
+         products / rates.products;
 }
 
 int64_t LongestQ(const AttentionDesign& design) {

@@ -147,6 +147,18 @@ TEST_CASE("R17 R19 what is masked by position or by blocks is skipped, not compu
   AttentionCase lengths = square;
   lengths.Integers(SAGE_ATTN_SEQUSED_K, {1}, {17});
   CHECK(TilesOf(lengths) == 16 * 2);
+  // Block-diagonal, said twice.
+  AttentionCase blocks = square, columns = square;
+  for (AttentionCase* attention : {&blocks, &columns})
+    attention->attributes.mask_block_q = attention->attributes.mask_block_kv = 16;
+  blocks[SAGE_ATTN_BLOCK_MASK] = OwnedTensor(SAGE_U8, {1, 1, 16, 16}).FillBy([](uint64_t n) { return n % 17 == 0; });
+  std::vector<double> rows;
+  for (int i = 0; i < 17; ++i) rows.push_back(i);
+  columns.Integers(SAGE_ATTN_CSR_INDPTR, {1, 1, 17}, rows);
+  rows.pop_back();
+  columns.Integers(SAGE_ATTN_CSR_INDICES, {16}, rows);
+  CHECK(TilesOf(blocks) == 16);
+  CHECK(TilesOf(columns) == 16);
 }
 
 TEST_CASE("R19 a sliding window of W keys sees (i-W, i]") {
