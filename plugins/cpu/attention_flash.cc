@@ -16,7 +16,7 @@ void Group(QueryTile<T>& tile, const AttentionKernels<T>& kernels, int64_t score
   LaneRange lanes = tile.GroupLanes(keys, row, count);
   if (lanes.begin == lanes.end) return;
   T* scores = tile.scores();
-  tile.Dots(keys, row, count, lanes.begin, lanes.end, scores);
+  tile.Dots(row, count, lanes.begin, lanes.end, scores);
   bool partly = false;
   for (int64_t r = row; r < row + count; ++r) {
     T* line = scores + (r - row) * score_stride;

@@ -153,7 +153,7 @@ LaneRange QueryTile<T>::GroupLanes(const KeyTile& keys, int64_t row, int64_t cou
 }
 
 template <class T>
-void QueryTile<T>::Dots(const KeyTile&, int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const {
+void QueryTile<T>::Dots(int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const {
   kernels_.scores(static_cast<int32_t>(count), q_ + row * design_.dim_padded, design_.dim_padded, panels_, keys_padded_,
                   call_.sizes.dim, begin, end, scores, design_.score_stride);
 }

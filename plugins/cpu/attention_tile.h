@@ -37,7 +37,7 @@ class QueryTile {
   void LoadValues(const KeyTile& keys);
   LaneRange GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const;
   // Raw dots of rows [row, row+count), at most a row group, over lanes [begin,end).
-  void Dots(const KeyTile& keys, int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const;
+  void Dots(int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const;
   // Dots of one row become scores, in place; the maximum. all: before visibility. *partly: a mask hides lanes.
   T Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t end, bool all, T* scores, bool* partly);
   // O rows = O rows * alpha + weights * V.
