@@ -1,6 +1,6 @@
 // reader_graph.cc: an op graph: symbols, tensors with their constants, and names resolved to numbers.
 #include <algorithm>
-#include <cmath>
+#include <map>
 #include <set>
 
 #include "model/constant_data.h"
@@ -237,6 +237,9 @@ void ModelReader::ReadNames(const flatbuffers::Vector<flatbuffers::Offset<FbStri
 // longest sequence, which every batch entry shares.
 void ModelReader::AddDefaultPositions() {
   constexpr uint32_t kX = 0, kPositions = 1;
+  constexpr int64_t kMostRows = int64_t{1} << 24;  // over all nodes: a small file must not ask for much memory
+  std::map<int64_t, int32_t> made;                 // by length; nodes of one length share
+  int64_t total = 0;
   std::vector<BoundTensor> shapes;
   for (size_t n = 0; n < graph_->nodes.size(); ++n) {
     Node& node = graph_->nodes[n];
@@ -250,8 +253,12 @@ void ModelReader::AddDefaultPositions() {
     const BoundTensor& x = shapes[static_cast<size_t>(node.slots[kX])];
     if (x.dtype == 0 || (x.rank != 3 && x.rank != 4)) continue;
     const int64_t rows = x.shape[x.rank == 3 ? 0 : 2];
-    constexpr int64_t kMostRows = int64_t{1} << 24;
-    if (rows > kMostRows) {
+    if (const auto same = made.find(rows); same != made.end()) {
+      node.slots[kPositions] = same->second;
+      continue;
+    }
+    total += std::min(rows, kMostRows + 1);
+    if (total > kMostRows) {
       Fail(NodePath(n, node, kPositions), "is missing, and x has {} rows: above {} positions must be given", rows,
            kMostRows);
       return;
@@ -265,6 +272,7 @@ void ModelReader::AddDefaultPositions() {
     tensor.dtype = SAGE_I32;
     tensor.shape = std::vector<Dim>{{rows, kNone}};
     tensor.constant = Constant{positions->data(), positions->size() * sizeof(int32_t), positions};
+    made.emplace(rows, node.slots[kPositions]);
   }
 }
 

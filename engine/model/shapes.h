@@ -12,9 +12,10 @@
 
 namespace sage {
 
-// Infers all tensors of a graph for the given symbol values (one a symbol, 0 <= value <= max). Appends an error with
-// its path for every contradiction and goes on where it can; returns false if there was one. Products are checked. *out
-// has one entry a tensor; its capacity is reused, so a second call of the same graph allocates nothing.
+// Infers all tensors of a graph that CheckGraph has passed, for the given symbol values (one a symbol, 0 <= value <=
+// max). Appends an error with its path for every contradiction and goes on where it can; returns false if there was
+// one. Products are checked. *out has one entry a tensor; its capacity is reused, so a second call of the same graph
+// allocates nothing.
 bool InferShapes(const Graph& graph, std::span<const int64_t> symbols, std::vector<BoundTensor>* out,
                  std::vector<ModelError>* errors);
 

@@ -29,6 +29,11 @@ void ShapeInference::Attention(const AttentionNode& node) {
       continue;
     }
     const AxisView view = AttentionView(form, slot, tensor->rank);
+    if (form.layout == Layout::kBSE && view.heads <= 0) {
+      Fail(slot, "has {} heads: layout BSE needs them above 0", view.heads);
+      good = false;
+      continue;
+    }
     if (form.layout == Layout::kBSE && tensor->shape[2] % view.heads != 0) {
       Fail(slot, "{} heads do not divide a width of {}", view.heads, tensor->shape[2]);
       good = false;

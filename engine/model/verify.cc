@@ -263,7 +263,8 @@ class GraphChecker {
     if (attention.layout == Layout::kBSE) {
       if (attention.query_heads <= 0) Fail(path + ".query_heads", "is missing: layout BSE needs it");
       if (attention.kv_heads <= 0) Fail(path + ".kv_heads", "is missing: layout BSE needs it");
-      if (attention.value_heads < 0) Fail(path + ".value_heads", "is {}", attention.value_heads);
+      if (attention.value_heads <= 0)
+        Fail(path + ".value_heads", "is {}; layout BSE needs it above 0", attention.value_heads);
       if (attention.query_heads > 0 && attention.kv_heads > 0 && attention.query_heads % attention.kv_heads != 0)
         Fail(path + ".kv_heads", "is {}, which does not divide the {} query heads", attention.kv_heads,
              attention.query_heads);

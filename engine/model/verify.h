@@ -11,8 +11,9 @@
 namespace sage {
 
 // Proves: names unique and resolvable, one producer a tensor, topological order, slots required by each kind present,
-// attributes in range and finite, Hq a multiple of Hkv, rank <= 8, shapes unify at the maxima and at 1, sizes overflow
-// nowhere. A graph that passes never makes later code index out of range.
+// attributes in range and finite, Hq a multiple of Hkv, rank <= 8, shapes unify at the symbols' maxima and at half of
+// them, sizes overflow nowhere, and every op is what its kind says (support::CheckOp). A graph that passes never makes
+// later code index out of range.
 void CheckGraph(const Graph& graph, std::vector<ModelError>* errors);
 
 // Ranges and relations of the SAGE parameters: shares in [0,1], heads divide, head_dim fits, weights fit.

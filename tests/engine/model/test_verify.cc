@@ -197,6 +197,18 @@ TEST_CASE("verify: kinds are judged by the rules of their op") {
   CHECK(error("Rope", "\"x\": \"x\", \"out\": \"y\", \"style\": \"HALVES\"") == "");
 }
 
+TEST_CASE("verify: heads of 0 beside a Rope whose positions are found from the shapes") {
+  GraphText graph;
+  graph.tensors = TensorText("x", "F32", {"2", "3", "8"});
+  graph.nodes =
+      NodeText("a", "Attention", "\"q\": \"x\", \"k\": \"x\", \"v\": \"x\", \"out\": \"o\", \"layout\": \"BSE\"") +
+      ", " + NodeText("r", "Rope", "\"x\": \"o\", \"out\": \"y\", \"style\": \"HALVES\"") + ", " +
+      NodeText("s", "Rope", "\"x\": \"x\", \"out\": \"z\", \"style\": \"HALVES\"");
+  graph.inputs = "\"x\"";
+  graph.outputs = "\"y\"";
+  CHECK_CONTAINS(ErrorOf(graph.Json()), "nodes[0].a.query_heads: is missing: layout BSE needs it");
+}
+
 TEST_CASE("verify: a graph made by hand cannot reach outside of itself") {
   Graph graph;
   graph.symbols = {{"n", 4}};
