@@ -69,11 +69,11 @@ extern "C" {
 #define SAGE_ATTN_ALIBI 11        /* x [Hq], slopes */
 #define SAGE_ATTN_SINKS 12        /* x [Hq], logits */
 #define SAGE_ATTN_CU_SEQLENS_Q 13 /* i32 [B+1], starts at 0, ends at T */
-#define SAGE_ATTN_CU_SEQLENS_K 14 /* i32 [B+1] */
+#define SAGE_ATTN_CU_SEQLENS_K 14 /* i32 [B+1]; with packed K and V, so not when they are paged */
 #define SAGE_ATTN_SEQUSED_Q 15    /* i32 [B] */
 #define SAGE_ATTN_SEQUSED_K 16    /* i32 [B]; APPEND_KV: length before the append, Skv is after it; the caller advances it */
 #define SAGE_ATTN_BLOCK_TABLE 17  /* i32 [B,max_pages]; entries past the length are not read */
-#define SAGE_ATTN_K_NEW 18        /* [B,Hkv,Snew,D] or [T,Hkv,D]; K and V become in-out (sage_op.aliases) */
+#define SAGE_ATTN_K_NEW 18        /* [B,Hkv,Snew,D] or [T,Hkv,D], T that of Q; K's dtype; K and V become in-out (aliases) */
 #define SAGE_ATTN_V_NEW 19
 #define SAGE_ATTN_SCALE_Q 20      /* f32, shape by granularity; value = scale * stored */
 #define SAGE_ATTN_SCALE_K 21

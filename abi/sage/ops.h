@@ -69,8 +69,9 @@ typedef struct sage_op {
 #define SAGE_FN_ABS 11
 #define SAGE_FN_NEG 12
 
-/* LINEAR  y = fn(x W^T + b).  0 X [..,K]  1 W [N,K], prepacked if constant  2 B [N] (optional)  3 Y [..,N]
- *         4 SCALE_X f32 [1] or [M] (optional)  5 SCALE_W f32 [1] or [N] (optional): for i8, fp8 */
+/* LINEAR  y = fn(x W^T + b); fn is any but ELU, whose alpha has no place here.
+ *         0 X [..,K]  1 W [N,K], prepacked if constant  2 B [N] (optional)  3 Y [..,N]
+ *         4 SCALE_X f32 [1] or [M] (optional)  5 SCALE_W f32 [1] or [N] (optional): for i8, i16, fp8 */
 typedef struct sage_linear_attributes { uint32_t struct_size, activation; } sage_linear_attributes; /* SAGE_FN_* */
 
 /* MATMUL  c = a b, two activations; attributes null.  0 A [..,M,K]  1 B [..,K,N]  2 C [..,M,N] */
@@ -130,7 +131,7 @@ typedef struct sage_permute_attributes { uint32_t struct_size, reserved; int32_t
 typedef struct sage_topk_attributes { uint32_t struct_size; int32_t axis; uint32_t smallest, reserved; } sage_topk_attributes;
 
 /* ROPE    0 X [B,H,S,D] or [T,H,D]  1 POSITIONS i32 [B,S] or [T]  2 COS  3 SIN (optional) f32 [P,rotary_dim/2], else theta
- *         = position * base^(-2i/rotary_dim)  4 Y */
+ *         = position * base^(-2i/rotary_dim)  4 Y.  A position outside the table: as GATHER's out of range. */
 #define SAGE_ROPE_HALVES 1      /* pairs (i, i + rotary_dim/2): GPT-NeoX, Llama in Hugging Face */
 #define SAGE_ROPE_INTERLEAVED 2 /* pairs (2i, 2i + 1) */
 typedef struct sage_rope_attributes {
