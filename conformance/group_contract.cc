@@ -140,9 +140,12 @@ void AskGroup(const Context& context) {
   Tally pure(context.out, "ask: pure, every answer whole"), unknown(context.out, "ask: unknown fields are NO"),
       small(context.out, "ask: older answers are not overrun"),
       mask(context.out, "ask: YES only within kinds and features");
-  for (int i = 0; i < 300; ++i) {
-    const uint64_t seed = context.options.seed * 1000003 + static_cast<uint64_t>(i);
-    const std::string line = i % 3 == 2 ? RandomPlainLine(seed) : RandomAttentionLine(seed);
+  const auto common = CommonLines();
+  for (size_t i = 0; i < common.size() + 150; ++i) {
+    const uint64_t seed = context.options.seed * 1000003 + i;
+    const std::string line = i < common.size() ? common[i]
+                             : i % 3 == 2      ? RandomPlainLine(seed)
+                                               : RandomAttentionLine(seed);
     ProblemData data;
     const auto problem = MakeProblem(line, seed, &data);
     if (problem == nullptr) continue;

@@ -1,6 +1,7 @@
 // group_numbers.cc: is it right? Seeded problems and hostile data, each against the float64 oracle, in guarded memory.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -166,20 +167,29 @@ std::vector<Attack> Attacks() {
 
 }  // namespace
 
-void OracleGroup(const Context& context) {
+namespace {
+
+// Common lines first, then seeded ones, each against the oracle. Lines of kinds that the table does not declare are
+// left out.
+void AgainstOracle(const Context& context, const std::string& name, bool attention) {
   KitHost host(3);
   const Instance instance(context.table, &host, context.options.device_id, context.options.create_options);
-  if (!instance.ok()) return context.out.Report("oracle: attention", Outcome::kSkip, instance.why());
+  if (!instance.ok()) return context.out.Report(name, Outcome::kSkip, instance.why());
   Oracle oracle;
-  Tally tally(context.out, "oracle: attention");
-  const int wanted = context.options.problems / 2;
-  for (int i = 0, made = 0; made < wanted && i < 20 * wanted; ++i) {
-    const uint64_t seed = context.options.seed * 7919 + static_cast<uint64_t>(i) + 500000;
-    const std::string line = RandomAttentionLine(seed);
+  Tally tally(context.out, name);
+  const auto common = CommonLines();
+  const size_t wanted = common.size() + static_cast<size_t>(std::max(context.options.problems, 0)) / 2;
+  for (size_t i = 0, made = 0; made < wanted && i < 20 * wanted; ++i) {
+    const uint64_t seed = context.options.seed * 7919 + i + (attention ? 500000 : 900000);
+    const std::string line = i < common.size() ? common[i]
+                             : attention       ? RandomAttentionLine(seed)
+                                               : RandomPlainLine(seed);
     ProblemData data;
     const auto problem = MakeProblem(line, seed, &data);
     if (problem == nullptr) continue;
     ++made;
+    const uint32_t kind = problem->op.kind;
+    if ((kind == SAGE_OP_ATTENTION) != attention || (context.table->kinds >> kind & 1) == 0) continue;
     context.out.Step(line);
     tally.Tried();
     bool refused = false;
@@ -190,30 +200,10 @@ void OracleGroup(const Context& context) {
   tally.Done("problems");
 }
 
-void PlainGroup(const Context& context) {
-  KitHost host(3);
-  const Instance instance(context.table, &host, context.options.device_id, context.options.create_options);
-  if (!instance.ok()) return context.out.Report("oracle: other kinds", Outcome::kSkip, instance.why());
-  Oracle oracle;
-  Tally tally(context.out, "oracle: other kinds");
-  const int wanted = context.options.problems / 2;
-  for (int i = 0, made = 0; made < wanted && i < 20 * wanted; ++i) {
-    const uint64_t seed = context.options.seed * 7919 + static_cast<uint64_t>(i) + 900000;
-    const std::string line = RandomPlainLine(seed);
-    ProblemData data;
-    const auto problem = MakeProblem(line, seed, &data);
-    if (problem == nullptr) continue;
-    ++made;
-    if ((context.table->kinds >> problem->op.kind & 1) == 0) continue;
-    context.out.Step(line);
-    tally.Tried();
-    bool refused = false;
-    const std::string why = CheckProblem(instance, &oracle, problem.get(), static_cast<unsigned>(i), &refused);
-    if (refused) tally.Refused();
-    if (!why.empty()) tally.Fail(fmt::format("{},seed={}", line, seed), why);
-  }
-  tally.Done("problems");
-}
+}  // namespace
+
+void OracleGroup(const Context& context) { AgainstOracle(context, "oracle: attention", true); }
+void PlainGroup(const Context& context) { AgainstOracle(context, "oracle: other kinds", false); }
 
 void AdversarialGroup(const Context& context) {
   if ((context.table->kinds & SAGE_KIND_BIT(SAGE_OP_ATTENTION)) == 0)

@@ -14,20 +14,6 @@
 namespace sage::conformance {
 namespace {
 
-// Problems that most backends can do one of, so that these groups have something to run.
-constexpr const char* kLines[] = {
-    "b2.hq4.hkv2.sq33.skv65.d32.f32:causal=br,lse",
-    "b1.hq2.hkv2.sq64.skv64.d64.f32",
-    "b2.hq4.hkv2.sq17.skv40.d16.f64:lse",
-    "b1.hq2.hkv1.sq9.skv33.d40.f16",
-    "linear X=f32[17,40] W=f32[33,40]! Y=f32[17,33]",
-    "linear X=f64[5,64] W=f64[64,64]! Y=f64[5,64]",
-    "matmul A=f32[2,17,40] B=f32[2,40,33] C=f32[2,17,33]",
-    "norm X=f32[9,64] GAMMA=f32[64] Y=f32[9,64]:mode=rms,axis=1,epsilon=1e-05",
-    "softmax X=f32[9,65] Y=f32[9,65]:axis=1",
-    "unary X=f32[9,65] Y=f32[9,65]:fn=gelu",
-};
-
 struct Case {
   std::string line;
   ProblemData data;
@@ -37,7 +23,7 @@ struct Case {
 // Those of the lines that the plugin says YES to.
 std::vector<Case> Served(const Instance& instance, const std::string& extra) {
   std::vector<Case> cases;
-  for (const char* line : kLines) {
+  for (const char* line : CommonLines()) {
     Case one;
     one.line = line;
     if (!extra.empty()) one.line += (one.line.find(':') == std::string::npos ? ":" : ",") + extra;
@@ -237,7 +223,7 @@ void RunGroup(const Context& context) {
 void MemoryGroup(const Context& context) {
   Tally tally(context.out, "memory: an allocation that fails at the n-th call");
   Tally balance(context.out, "memory: all given back, none written past");
-  for (const char* line : kLines) {
+  for (const char* line : CommonLines()) {
     for (int64_t n = 0; n < 40; ++n) {
       ProblemData data;
       const auto problem = MakeProblem(line, 1, &data);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -112,6 +113,8 @@ std::string CheckProblem(const Instance& instance, Oracle* oracle, Problem* prob
 // Differences of the outputs of two sets of tensors beyond the gate of their class; empty = none.
 std::string CompareOutputs(const Problem& problem, const std::vector<sage_tensor>& given, uint32_t accuracy);
 
+// Easy problems of every kind: contiguous, mostly f32. A backend serves some of them or nothing.
+std::span<const char* const> CommonLines();
 // Seeded problem lines.
 std::string RandomAttentionLine(uint64_t seed);
 std::string RandomPlainLine(uint64_t seed);

@@ -39,6 +39,32 @@ std::string List(std::initializer_list<uint32_t> lengths) {
 
 }  // namespace
 
+std::span<const char* const> CommonLines() {
+  static constexpr const char* kLines[] = {
+      "unary X=f32[9,65] Y=f32[9,65]:fn=gelu",
+      "unary X=f32[3,64] Y=f32[3,64]:fn=relu",
+      "b2.hq4.hkv2.sq33.skv65.d32.f32:causal=br,lse",
+      "b1.hq2.hkv2.sq64.skv64.d64.f32",
+      "b2.hq4.hkv2.sq17.skv40.d16.f64:lse",
+      "b1.hq2.hkv1.sq9.skv33.d40.f16",
+      "linear X=f32[17,40] W=f32[33,40]! Y=f32[17,33]",
+      "linear X=f64[5,64] W=f64[64,64]! Y=f64[5,64]",
+      "matmul A=f32[2,17,40] B=f32[2,40,33] C=f32[2,17,33]",
+      "norm X=f32[9,64] GAMMA=f32[64] Y=f32[9,64]:mode=rms,axis=1,epsilon=1e-05",
+      "binary A=f32[9,64] B=f32[9,64] Y=f32[9,64]:fn=add",
+      "softmax X=f32[9,65] Y=f32[9,65]:axis=1",
+      "reduce X=f32[9,64] Y=f32[9]:fn=sum,axes=2",
+      "gather X=f32[9,64] INDICES=i32[5] Y=f32[5,64]",
+      "concat Y=f32[5,64] X=f32[2,64] X=f32[3,64]",
+      "slice X=f32[9,64] Y=f32[4,64]:begin=1x0,step=2x1",
+      "permute X=f32[9,64] Y=f32[64,9]:axes=1x0",
+      "topk X=f32[9,64] VALUES=f32[9,8] INDICES=i32[9,8]:axis=1",
+      "rope X=f32[1,2,9,64] POSITIONS=i32[1,9] Y=f32[1,2,9,64]:style=halves",
+      "pool X=f32[2,9,64] Y=f32[2,64]:fn=mean",
+  };
+  return kLines;
+}
+
 std::string RandomAttentionLine(uint64_t seed) {
   Dice dice(seed);
   const bool varlen = dice.OneIn(5), paged = dice.OneIn(5);

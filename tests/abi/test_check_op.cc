@@ -185,7 +185,7 @@ TEST_CASE("attention: masks, lengths, pages, appends and scales") {
   Refused(kPaged, "BLOCK_TABLE", [](Problem& p) { p.tensors[SAGE_ATTN_BLOCK_TABLE].rank = 1; });
   Refused(kPaged, "pages", [](Problem& p) { p.tensors[SAGE_ATTN_K].shape[2] = p.tensors[SAGE_ATTN_V].shape[2] = 0; });
   Refused(kPaged, "too many pages", [](Problem& p) {
-    p.tensors[SAGE_ATTN_BLOCK_TABLE].shape[1] = int64_t{1} << 54, p.tensors[SAGE_ATTN_BLOCK_TABLE].stride[1] = 0;
+    p.tensors[SAGE_ATTN_BLOCK_TABLE].shape[1] = int64_t{1} << 55, p.tensors[SAGE_ATTN_BLOCK_TABLE].stride[1] = 0;
     p.tensors[SAGE_ATTN_BLOCK_TABLE].shape[0] = 2;
   });
   const char* append = "b2.hq4.hkv2.sq3.skv8.d8.f32:append=2";

@@ -23,7 +23,7 @@ struct Run {
     auto parsed = sage::ParseProblem(line);
     REQUIRE_MESSAGE(parsed.ok(), parsed.status().message());
     problem = std::move(*parsed);
-    REQUIRE(sage::MakeProblemTensors(problem.get(), 1 << 24, &data).ok());
+    REQUIRE(sage::MakeProblemTensors(problem.get(), 1 << 26, &data).ok());
     std::string why;
     REQUIRE(TakeInOp(&problem->op, &view, &why) == SAGE_OK);
     if (problem->op.kind == SAGE_OP_ATTENTION) REQUIRE(DeriveAttentionFeatures(view, &features, &why) == SAGE_OK);

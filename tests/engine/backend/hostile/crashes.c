@@ -1,0 +1,5 @@
+/* It dies in run. */
+#define NAME "crashes"
+#define ON_RUN abort();
+#include <stdlib.h>
+#include "honest.h"

@@ -1,0 +1,2 @@
+/* No fault: the kit and the loader must have nothing to say. */
+#include "honest.h"
