@@ -171,7 +171,10 @@ struct JsonReader::Parser {
     return static_cast<uint32_t>(reader.nodes_.size() - 1);
   }
 
-  void Close(uint32_t index) { reader.nodes_[index].next = static_cast<uint32_t>(reader.nodes_.size()); }
+  void Close(uint32_t index) {
+    reader.nodes_[index].next = static_cast<uint32_t>(reader.nodes_.size());
+    reader.nodes_[index].end = static_cast<uint32_t>(at);
+  }
 
   bool Value(uint32_t depth) {
     SkipSpace();

@@ -60,7 +60,8 @@ struct JsonNode {
   JsonType type = JsonType::kNull;
   bool boolean = false;
   bool integral = false;  // a number written without '.', 'e' or '-0' that fits `integer`
-  uint32_t offset = 0;    // byte in the input
+  uint32_t offset = 0;    // first byte in the input
+  uint32_t end = 0;       // the byte after the last
   uint32_t next = 0;
   uint32_t size = 0;  // elements, members, or the string's bytes
   double number = 0;

@@ -1,16 +1,14 @@
 // expert_program.cc: a tick of router logits and trust in, selected experts with scores and gates out.
 //
-// The projected expert table is the one thing that costs more than the rest of a tick together, so K is kept and built
-// anew only with the table or its revision. Everything else is in expert.cc.
+// Reading, running and writing only: the formulas are in expert.cc, the table and its cached K in expert_table.cc.
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <utility>
 
 #include "sage/expert.h"
+#include "sage/expert_table.h"
 #include "sage/number.h"
 #include "sage/sage_program.h"
-#include "sage/support/check_op.h"
 
 namespace sage {
 namespace {
@@ -40,7 +38,8 @@ class ExpertProgram final : public SageProgram {
                 const ExpertParams& params)
       : SageProgram(std::move(engine), std::move(model), options, params.attention, "ExpertGraph", params.seed),
         params_(params),
-        n_(params.num_experts) {
+        n_(params.num_experts),
+        table_(params) {
     tick_keys_ = kTickKeys;
   }
 
@@ -74,8 +73,8 @@ class ExpertProgram final : public SageProgram {
     form.content = form.keys_projected = true;
     SAGE_ASSIGN_OR_RETURN(content_, AddUnit("content", form));
     if (attention_.weights != WeightSource::kIdentity) {
-      SAGE_ASSIGN_OR_RETURN(LoweredAttention lowered,
-                            LowerKeyProjection(attention_, model_->policy(), GraphSize{}, n_, options_.max_memory));
+      SAGE_ASSIGN_OR_RETURN(LoweredAttention lowered, LowerKeyProjection(attention_, model_->policy(), "key_projection",
+                                                                         GraphSize{}, n_, options_.max_memory));
       SAGE_ASSIGN_OR_RETURN(projection_, AddUnit("key_projection", std::move(lowered)));
     }
     return Status();
@@ -89,41 +88,9 @@ class ExpertProgram final : public SageProgram {
       return Status(SAGE_E_NOT_FOUND,
                     "ExpertGraph has one input, \"experts\" (0); " + std::to_string(index) + " was asked for");
     }
-    const auto refuse = [](std::string why) { return Status(SAGE_E_INVALID_ARGUMENT, "experts: " + std::move(why)); };
-    const auto text = [&] {
-      std::string out = "[";
-      for (const int64_t size : shape) out += (out.size() > 1 ? ", " : "") + std::to_string(size);
-      return out + "]";
-    };
-    if (!(LargestFinite(dtype) > 0)) return refuse("must be f64, f32, f16 or bf16");
-    const bool by_row = shape.size() == 3;
-    const int64_t batch = by_row ? shape[0] : 1;
-    if ((shape.size() != 2 && !by_row) || shape[shape.size() - 2] != n_ || shape.back() != attention_.d_model ||
-        batch < 1 || batch > params_.max_batch) {
-      return refuse("has the shape " + text() + "; the model needs [" + std::to_string(n_) + ", " +
-                    std::to_string(attention_.d_model) + "], or one such table for each of 1 to " +
-                    std::to_string(params_.max_batch) + " rows");
-    }
-    int64_t elements = 0, needed = 0;
-    if (__builtin_mul_overflow(n_ * batch, attention_.d_model, &elements) ||
-        __builtin_mul_overflow(elements, static_cast<int64_t>(support::DtypeSize(dtype)), &needed) ||
-        static_cast<uint64_t>(needed) != bytes || data == nullptr) {
-      return refuse("has " + std::to_string(bytes) + " bytes; " + text() + " of " + support::DtypeName(dtype) +
-                    " needs " + std::to_string(needed));
-    }
-    for (int64_t i = 0; i < elements; ++i) {
-      const double value = LoadNumber(dtype, data, i);
-      if (!(std::fabs(value) <= LargestFinite(attention_.dtype))) {
-        return refuse("element " + std::to_string(i) + " is " + NumberText(value) + "; it must be finite in " +
-                      support::DtypeName(attention_.dtype));
-      }
-    }
-    if (by_row && content_ != nullptr && content_by_row_ == nullptr) SAGE_RETURN_IF_ERROR(PrepareByRow());
-    table_.resize(Index(elements));
-    for (int64_t i = 0; i < elements; ++i) table_[Index(i)] = LoadNumber(dtype, data, i);
-    table_batch_ = batch;
-    by_row_ = by_row;
-    keys_valid_ = false;
+    SAGE_RETURN_IF_ERROR(table_.Check(dtype, shape, data, bytes));
+    if (shape.size() == 3 && content_ != nullptr && content_by_row_ == nullptr) SAGE_RETURN_IF_ERROR(PrepareByRow());
+    table_.Set(dtype, shape, data);
     return Status();
   }
 
@@ -174,11 +141,11 @@ class ExpertProgram final : public SageProgram {
           return reader_.Bools(node, place, "available", cells(available_, row));
         });
     if (!read) return false;
-    if (by_row_ && rows_ != table_batch_) {
+    if (table_.by_row() && rows_ != table_.batch()) {
       return reader_.Fail("SAGE_E_DIMENSION", top / "router_logits",
                           "the tick has " + std::to_string(rows_) +
                               " rows; the expert table that is set has one for each of " +
-                              std::to_string(table_batch_));
+                              std::to_string(table_.batch()));
     }
     revision_ = 0, k_ = params_.top_k;
     if (const JsonNode* node = reader_.Find(root, "experts_revision")) {
@@ -238,22 +205,13 @@ class ExpertProgram final : public SageProgram {
     out.Member("top_k", params_.top_k);
     out.Member("max_batch", params_.max_batch);
     out.Member("selection", params_.selection == Selection::kBlend ? "BLEND" : "TRUST_FIRST");
-    WriteKeyCache(out);
+    table_.WriteCache(out);
   }
-  void TraceMore(JsonWriter& out) const override { WriteKeyCache(out); }
+  void TraceMore(JsonWriter& out) const override { table_.WriteCache(out); }
 
  private:
   // TRUST_FIRST chooses by trust alone, LEGACY by its formula: neither has an attention to run.
   bool Attends() const { return attention_.mode != GraphMode::kLegacy && params_.selection == Selection::kBlend; }
-
-  void WriteKeyCache(JsonWriter& out) const {
-    out.Key("key_cache");
-    out.BeginObject();
-    out.Member("builds", key_builds_);
-    out.Key("revision");
-    keys_valid_ ? out.Integer(keys_revision_) : out.Null();
-    out.EndObject();
-  }
 
   // Reads `key`, if it is there: its one value, or in a tick of B rows its B elements.
   template <class Read>
@@ -348,7 +306,8 @@ class ExpertProgram final : public SageProgram {
     AttentionUnit* projection = nullptr;
     if (attention_.weights != WeightSource::kIdentity) {
       SAGE_ASSIGN_OR_RETURN(LoweredAttention lowered,
-                            LowerKeyProjection(attention_, model_->policy(), form.batch, n_, options_.max_memory));
+                            LowerKeyProjection(attention_, model_->policy(), "key_projection_by_row", form.batch, n_,
+                                               options_.max_memory));
       SAGE_ASSIGN_OR_RETURN(projection, AddUnit("key_projection_by_row", std::move(lowered)));
     }
     SAGE_ASSIGN_OR_RETURN(content_by_row_, AddUnit("content_by_row", form));
@@ -356,53 +315,15 @@ class ExpertProgram final : public SageProgram {
     return Status();
   }
 
-  // K of the table that is set, for the revision of this tick.
-  Status EnsureKeys(AttentionUnit* unit) {
-    if (keys_valid_ && keys_revision_ == revision_) return Status();
-    keys_valid_ = false;
-    const int64_t d = attention_.d_model, width = attention_.kv_heads * attention_.head_dim;
-    const int64_t shape[] = {table_batch_, n_, width};
-    const int64_t rows = table_batch_ * n_;
-    const auto embedding = [&](int64_t row) {
-      return std::span<const double>(table_).subspan(Index(row * d), Index(d));
-    };
-    const uint64_t bytes = static_cast<uint64_t>(rows * width) * support::DtypeSize(attention_.dtype);
-    if (attention_.weights == WeightSource::kIdentity) {
-      keys_.resize(bytes);
-      key_row_.resize(Index(width));
-      for (int64_t row = 0; row < rows; ++row) {
-        ProjectKey(attention_, embedding(row), key_row_);
-        StoreNumbers(attention_.dtype, keys_.data(), row * width, key_row_);
-      }
-      SAGE_RETURN_IF_ERROR(unit->SetKeys(shape, keys_.data(), bytes));
-    } else {
-      AttentionUnit* projection = by_row_ ? projection_by_row_ : projection_;
-      const int64_t in = projection->lowered().k_width, x_shape[] = {table_batch_, n_, in};
-      auto x = projection->session().InputBuffer(0, x_shape);
-      if (!x.ok()) return x.status();
-      key_row_.resize(Index(in));
-      for (int64_t row = 0; row < rows; ++row) {
-        ProjectKey(attention_, embedding(row), key_row_);
-        StoreNumbers(attention_.dtype, x->data, row * in, key_row_);
-      }
-      SAGE_RETURN_IF_ERROR(projection->session().Run());
-      auto k = projection->session().Output(0);
-      if (!k.ok()) return k.status();
-      SAGE_RETURN_IF_ERROR(unit->SetKeys(shape, k->data, bytes));
-    }
-    keys_valid_ = true;
-    keys_revision_ = revision_;
-    ++key_builds_;
-    return Status();
-  }
-
   Status Attend(AttentionUnit** used) {
     const bool content = content_ != nullptr && has_context_ && !table_.empty();
     if (!has_context_ || table_.empty()) flags_ |= kContentAbsent;
-    AttentionUnit* unit = !content ? prior_ : by_row_ ? content_by_row_ : content_;
+    AttentionUnit* unit = !content ? prior_ : table_.by_row() ? content_by_row_ : content_;
     *used = unit;
-    const bool by_row = content && by_row_;
-    if (content) SAGE_RETURN_IF_ERROR(EnsureKeys(unit));
+    const bool by_row = content && table_.by_row();
+    if (content) {
+      SAGE_RETURN_IF_ERROR(table_.EnsureKeys(revision_, unit, table_.by_row() ? projection_by_row_ : projection_));
+    }
     SAGE_RETURN_IF_ERROR(unit->Open(by_row ? rows_ : 1, by_row ? 1 : rows_, n_, !content));
     const int64_t share = attention_.query_heads / unit->lowered().heads;
     const auto d = Index(attention_.d_model);
@@ -536,14 +457,7 @@ class ExpertProgram final : public SageProgram {
   AttentionUnit *prior_ = nullptr, *content_ = nullptr, *content_by_row_ = nullptr;
   AttentionUnit *projection_ = nullptr, *projection_by_row_ = nullptr;
 
-  // The expert table as it was set, and what K was built from it for.
-  std::vector<double> table_, key_row_;
-  int64_t table_batch_ = 0;
-  bool by_row_ = false;
-  std::vector<char> keys_;
-  bool keys_valid_ = false;
-  int64_t keys_revision_ = 0;
-  uint64_t key_builds_ = 0;
+  ExpertTable table_;
 
   // The tick being decided.
   bool batched_ = false, has_available_ = false, has_evidence_ = false, has_context_ = false;

@@ -32,10 +32,13 @@ bool KeyRowsHaveOnes(const SageAttention& attention) { return HasBias(attention,
 
 class GraphMaker {
  public:
-  GraphMaker(const SageAttention& attention, const AttentionPolicy& policy, sage_dtype dtype, uint64_t max_bytes)
-      : attention_(attention), dtype_(dtype), max_bytes_(max_bytes) {
+  GraphMaker(const char* name, const SageAttention& attention, const AttentionPolicy& policy, sage_dtype dtype,
+             uint64_t max_bytes)
+      : name_(name), attention_(attention), dtype_(dtype), max_bytes_(max_bytes) {
     graph_.policy = policy;
   }
+
+  std::string NodeName(const char* node) const { return name_ + "." + node; }
 
   Dim Size(const GraphSize& size) {
     if (size.symbol == nullptr) return {size.max, kNone};
@@ -70,7 +73,7 @@ class GraphMaker {
     }
     const int32_t y = Tensor(std::string(kProjectionNames[which]) + "_out");
     Node node;
-    node.name = kProjectionNames[which];
+    node.name = NodeName(kProjectionNames[which]);
     node.kind = SAGE_OP_LINEAR;
     node.slots = {x, weight, bias, y};
     node.attributes = sage_linear_attributes{sizeof(sage_linear_attributes), SAGE_FN_IDENTITY};
@@ -145,6 +148,7 @@ class GraphMaker {
     return tensor;
   }
 
+  std::string name_;
   const SageAttention& attention_;
   sage_dtype dtype_;
   uint64_t max_bytes_;
@@ -229,7 +233,7 @@ Result<LoweredAttention> LowerAttention(const SageAttention& attention, const At
   out.form = form;
   out.dtype = form.content ? attention.dtype : SAGE_F64;
   out.wide_dtype = out.dtype == SAGE_F64 ? SAGE_F64 : SAGE_F32;
-  GraphMaker make(attention, policy, out.dtype, max_bytes);
+  GraphMaker make(form.name, attention, policy, out.dtype, max_bytes);
   const Dim batch = make.Size(form.batch), queries = make.Size(form.queries), keys = make.Size(form.keys);
   const auto width = [](int64_t size) { return Dim{size, kNone}; };
 
@@ -279,7 +283,7 @@ Result<LoweredAttention> LowerAttention(const SageAttention& attention, const At
   const int32_t weights = make.Tensor("weights");
   const int32_t attended = make.Tensor(form.values && identity ? "fused" : "attended");
   Node node;
-  node.name = "attention";
+  node.name = make.NodeName("attention");
   node.kind = SAGE_OP_ATTENTION;
   node.slots.assign(SAGE_ATTN_NUM_SLOTS, kNone);
   node.slots[SAGE_ATTN_Q] = q;
@@ -316,10 +320,10 @@ Result<LoweredAttention> LowerAttention(const SageAttention& attention, const At
 }
 
 Result<LoweredAttention> LowerKeyProjection(const SageAttention& attention, const AttentionPolicy& policy,
-                                            GraphSize batch, int64_t keys, uint64_t max_bytes) {
+                                            const char* name, GraphSize batch, int64_t keys, uint64_t max_bytes) {
   LoweredAttention out;
   out.dtype = out.wide_dtype = attention.dtype;
-  GraphMaker make(attention, policy, out.dtype, max_bytes);
+  GraphMaker make(name, attention, policy, out.dtype, max_bytes);
   out.k_width = KeyWidth(attention);
   const Dim rows = make.Size(batch);
   const int32_t x = make.Input("experts", out.dtype, {rows, Dim{keys, kNone}, Dim{out.k_width, kNone}}, &out.k);

@@ -26,7 +26,8 @@ struct GraphSize {
 };
 
 struct LoweringForm {
-  bool content = true;  // false: the float64 form without content
+  const char* name = "";  // before each node's name: "content.attention"
+  bool content = true;    // false: the float64 form without content
   GraphSize batch, queries, keys;
   bool causal = false;          // top-left; queries and keys are the same symbol
   bool keys_projected = false;  // `k` is already Wk E: it comes from a cache
@@ -53,7 +54,7 @@ Result<LoweredAttention> LowerAttention(const SageAttention& attention, const At
 // Wk over the expert table, run once a revision: input x [batch, keys, width], output 0 [batch, keys,
 // kv_heads*head_dim]. Not for IDENTITY. width of x: ContentWidth.
 Result<LoweredAttention> LowerKeyProjection(const SageAttention& attention, const AttentionPolicy& policy,
-                                            GraphSize batch, int64_t keys, uint64_t max_bytes);
+                                            const char* name, GraphSize batch, int64_t keys, uint64_t max_bytes);
 
 // One row of an input from an embedding of d_model numbers (empty = absent: content 0), ready to be stored.
 // IDENTITY: the mean of each group's slices, L2-normalised a head (a zero slice stays zero); q repeats it for every

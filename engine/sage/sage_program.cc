@@ -103,14 +103,15 @@ Status SageProgram::Budget(uint64_t elements, const char* what) {
   return Status();
 }
 
-Result<AttentionUnit*> SageProgram::AddUnit(std::string name, const LoweringForm& form) {
+Result<AttentionUnit*> SageProgram::AddUnit(const char* name, LoweringForm form) {
+  form.name = name;
   SAGE_ASSIGN_OR_RETURN(LoweredAttention lowered,
                         LowerAttention(attention_, model_->policy(), form, options_.max_memory));
-  return AddUnit(std::move(name), std::move(lowered));
+  return AddUnit(name, std::move(lowered));
 }
 
-Result<AttentionUnit*> SageProgram::AddUnit(std::string name, LoweredAttention lowered) {
-  auto unit = AttentionUnit::Create(std::move(name), engine_, std::move(lowered), options_);
+Result<AttentionUnit*> SageProgram::AddUnit(const char* name, LoweredAttention lowered) {
+  auto unit = AttentionUnit::Create(name, engine_, std::move(lowered), options_);
   if (!unit.ok()) return unit.status();
   units_.push_back(std::move(*unit));
   return units_.back().get();
@@ -345,13 +346,42 @@ Status SageProgram::Explain(JsonWriter& out) {
   out.Member("head_dim", attention_.head_dim);
   out.Member("dtype", support::DtypeName(attention_.dtype));
   ExplainMore(out);
+  // One list of nodes and one of warnings, as for any model; what is the session's stays with the session.
+  std::vector<std::string> plans;
+  std::vector<JsonReader> readers(units_.size());
+  for (const auto& unit : units_) {
+    JsonWriter plan;
+    SAGE_RETURN_IF_ERROR(unit->session().Explain(plan));
+    plans.emplace_back(plan.text());
+    SAGE_RETURN_IF_ERROR(readers[plans.size() - 1].Parse(plans.back()));
+  }
+  for (const char* list : {"nodes", "warnings"}) {
+    out.Key(list);
+    out.BeginArray();
+    for (size_t i = 0; i < readers.size(); ++i) {
+      const JsonNode* items = readers[i].Find(readers[i].root(), list);
+      if (items == nullptr) continue;
+      uint32_t at = readers[i].IndexOf(*items) + 1;
+      for (uint32_t k = 0; k < items->size; ++k, at = readers[i].at(at).next) {
+        const JsonNode& item = readers[i].at(at);
+        out.Raw(std::string_view(plans[i]).substr(item.offset, item.end - item.offset));
+      }
+    }
+    out.EndArray();
+  }
   out.Key("sessions");
   out.BeginArray();
-  for (const auto& unit : units_) {
+  for (size_t i = 0; i < readers.size(); ++i) {
+    const JsonReader& json = readers[i];
     out.BeginObject();
-    out.Member("name", std::string_view(unit->name()));
-    out.Key("plan");
-    SAGE_RETURN_IF_ERROR(unit->session().Explain(out));
+    out.Member("name", std::string_view(units_[i]->name()));
+    for (uint32_t at = 1; at < json.root().next; at = json.at(at + 1).next) {
+      const std::string_view key = json.Text(json.at(at));
+      const JsonNode& value = json.at(at + 1);
+      if (key == "nodes" || key == "warnings" || key == "name") continue;
+      out.Key(key);
+      out.Raw(std::string_view(plans[i]).substr(value.offset, value.end - value.offset));
+    }
     out.EndObject();
   }
   out.EndArray();

@@ -76,8 +76,8 @@ class SageProgram : public Program {
   virtual void TraceMore(JsonWriter&) const {}    // members of the trace's "program" object
 
   // Makes a unit that Explain, Cancel and the trace then know. The program owns it.
-  Result<AttentionUnit*> AddUnit(std::string name, const LoweringForm& form);
-  Result<AttentionUnit*> AddUnit(std::string name, LoweredAttention lowered);
+  Result<AttentionUnit*> AddUnit(const char* name, LoweringForm form);
+  Result<AttentionUnit*> AddUnit(const char* name, LoweredAttention lowered);
   // Runs it; records which backend did, and a fallback with its reason.
   Status RunUnit(AttentionUnit* unit);
 

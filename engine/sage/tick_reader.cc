@@ -14,7 +14,8 @@ namespace sage {
 namespace {
 
 std::string RangeText(double low, double high) {
-  const bool below = std::isfinite(low), above = std::isfinite(high);
+  constexpr double kAny = std::numeric_limits<double>::max();
+  const bool below = low > -kAny, above = high < kAny;
   if (below && above) return "lie in [" + NumberText(low) + ", " + NumberText(high) + "]";
   return below ? "be at least " + NumberText(low) : "be at most " + NumberText(high);
 }

@@ -68,7 +68,7 @@ class TickReader {
   bool Object(const JsonNode& node, const Place& place, const char* what);
   bool String(const JsonNode& node, const Place& place, const char* what, std::string_view* out);
   bool Bool(const JsonNode& node, const Place& place, const char* what, bool* out);
-  // low <= value <= high; either may be infinite, the value never is.
+  // low <= value <= high; the largest double is no bound. JSON has no infinity and no NaN.
   bool Number(const JsonNode& node, const Place& place, const char* what, double low, double high, double* out);
   bool Integer(const JsonNode& node, const Place& place, const char* what, int64_t low, int64_t high, int64_t* out);
   // Exactly `out.size()` numbers, in an array or as {"f32": base64}; |value| <= limit.

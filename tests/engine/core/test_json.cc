@@ -42,6 +42,7 @@ TEST_CASE("json: values, order and navigation") {
   CHECK(root.type == JsonType::kObject);
   CHECK(root.size == 3);
   CHECK(root.offset == 1);
+  CHECK(root.end == 59);
   const JsonNode* a = reader.Find(root, "a");
   REQUIRE(a != nullptr);
   CHECK(a->size == 4);
