@@ -23,6 +23,12 @@ void* operator new(std::size_t bytes) { return Take(bytes, 16); }
 void* operator new[](std::size_t bytes) { return Take(bytes, 16); }
 void* operator new(std::size_t bytes, std::align_val_t align) { return Take(bytes, static_cast<std::size_t>(align)); }
 void* operator new[](std::size_t bytes, std::align_val_t align) { return Take(bytes, static_cast<std::size_t>(align)); }
+// std::stable_sort takes its buffer this way.
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
+  ++allocations;
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+void* operator new[](std::size_t bytes, const std::nothrow_t& tag) noexcept { return operator new(bytes, tag); }
 void operator delete(void* pointer) noexcept { std::free(pointer); }
 void operator delete[](void* pointer) noexcept { std::free(pointer); }
 void operator delete(void* pointer, std::size_t) noexcept { std::free(pointer); }
