@@ -29,7 +29,7 @@ TEST_CASE("G13 8e5 ticks without growth") {
   bool good = true;
   constexpr int kTicks = 400000, kWarm = 20000;
   for (int i = 0; i < kTicks; ++i) {
-    if (i == kWarm) allocations = sage::testing::HeapCount(), resident = ResidentBytes();
+    if (i == kWarm) resident = ResidentBytes(), allocations = sage::testing::HeapCount();
     int length = std::snprintf(tick, sizeof tick,
                                R"({"ts":%d.1,"targets":[{"id":"a","salience":0.%02d},{"id":"b","salience":0.%d}]})",
                                1000000 + i, i * 7 % 100, i % 10);
