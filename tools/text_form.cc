@@ -344,7 +344,11 @@ class Walker {
         add(std::move(piece));
       }
     } else if (type.element == flatbuffers::BASE_TYPE_DOUBLE) {
-      for (const double item : *table.GetPointer<const flatbuffers::Vector<double>*>(offset)) {
+      // The verifier does not align a vector's elements: copied, never dereferenced.
+      const auto& items = *table.GetPointer<const flatbuffers::Vector<double>*>(offset);
+      for (size_t i = 0; i < items.size(); ++i) {
+        double item = 0;
+        std::memcpy(&item, items.Data() + i * sizeof item, sizeof item);
         Piece piece;
         piece.scalar = NumberText(item);
         add(std::move(piece));

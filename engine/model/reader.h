@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <cstring>
 #include <memory>
 #include <set>
 #include <span>
@@ -116,6 +117,14 @@ class ModelReader {
   std::vector<Reference> references_;
   std::set<std::string> silenced_;  // places whose cause is reported elsewhere
 };
+
+// Element i of a file's vector of doubles. FlatBuffers' verifier aligns a vector's length, not its elements, so in a
+// damaged file they may lie anywhere: copied, never dereferenced.
+inline double DoubleAt(const flatbuffers::Vector<double>& values, uint32_t i) {
+  double value = 0;
+  std::memcpy(&value, values.Data() + size_t{i} * sizeof value, sizeof value);
+  return flatbuffers::EndianScalar(value);
+}
 
 // The ABI's number of a type of the file; 0 when unknown.
 sage_dtype DtypeOf(fb::DType dtype);

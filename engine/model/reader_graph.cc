@@ -158,8 +158,9 @@ void ModelReader::ReadValues(const flatbuffers::Vector<double>& values, const st
   if (elements != values.size()) return Fail(path, "has {} values, its shape needs {}", values.size(), elements);
   auto bytes = std::make_shared<std::vector<uint8_t>>();
   for (uint32_t i = 0; i < values.size(); ++i) {
-    if (const char* fault = AppendValue(*out->dtype, values.Get(i), bytes.get()))
-      return Fail(path, "values[{}] is {}, which {} of {}", i, values.Get(i), fault, support::DtypeName(*out->dtype));
+    const double value = DoubleAt(values, i);
+    if (const char* fault = AppendValue(*out->dtype, value, bytes.get()))
+      return Fail(path, "values[{}] is {}, which {} of {}", i, value, fault, support::DtypeName(*out->dtype));
   }
   out->constant = Constant{bytes->data(), bytes->size(), bytes};
 }

@@ -87,7 +87,8 @@ ExpertParams ModelReader::ReadExpert(const fb::ExpertGraph& graph) {
   } else if (graph.head_weights()->size() > 1024) {
     Fail("graph.head_weights", "has {} numbers, at most 1024", graph.head_weights()->size());
   } else {
-    for (const double weight : *graph.head_weights()) out.head_weights.push_back(weight);
+    for (uint32_t i = 0; i < graph.head_weights()->size(); ++i)
+      out.head_weights.push_back(DoubleAt(*graph.head_weights(), i));
   }
   if (graph.context() != nullptr) out.context = Name(graph.context(), "graph.context");
   if (Known(graph.selection(), fb::Selection::MIN, fb::Selection::MAX, "graph.selection"))
