@@ -103,7 +103,7 @@ std::string SlotName(uint32_t kind, uint32_t slot) {
 
 std::string NodePath(size_t index, const Node& node, uint32_t slot) {
   std::string path = fmt::format("nodes[{}].{}", index, node.name);
-  if (slot != UINT32_MAX) path += "." + SlotName(node.kind, slot);
+  if (slot != UINT32_MAX) path.append(1, '.').append(SlotName(node.kind, slot));
   return path;
 }
 
