@@ -4,12 +4,15 @@
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <fstream>
 #include <memory>
 #include <set>
 
@@ -89,11 +92,17 @@ void SearchFolder(const std::string& folder, const std::string& origin, std::vec
 }  // namespace
 
 std::string LibraryPath() {
-  Dl_info info{};
-  // Any address of ours; the linker knows the file it came from.
-  if (dladdr(reinterpret_cast<const void*>(&SearchFolder), &info) == 0 || info.dli_fname == nullptr) return "(unknown)";
-  const std::string resolved = Resolved(info.dli_fname);
-  return resolved.empty() ? info.dli_fname : resolved;
+  // From the kernel's table of mappings: the dynamic linker's name may be relative to a folder that is not the working
+  // one any more, and then names a stranger's file.
+  const auto here = reinterpret_cast<uintptr_t>(&SearchFolder);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    uint64_t begin = 0, end = 0;
+    const size_t path = line.find('/');
+    if (path == std::string::npos || sscanf(line.c_str(), "%" SCNx64 "-%" SCNx64, &begin, &end) != 2) continue;
+    if (here >= begin && here < end) return line.substr(path);
+  }
+  return "(unknown)";
 }
 
 PluginFile LoadPluginFile(const std::string& path, const std::string& origin, bool explicitly_named) {

@@ -37,7 +37,6 @@ Status Workspace::Allocate(std::shared_ptr<Host> host, int32_t device_type, int3
   data_ = guarded ? memory_ + kBand : memory_;
   bytes_ = bytes;
   guarded_ = guarded;
-  if (guarded_) memset(memory_, kPattern, kBand);
   Arm(bytes);
   return {};
 }
@@ -50,7 +49,9 @@ void Workspace::Release() {
 
 void Workspace::Arm(uint64_t used) {
   used_ = std::min(used, bytes_);
-  if (guarded_) memset(memory_ + kBand + used_, kPattern, kBand);
+  if (!guarded_) return;
+  memset(memory_, kPattern, kBand);
+  memset(memory_ + kBand + used_, kPattern, kBand);
 }
 
 bool Workspace::BandsIntact() const { return Holds(memory_) && Holds(memory_ + kBand + used_); }

@@ -31,7 +31,7 @@ class Workspace {
   // False: something was written outside [data, data + used), used <= bytes. A shared workspace is checked against the
   // share of the node that ran: call Arm(used) before its run.
   bool Intact() const { return !guarded_ || BandsIntact(); }
-  // Puts the upper band directly behind the first `used` bytes.
+  // Makes both bands new, the upper one directly behind the first `used` bytes.
   void Arm(uint64_t used);
 
  private:
