@@ -30,6 +30,37 @@ int64_t KeyRows(const support::OpView& view) {
   return view.Slot(SAGE_ATTN_K).shape[2];
 }
 
+// What about the first slot that does not fit the plan: the check itself allocates nothing and so cannot say.
+std::string Misfit(const support::OpView& planned, const sage_tensor* const* slots) {
+  for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) {
+    const char* name = support::SlotName(SAGE_OP_ATTENTION, slot);
+    if (planned.Has(slot) != (slots[slot] != nullptr))
+      return fmt::format(": {} was {}planned and is {}given", name, planned.Has(slot) ? "" : "not ",
+                         slots[slot] != nullptr ? "" : "not ");
+    if (!planned.Has(slot)) continue;
+    const sage_tensor &wanted = planned.Slot(slot), &given = *slots[slot];
+    if (given.dtype != wanted.dtype)
+      return fmt::format(": {} is {}, {} was planned", name, support::DtypeName(given.dtype),
+                         support::DtypeName(wanted.dtype));
+    if (given.rank != wanted.rank)
+      return fmt::format(": {} has rank {}, {} was planned", name, given.rank, wanted.rank);
+    if (given.device_type != wanted.device_type || given.device_id != wanted.device_id)
+      return fmt::format(": {} is on {} {}, {} {} was planned", name, DeviceTypeName(given.device_type),
+                         given.device_id, DeviceTypeName(wanted.device_type), wanted.device_id);
+    for (uint32_t axis = 0; axis < wanted.rank; ++axis) {
+      if (given.stride[axis] != wanted.stride[axis])
+        return fmt::format(": {}'s stride of axis {} is {}, {} was planned", name, axis, given.stride[axis],
+                           wanted.stride[axis]);
+      const int64_t most = wanted.shape[axis];
+      if (given.shape[axis] < 0 || given.shape[axis] > most ||
+          (given.shape[axis] < most && planned.op.dynamic_axes == 0))
+        return fmt::format(": {}'s axis {} has length {}, {} was planned", name, axis, given.shape[axis], most);
+    }
+    if (given.data == nullptr) return fmt::format(": {} has no data", name);
+  }
+  return {};
+}
+
 // The plan's options over the engine's, which are the defaults of everything made from it.
 Options WithDefaults(const Options& given, const Options& defaults) {
   Options merged = given;
@@ -174,7 +205,7 @@ Status AttentionContext::Run(const sage_tensor* const* slots, uint32_t num_slots
   SAGE_RETURN_IF_ERROR(TakeInSlots(slots, num_slots));
   const char* why = "";
   sage_status status = support::CheckRunSlots(plan.planned(), pointers_.data(), SAGE_ATTN_NUM_SLOTS, &why);
-  if (status != SAGE_OK) return Status(status, why);
+  if (status != SAGE_OK) return Status(status, why + Misfit(plan.planned(), pointers_.data()));
   const bool on_cpu = device_ == nullptr;
   if (on_cpu) {
     if (stream != nullptr)
