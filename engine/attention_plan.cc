@@ -1,6 +1,8 @@
 // attention_plan.cc: from a described op to a plan, and a run of it.
 #include "attention_plan.h"
 
+#include <string.h>
+
 #include <algorithm>
 
 #include "backend/feature_names.h"
@@ -8,6 +10,7 @@
 #include "plan/explain.h"
 #include "plan/policy_options.h"
 #include "plan/problem.h"
+#include "run/verify_node.h"
 #include "sage/support/check_op.h"
 #include "sage/support/take_in.h"
 
@@ -85,6 +88,9 @@ Result<std::shared_ptr<const AttentionPlan>> AttentionPlan::Create(std::shared_p
   const Options options = WithDefaults(given, engine->options());
   SAGE_ASSIGN_OR_RETURN(const AttentionPolicy caller, PolicyFromOptions(options));
   SAGE_ASSIGN_OR_RETURN(made->guarded_, BoolOption(options, "guard", true));
+  constexpr std::string_view kVerify[] = {"off", "first", "always"};  // in the order of Verify
+  SAGE_ASSIGN_OR_RETURN(const uint32_t verify, ChoiceOption(options, "verify", kVerify, 0));
+  made->verify_ = static_cast<Verify>(verify);
   made->policy_ = ResolvePolicy(caller, AttentionPolicy{}, AttentionPolicy{});
   made->cancel_ = options.cancel, made->cancel_user_ = options.cancel_user;
 
@@ -226,13 +232,9 @@ Status AttentionContext::Run(const sage_tensor* const* slots, uint32_t num_slots
   args.workspace_bytes = plan.plan().workspace_bytes();
   args.stream = stream != nullptr ? stream : stream_;
   args.run = &token_;
-  Status ran = plan.plan().Run(args);
-  if (!workspace_.Intact()) {
-    workspace_.Arm(workspace_.bytes());
-    const Status overrun = WorkspaceOverrun(plan.backend().name(), args.workspace_bytes);
-    plan.engine().host()->Log(SAGE_LOG_ERROR, overrun.message());
-    return overrun;
-  }
+  const Verify verify = plan.verify();
+  if (on_cpu && (verify == Verify::kAlways || (verify == Verify::kFirst && !compared_))) return ExecuteAndCompare(args);
+  Status ran = Execute(args);
   if (!on_cpu && stream == nullptr) {
     // Also after an error: what was enqueued must not outlive the call.
     sage_error error{};
@@ -242,6 +244,42 @@ Status AttentionContext::Run(const sage_tensor* const* slots, uint32_t num_slots
       ran = Status(status, fmt::format("{}: {}", plan.backend().name(), error.message), error.native_code);
   }
   return ran;
+}
+
+Status AttentionContext::Execute(const sage_run_args& args) {
+  Status ran = plan_->plan().Run(args);
+  if (workspace_.Intact()) return ran;
+  workspace_.Arm(workspace_.bytes());
+  Status overrun = WorkspaceOverrun(plan_->backend().name(), args.workspace_bytes);
+  plan_->engine().host()->Log(SAGE_LOG_ERROR, overrun.message());
+  return overrun;
+}
+
+Status AttentionContext::ExecuteAndCompare(const sage_run_args& args) {
+  const Engine& engine = plan_->engine();
+  BuiltOp built;
+  built.op = plan_->planned().op;
+  built.tensors.assign(tensors_.begin(), tensors_.end());
+  built.slots.resize(SAGE_ATTN_NUM_SLOTS);
+  for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot)
+    built.slots[slot] = pointers_[slot] == nullptr ? nullptr : &built.tensors[slot];
+  static_assert(sizeof built.attributes >= sizeof(sage_attention_attributes));
+  memcpy(built.attributes, &plan_->planned().attributes.attention, sizeof(sage_attention_attributes));
+  built.op.num_slots = SAGE_ATTN_NUM_SLOTS;
+  built.op.slots = built.slots.data();
+  built.op.attributes = built.attributes;
+  NodeVerifier verifier(*engine.reference(), built);
+  SAGE_RETURN_IF_ERROR(Execute(args));
+  const VerifyReport report = verifier.Compare(&token_);
+  compared_ = true;
+  const std::string& backend = plan_->backend().name();
+  if (!report.note.empty())
+    engine.host()->Log(SAGE_LOG_WARNING, fmt::format("verify: attention {}: {}", plan_->problem(), report.note));
+  else
+    engine.host()->Log(report.suspicious ? SAGE_LOG_WARNING : SAGE_LOG_INFO,
+                       fmt::format("verify: attention {}: {} differs from reference by {:.3g} (relative {:.3g})",
+                                   plan_->problem(), backend, report.max_abs_error, report.rel_error));
+  return {};
 }
 
 }  // namespace sage

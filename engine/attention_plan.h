@@ -17,6 +17,7 @@
 #include "options.h"
 #include "plan/choose.h"
 #include "run/host.h"
+#include "run/session.h"
 #include "run/workspace.h"
 #include "sage/support/op_view.h"
 #include "status.h"
@@ -37,7 +38,9 @@ class AttentionPlan {
   const Plan& plan() const { return *plan_; }
   const support::OpView& planned() const { return planned_; }
   uint64_t features() const { return features_; }
+  const std::string& problem() const { return problem_; }
   bool guarded() const { return guarded_; }
+  Verify verify() const { return verify_; }
   sage_cancel_fn cancel() const { return cancel_; }
   void* cancel_user() const { return cancel_user_; }
   // {"problem","bench","features","chosen","why","fallback","verdicts":[...],"policy","workspace_bytes","prepack_bytes"}
@@ -51,6 +54,7 @@ class AttentionPlan {
   Choice choice_;
   std::shared_ptr<const Plan> plan_;
   bool guarded_ = true;
+  Verify verify_ = Verify::kOff;
   std::string problem_;
   sage_cancel_fn cancel_ = nullptr;
   void* cancel_user_ = nullptr;
@@ -65,12 +69,15 @@ class AttentionContext {
   AttentionContext& operator=(const AttentionContext&) = delete;
 
   const AttentionPlan& plan() const { return *plan_; }
-  // slots: as planned, with data; dynamic axes may be smaller. Allocates nothing on success.
+  // slots: as planned, with data; dynamic axes may be smaller. Allocates nothing on success, unless the plan's option
+  // verify asks for the same on `reference` as well: the difference is then logged, a suspicious one as a warning.
   Status Run(const sage_tensor* const* slots, uint32_t num_slots, void* stream);
   void Cancel() { token_.cancelled.store(1, std::memory_order_relaxed); }
 
  private:
   AttentionContext() = default;
+  Status Execute(const sage_run_args& args);
+  Status ExecuteAndCompare(const sage_run_args& args);
   Status TakeInSlots(const sage_tensor* const* slots, uint32_t num_slots);
 
   std::shared_ptr<const AttentionPlan> plan_;
@@ -81,6 +88,7 @@ class AttentionContext {
   Workspace workspace_;
   const sage_device_table* device_ = nullptr;  // null on CPU
   void* stream_ = nullptr;                     // our own, on a device
+  bool compared_ = false;                      // verify = first: has been
 };
 
 // The flat call's plans by shape, least recently used out first, each with the contexts its callers left.

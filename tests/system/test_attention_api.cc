@@ -155,6 +155,9 @@ TEST_CASE("every function answers null arguments with INVALID_ARGUMENT and a sen
   sage_engine* engine = MakeEngine();
   sage_attention_plan* plan = nullptr;
   sage_attention_context* context = MakeContext(engine, problem, &plan);
+  // Out-handles become null on failure.
+  auto* no_plan = plan;
+  auto* no_context = context;
   sage_options* options = nullptr;
   REQUIRE(sage_options_create(&options, nullptr) == SAGE_OK);
   Error e;
@@ -185,15 +188,13 @@ TEST_CASE("every function answers null arguments with INVALID_ARGUMENT and a sen
   bad(sage_attention(nullptr, SAGE_F32, 0, 1, 1, 1, 1, 1, 1, 1, buffer, buffer, buffer, buffer, 0, 0, &e), "engine");
   bad(sage_attention(engine, SAGE_F32, 0, 1, 1, 1, 1, 1, 1, 1, nullptr, buffer, buffer, buffer, 0, 0, &e), "Q");
   bad(sage_attention(engine, SAGE_F32, 0, 1, 1, 1, 1, 1, 1, 1, buffer, buffer, buffer, nullptr, 0, 0, &e), "O");
-  bad(sage_attention_plan_create(nullptr, &problem.op, nullptr, &plan, &e), "engine");
-  CHECK(plan == nullptr);
-  plan = nullptr;
-  bad(sage_attention_plan_create(engine, nullptr, nullptr, &plan, &e), "op");
+  bad(sage_attention_plan_create(nullptr, &problem.op, nullptr, &no_plan, &e), "engine");
+  CHECK(no_plan == nullptr);
+  bad(sage_attention_plan_create(engine, nullptr, nullptr, &no_plan, &e), "op");
   bad(sage_attention_plan_create(engine, &problem.op, nullptr, nullptr, &e), "out");
   bad(sage_attention_plan_explain(nullptr, buffer, 8, &needed, &e), "plan");
-  bad(sage_attention_context_create(nullptr, &context, &e), "plan");
-  CHECK(context == nullptr);
-  context = MakeContext(engine, problem, &plan);
+  bad(sage_attention_context_create(nullptr, &no_context, &e), "plan");
+  CHECK(no_context == nullptr);
   bad(sage_attention_plan_explain(plan, buffer, 8, nullptr, &e), "needed");
   bad(sage_attention_context_create(plan, nullptr, &e), "out");
   bad(sage_attention_run(nullptr, problem.slots.data(), 4, nullptr, &e), "context");
@@ -562,6 +563,34 @@ TEST_CASE("the caller's allocator, cancel callback and log are used; memory abov
     CHECK_MESSAGE(e.Says("max_memory"), e.message);
   } else {
     CHECK(made == SAGE_E_OUT_OF_MEMORY);
+  }
+  sage_engine_destroy(engine);
+}
+
+TEST_CASE("verify: first compares once, always every time, off never; the difference is in the log") {
+  std::string log;
+  Problem problem;
+  OptionsOf engine_options({{"log_level", "info"}});
+  REQUIRE(sage_options_set_log(
+              engine_options.handle,
+              [](void* user, int32_t, const char* text, uint64_t length) {
+                static_cast<std::string*>(user)->append(text, length).push_back('\n');
+              },
+              &log, nullptr) == SAGE_OK);
+  sage_engine* engine = MakeEngine(engine_options.handle);
+  for (const auto& [verify, lines] : {std::pair("off", 0), std::pair("first", 1), std::pair("always", 3)}) {
+    OptionsOf options({{"verify", verify}});
+    sage_attention_plan* plan = nullptr;
+    sage_attention_context* context = MakeContext(engine, problem, &plan, options.handle);
+    log.clear();
+    for (int round = 0; round < 3; ++round)
+      CHECK(sage_attention_run(context, problem.slots.data(), 4, nullptr, nullptr) == SAGE_OK);
+    CHECK(problem.Right());
+    int found = 0;
+    for (size_t at = 0; (at = log.find("differs from reference by", at)) != std::string::npos; ++at) ++found;
+    CHECK_MESSAGE(found == lines, log);
+    sage_attention_context_destroy(context);
+    sage_attention_plan_destroy(plan);
   }
   sage_engine_destroy(engine);
 }
