@@ -140,10 +140,11 @@ Status UnknownBackend(std::span<const std::shared_ptr<Backend>> backends, const 
   std::vector<std::string_view> names;
   for (const std::shared_ptr<Backend>& backend : backends) names.emplace_back(backend->name());
   const std::string nearest = NearestName(policy.backend.value, names);
-  return Status(SAGE_E_NOT_FOUND, fmt::format("backend '{}' (named by the {}'s policy) is not loaded{}; loaded are {}",
-                                              policy.backend.value, PolicySourceName(policy.backend.source),
-                                              nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest),
-                                              fmt::join(names, ", ")));
+  return Status(
+      SAGE_E_UNSUPPORTED,
+      fmt::format("backend '{}' (named by the {}'s policy) is not loaded{}; loaded are {}", policy.backend.value,
+                  PolicySourceName(policy.backend.source),
+                  nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest), fmt::join(names, ", ")));
 }
 
 }  // namespace

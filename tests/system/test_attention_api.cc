@@ -408,7 +408,7 @@ TEST_CASE("S10 N8 plan options: the backend insisted on, wishes in explain, unkn
     CHECK(plan == nullptr);
     for (const char* word : words) CHECK_MESSAGE(e.Says(word), e.message);
   };
-  refused("backend", "refrence", SAGE_E_NOT_FOUND, {"'refrence'", "did you mean 'reference'", "loaded are"});
+  refused("backend", "refrence", SAGE_E_UNSUPPORTED, {"'refrence'", "did you mean 'reference'", "loaded are"});
   refused("algoritm", "flash", SAGE_E_INVALID_ARGUMENT, {"unknown option 'algoritm'", "'algorithm'"});
   refused("algorithm", "fast", SAGE_E_INVALID_ARGUMENT, {"algorithm", "fast", "materialised"});
   refused("threads", "77", SAGE_E_INVALID_ARGUMENT, {"'threads' has no effect on a plan"});

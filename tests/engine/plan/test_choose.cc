@@ -89,7 +89,7 @@ TEST_CASE("S10 a named backend or an error, with its reason, or what is loaded a
   Has(choice.status().message(), "slow: only on Tuesdays");
   f.Name("fats");
   choice = f.Go();
-  CHECK(choice.status().code() == SAGE_E_NOT_FOUND);
+  CHECK(choice.status().code() == SAGE_E_UNSUPPORTED);
   Has(choice.status().message(), "backend 'fats'");
   Has(choice.status().message(), "did you mean 'fast'?");
   Has(choice.status().message(), "reference, slow, fast");
