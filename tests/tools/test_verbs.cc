@@ -168,7 +168,8 @@ TEST_CASE("plugin list, show and probe name path, version and features of the cp
   const ToolResult list = RunTool({"plugin", "list", "--json"});
   REQUIRE(list.code == 0);
   std::string path;
-  for (const json& plugin : json::parse(list.out)["plugins"])
+  const json listed = json::parse(list.out);
+  for (const json& plugin : listed["plugins"])
     if (plugin["name"] == "cpu") path = plugin["path"];
   REQUIRE(!path.empty());
   CHECK(Says(RunTool({"plugin", "list"}).out, "reference"));
