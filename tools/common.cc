@@ -107,6 +107,8 @@ OptionsPtr SessionFlags::Create(const EngineFlags& engine,
 ModelBytes ReadModelBytes(const std::string& path) {
   ModelBytes result;
   const std::string text = ReadFile(path, kMaxModelBytes);
+  if (text.empty())
+    throw Failure(kExitBadFile, fmt::format("{}: an empty file, not a model", path == "-" ? "stdin" : path));
   result.weights_folder = path == "-" ? "." : std::filesystem::path(path).parent_path().string();
   if (result.weights_folder.empty()) result.weights_folder = ".";
   Result<std::vector<uint8_t>> bytes = ModelToBinary(text);
@@ -213,7 +215,8 @@ std::string DidYouMean(const std::string& given, const std::vector<std::string>&
         row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
       }
     }
-    if (row[name.size()] < best && row[name.size()] < name.size()) best = row[name.size()], nearest = name;
+    if (row[name.size()] < best && row[name.size()] < std::max(name.size(), given.size()))
+      best = row[name.size()], nearest = name;
   }
   return nearest.empty() ? std::string() : fmt::format("; did you mean \"{}\"?", nearest);
 }

@@ -37,7 +37,8 @@ Edges EdgesOf(const Json& node) {
   // Words that are values of enums or plain settings, not tensors.
   static const std::set<std::string> settings = {"layout", "align",      "function",   "kind",
                                                  "style",  "activation", "granularity"};
-  for (const auto& [field, value] : node.value("op", Json::object()).items()) {
+  const Json op = node.value("op", Json::object());  // named: items() of a temporary would outlive it
+  for (const auto& [field, value] : op.items()) {
     if (settings.count(field) != 0) continue;
     if (value.is_string()) {
       const bool topk_indices = type == "TopK" && field == "indices";

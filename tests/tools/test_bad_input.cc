@@ -151,7 +151,7 @@ TEST_CASE("bad ticks: each has its record and place, the stream goes on, --stric
     const char* place;
   } bad[] = {
       {R"({"ts":2,"router_logits":[1,2,3,4],"trust":[0.5,0.5,1.5,0.5]})", "trust"},
-      {R"({"ts":2,"router_logits":[1,2,3,4],"trust":[0.5,NaN,0.5,0.5]})", "trust"},
+      {R"({"ts":2,"router_logits":[1,2,3,4],"trust":[0.5,NaN,0.5,0.5]})", "NaN"},
       {R"({"ts":2,"router_logits":[1,2,3]})", "router_logits"},
       {R"({"ts":0,"router_logits":[1,2,3,4]})", "ts"},
       {R"({"ts":2,"router_logit":[1,2,3,4]})", "router_logit"},
