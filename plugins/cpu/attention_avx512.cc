@@ -6,6 +6,8 @@
 
 namespace sage::cpu {
 namespace {
+#include "vec_avx512.inc.h"
+// Its registers, with what only attention asks of them.
 #include "attention_vec_avx512.inc.h"
 // The kernels are templates over these.
 #include "attention_kernels.inc.h"

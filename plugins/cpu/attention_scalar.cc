@@ -6,6 +6,8 @@
 
 namespace sage::cpu {
 namespace {
+#include "vec_scalar.inc.h"
+// Its register, with what only attention asks of it.
 #include "attention_vec_scalar.inc.h"
 // The kernels are templates over these.
 #include "attention_kernels.inc.h"

@@ -1,24 +1,14 @@
-// attention_vec_avx2.inc.h: what the attention kernels need of AVX2 registers, transposes included.
+// attention_vec_avx2.inc.h: what the attention kernels need beyond vec_avx2.inc.h: masks, sums over lanes, the end of
+// e^x, transposes.
 //
-// Included inside an anonymous namespace by attention_avx2.cc, which alone is compiled for these instructions.
-struct LanesF {
-  using T = float;
-  using Reg = __m256;
+// Included inside an anonymous namespace by attention_avx2.cc, after vec_avx2.inc.h.
+struct LanesF : VecF {
+  using T = Scalar;
   using Mask = __m256;
-  static constexpr int kWidth = 8, kRowGroup = 6, kPanelVectors = 4;
+  static constexpr int kRowGroup = 6, kPanelVectors = 4;
   // Columns a tile keeps in registers: twelve of the sixteen hold sums.
   static constexpr int Vectors(int rows) { return rows <= 3 ? 4 : 2; }
   static constexpr float kExpLow = -87.0f;  // below it the exponent field would wrap: cut to 0
-  static Reg Load(const float* p) { return _mm256_loadu_ps(p); }
-  static void Store(float* p, Reg v) { _mm256_storeu_ps(p, v); }
-  static Reg Set1(float x) { return _mm256_set1_ps(x); }
-  static Reg Add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
-  static Reg Sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
-  static Reg Mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
-  static Reg Div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
-  static Reg Fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
-  static Reg Max(Reg a, Reg b) { return _mm256_max_ps(a, b); }  // b where either is NaN
-  static Reg Min(Reg a, Reg b) { return _mm256_min_ps(a, b); }
   static Reg Iota() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
   static Mask Less(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
@@ -47,11 +37,11 @@ struct LanesF {
   template <Stored kStored>
   static Reg LoadStored(const void* p) {
     if constexpr (kStored == Stored::kBf16)
-      return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16));
+      return LoadBf16((const uint16_t*)p);
     else if constexpr (kStored == Stored::kF16)
-      return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+      return LoadF16((const uint16_t*)p);
     else
-      return _mm256_loadu_ps((const float*)p);
+      return Load((const float*)p);
   }
   static void Transpose(Reg* r) {
     Reg t[8];
@@ -79,30 +69,15 @@ struct LanesF {
   }
 };
 
-struct LanesD {
-  using T = double;
-  using Reg = __m256d;
-  using Mask = __m256d;
-  static constexpr int kWidth = 4, kRowGroup = 6, kPanelVectors = 4;
+struct LanesD : VecD {
+  using T = Scalar;
+  static constexpr int kRowGroup = 6, kPanelVectors = 4;
   static constexpr int Vectors(int rows) { return rows <= 3 ? 4 : 2; }
   static constexpr double kExpLow = -708.0;
-  static Reg Load(const double* p) { return _mm256_loadu_pd(p); }
-  static void Store(double* p, Reg v) { _mm256_storeu_pd(p, v); }
-  static Reg Set1(double x) { return _mm256_set1_pd(x); }
-  static Reg Add(Reg a, Reg b) { return _mm256_add_pd(a, b); }
-  static Reg Sub(Reg a, Reg b) { return _mm256_sub_pd(a, b); }
-  static Reg Mul(Reg a, Reg b) { return _mm256_mul_pd(a, b); }
-  static Reg Div(Reg a, Reg b) { return _mm256_div_pd(a, b); }
-  static Reg Fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_pd(a, b, c); }
-  static Reg Max(Reg a, Reg b) { return _mm256_max_pd(a, b); }
-  static Reg Min(Reg a, Reg b) { return _mm256_min_pd(a, b); }
   static Reg Iota() { return _mm256_setr_pd(0, 1, 2, 3); }
-  static Mask Less(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_LE_OQ); }
-  static Mask Equal(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_EQ_OQ); }
   static Mask NotEqual(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_NEQ_UQ); }
   static Mask And(Mask a, Mask b) { return _mm256_and_pd(a, b); }
-  static Reg Select(Mask mask, Reg yes, Reg no) { return _mm256_blendv_pd(no, yes, mask); }
   static Reg TimesPowerOfTwo(Reg p, Reg n) {
     const __m256i shift = _mm256_slli_epi64(_mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(0x1.8p52))), 52);
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(p), shift));

@@ -1,23 +1,13 @@
-// attention_vec_avx512.inc.h: what the attention kernels need of AVX-512 registers, transposes included.
+// attention_vec_avx512.inc.h: what the attention kernels need beyond vec_avx512.inc.h: masks, sums over lanes, the end
+// of e^x, transposes.
 //
-// Included inside an anonymous namespace by attention_avx512.cc, which alone is compiled for these instructions.
-struct LanesF {
-  using T = float;
-  using Reg = __m512;
+// Included inside an anonymous namespace by attention_avx512.cc, after vec_avx512.inc.h.
+struct LanesF : VecF {
+  using T = Scalar;
   using Mask = __mmask16;
-  static constexpr int kWidth = 16, kRowGroup = 6, kPanelVectors = 4;
+  static constexpr int kRowGroup = 6, kPanelVectors = 4;
   static constexpr int Vectors(int) { return 4; }  // columns a tile of that many rows keeps in registers
   static constexpr float kExpLow = -104.0f;        // below it exp rounds to 0
-  static Reg Load(const float* p) { return _mm512_loadu_ps(p); }
-  static void Store(float* p, Reg v) { _mm512_storeu_ps(p, v); }
-  static Reg Set1(float x) { return _mm512_set1_ps(x); }
-  static Reg Add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
-  static Reg Sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
-  static Reg Mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
-  static Reg Div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
-  static Reg Fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
-  static Reg Max(Reg a, Reg b) { return _mm512_max_ps(a, b); }  // b where either is NaN
-  static Reg Min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
   static Reg Iota() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
   static Mask Less(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
@@ -32,11 +22,11 @@ struct LanesF {
   template <Stored kStored>
   static Reg LoadStored(const void* p) {
     if constexpr (kStored == Stored::kBf16)
-      return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)p)), 16));
+      return LoadBf16((const uint16_t*)p);
     else if constexpr (kStored == Stored::kF16)
-      return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)p));
+      return LoadF16((const uint16_t*)p);
     else
-      return _mm512_loadu_ps(p);
+      return Load((const float*)p);
   }
   static void Transpose(Reg* r) {
     Reg t[16];
@@ -71,30 +61,15 @@ struct LanesF {
   }
 };
 
-struct LanesD {
-  using T = double;
-  using Reg = __m512d;
-  using Mask = __mmask8;
-  static constexpr int kWidth = 8, kRowGroup = 6, kPanelVectors = 4;
+struct LanesD : VecD {
+  using T = Scalar;
+  static constexpr int kRowGroup = 6, kPanelVectors = 4;
   static constexpr int Vectors(int) { return 4; }
   static constexpr double kExpLow = -746.0;
-  static Reg Load(const double* p) { return _mm512_loadu_pd(p); }
-  static void Store(double* p, Reg v) { _mm512_storeu_pd(p, v); }
-  static Reg Set1(double x) { return _mm512_set1_pd(x); }
-  static Reg Add(Reg a, Reg b) { return _mm512_add_pd(a, b); }
-  static Reg Sub(Reg a, Reg b) { return _mm512_sub_pd(a, b); }
-  static Reg Mul(Reg a, Reg b) { return _mm512_mul_pd(a, b); }
-  static Reg Div(Reg a, Reg b) { return _mm512_div_pd(a, b); }
-  static Reg Fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_pd(a, b, c); }
-  static Reg Max(Reg a, Reg b) { return _mm512_max_pd(a, b); }
-  static Reg Min(Reg a, Reg b) { return _mm512_min_pd(a, b); }
   static Reg Iota() { return _mm512_setr_pd(0, 1, 2, 3, 4, 5, 6, 7); }
-  static Mask Less(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
-  static Mask Equal(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
   static Mask NotEqual(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
   static Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
-  static Reg Select(Mask mask, Reg yes, Reg no) { return _mm512_mask_blend_pd(mask, no, yes); }
   static Reg TimesPowerOfTwo(Reg p, Reg n) { return _mm512_scalef_pd(p, n); }
   static Reg CutExp(Reg, Reg result) { return result; }
   static double Sum(Reg v) { return _mm512_reduce_add_pd(v); }

@@ -1,24 +1,18 @@
-// attention_vec_scalar.inc.h: the attention kernels' register with one number in it: portable C++, no vector unit.
+// attention_vec_scalar.inc.h: what the attention kernels need beyond vec_scalar.inc.h, for one number.
 //
-// Included inside an anonymous namespace by attention_scalar.cc. Multiply and add round separately: the baseline has no
-// fused instruction, and emulating it costs a library call.
+// Included inside an anonymous namespace by attention_scalar.cc, after vec_scalar.inc.h.
 template <class Number, class Bits, int kMantissaBits>
-struct Lane {
+struct Lane : VecOne<Number> {
   using T = Number;
   using Reg = Number;
   using Mask = bool;
-  static constexpr int kWidth = 1, kRowGroup = 4, kPanelVectors = 4;
+  static constexpr int kRowGroup = 4, kPanelVectors = 4;
   static constexpr int Vectors(int) { return 2; }
   static constexpr T kExpLow = kMantissaBits == 23 ? T(-87) : T(-708);
   static constexpr T kRounder = kMantissaBits == 23 ? T(0x1.8p23) : T(0x1.8p52);
-  static Reg Load(const T* p) { return *p; }
-  static void Store(T* p, Reg v) { *p = v; }
-  static Reg Set1(T x) { return x; }
-  static Reg Add(Reg a, Reg b) { return a + b; }
   static Reg Sub(Reg a, Reg b) { return a - b; }
   static Reg Mul(Reg a, Reg b) { return a * b; }
   static Reg Div(Reg a, Reg b) { return a / b; }
-  static Reg Fma(Reg a, Reg b, Reg c) { return a * b + c; }
   static Reg Max(Reg a, Reg b) { return a > b ? a : b; }  // b where either is NaN
   static Reg Min(Reg a, Reg b) { return a < b ? a : b; }
   static Reg Iota() { return T(0); }

@@ -1,6 +1,7 @@
 // vec_scalar.inc.h: a vector of one number, for the portable instance of the templated kernels.
 //
-// Included inside an anonymous namespace. No fused multiply-add: the baseline has none, and emulating it costs a call.
+// Included inside an anonymous namespace. Multiply and add round separately: the baseline has no fused instruction, and
+// emulating it costs a library call.
 template <class T>
 struct VecOne {
   using Scalar = T;
