@@ -21,7 +21,7 @@ function(sage_plugin name)
   add_library(sage_plugin_${name} MODULE ${ARGN})
   set_target_properties(sage_plugin_${name} PROPERTIES
     PREFIX "libsage_" OUTPUT_NAME ${name} LIBRARY_OUTPUT_DIRECTORY "${SAGE_PLUGIN_OUTPUT_DIRECTORY}")
-  target_link_libraries(sage_plugin_${name} PRIVATE sage_abi sage_support)
+  target_link_libraries(sage_plugin_${name} PRIVATE sage_plugin_common)
   sage_compile_options(sage_plugin_${name})
   target_link_options(sage_plugin_${name} PRIVATE -Wl,-z,relro,-z,now -Wl,--exclude-libs,ALL
     "-Wl,--version-script=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/plugin.map")

@@ -239,11 +239,11 @@ void AskAttention(const Context& context, const OpView& view, uint64_t features,
   if (design.workspace_bytes >= kMaxWorkspace)
     return sage_refuse(answer, 0, "attention of this size needs %.3g bytes of workspace, more than the %.3g possible",
                        design.workspace_bytes, kMaxWorkspace);
-  Accept(answer, ParallelNs(context, design.alone_ns), SAGE_ACCURACY_EXACT,
-         static_cast<uint64_t>(design.workspace_bytes),
-         "%s attention by %s kernels in %s, tiles of %lld rows by %lld keys",
-         design.materialised ? "materialised" : "flash", IsaName(design.isa), design.wide ? "f64" : "f32",
-         static_cast<long long>(design.tile_rows), static_cast<long long>(design.tile_keys));
+  sage_accept(answer, ParallelNs(context, design.alone_ns), SAGE_COST_MODEL, SAGE_ACCURACY_EXACT,
+              static_cast<uint64_t>(design.workspace_bytes),
+              "%s attention by %s kernels in %s, tiles of %lld rows by %lld keys",
+              design.materialised ? "materialised" : "flash", IsaName(design.isa), design.wide ? "f64" : "f32",
+              static_cast<long long>(design.tile_rows), static_cast<long long>(design.tile_keys));
 }
 
 sage_status PlanAttention(const Context& context, const OpView& view, uint64_t features, const KernelPlan*,

@@ -142,10 +142,10 @@ void AskUnary(const Context& context, const OpView& view, uint64_t, sage_answer*
   const bool copy = attributes.function == SAGE_FN_IDENTITY && x.dtype == y.dtype;
   const double ns = copy ? CopyNs(WalkOf(x, y), SizeOf(x.dtype))
                          : 100.0 + static_cast<double>(ElementCount(y)) * FunctionNs(isa, attributes.function);
-  Accept(answer, ParallelNs(context, ns), kAccuracy, 0, "%s",
-         copy                                      ? "a strided copy"
-         : attributes.function == SAGE_FN_IDENTITY ? "a cast, rounded once"
-                                                   : "computed in f64, rounded once");
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, 0, "%s",
+              copy                                      ? "a strided copy"
+              : attributes.function == SAGE_FN_IDENTITY ? "a cast, rounded once"
+                                                        : "computed in f64, rounded once");
 }
 
 sage_status PlanUnary(const Context& context, const OpView& view, uint64_t, const KernelPlan*,
@@ -157,7 +157,7 @@ sage_status PlanUnary(const Context& context, const OpView& view, uint64_t, cons
 void AskBinary(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
   if (RefuseNonFloats(view, 0, answer)) return;
   const double ns = 100.0 + static_cast<double>(ElementCount(view.Slot(2))) * BinaryNs(IsaFor(context, view));
-  Accept(answer, ParallelNs(context, ns), kAccuracy, 0, "elementwise, rounded once");
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, 0, "elementwise, rounded once");
 }
 
 sage_status PlanBinary(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

@@ -1,23 +1,21 @@
-// family.h: what plugin.cc asks of a kernel family, and what it gives one.
+// family.h: what backend.cc asks of a kernel family, and what it gives one.
 //
-// plugin.cc takes the op in, checks it, derives features, guards against exceptions, checks the run's slots and
-// workspace; a family only says whether it can (Ask), prepares (Plan) and computes (Run). A family is three functions
-// in a table by kind, not a class: there is nothing to configure between them but the Context.
+// The border (common/entries.h) is passed when a family is called: it only says whether it can (Ask), prepares (Plan)
+// and computes (Run, of the KernelPlan). A family is these functions in a table by kind, not a class: there is nothing
+// to configure between them but the Context.
 #ifndef SAGE_PLUGINS_CPU_FAMILY_H_
 #define SAGE_PLUGINS_CPU_FAMILY_H_
 
-#include <cstdarg>
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 
+#include "common/backend.h"
 #include "cpu_features.h"
-#include "sage/plugin.h"
-#include "sage/support/op_view.h"
 #include "sage/support/refuse.h"
 
 namespace sage::cpu {
 
+using plugins::KernelPlan;
 using support::OpView;
 
 // One per instance; constant after create, so free-threaded.
@@ -33,25 +31,8 @@ inline Isa IsaFor(const Context& context, const OpView& view) {
   return (view.op.requirements & SAGE_REQUIRE_SCALAR) != 0 ? Isa::kScalar : context.isa;
 }
 
-// An op made ready. Immutable after Plan; Run is called from several threads at once, each with its own workspace.
-class KernelPlan {
- public:
-  KernelPlan() = default;
-  KernelPlan(const KernelPlan&) = delete;
-  KernelPlan& operator=(const KernelPlan&) = delete;
-  virtual ~KernelPlan() = default;
-
-  // args: taken in; slots pass support::CheckRunSlots (dtypes, ranks and strides as planned, axes equal or smaller
-  // where dynamic, data there); at least num_slots of them; workspace holds workspace_bytes and is aligned to 64.
-  // Allocates nothing, takes no lock, does not throw. Data may lie at any byte address.
-  virtual sage_status Run(const sage_run_args& args, sage_error* err) const = 0;
-
-  uint64_t workspace_bytes = 0;  // binds; set by Plan, at most what Ask said
-  uint64_t prepack_bytes = 0;    // held by this plan, 0 where shared with `like`
-};
-
 // Both get a view that passed TakeInOp and CheckOp. features: SAGE_ATTN_F_* of an attention op, 0 for other kinds.
-// Ask is pure, ignores data pointers and always fills *answer: by Accept or by sage_refuse.
+// Ask is pure, ignores data pointers and always fills *answer: by sage_accept or by sage_refuse.
 using AskFn = void (*)(const Context& context, const OpView& view, uint64_t features, sage_answer* answer);
 // Called only after Ask said yes to the same view. context and view outlive the plan made. like (optional): a plan of
 // the same kind and instance, whose packed constants are to be shared when they are the same. May throw std::bad_alloc.
@@ -63,22 +44,6 @@ struct Family {
   AskFn ask;
   PlanFn plan;
 };
-
-// *answer = YES with its reason, which is one sentence. cost_ns: one run at the planned shapes, all workers used.
-__attribute__((format(printf, 5, 6))) inline void Accept(sage_answer* answer, double cost_ns, uint32_t accuracy,
-                                                         uint64_t workspace_bytes, const char* format, ...) {
-  *answer = sage_answer{};
-  answer->struct_size = static_cast<uint32_t>(sizeof *answer);
-  answer->verdict = SAGE_YES;
-  answer->cost_ns = cost_ns;
-  answer->cost_source = SAGE_COST_MODEL;
-  answer->accuracy = accuracy;
-  answer->workspace_bytes = workspace_bytes;
-  va_list arguments;
-  va_start(arguments, format);
-  (void)std::vsnprintf(answer->reason, sizeof answer->reason, format, arguments);
-  va_end(arguments);
-}
 
 // CPU memory from the host, for packed constants; counted by it. Shared between a plan and its `like`.
 class HostBlock {
@@ -110,7 +75,7 @@ class HostBlock {
   uint64_t bytes_ = 0;
 };
 
-// One pair per kind that the plugin serves; each is defined in that family's file and listed in plugin.cc.
+// One pair per kind that the plugin serves; each is defined in that family's file and listed in backend.cc.
 #define SAGE_CPU_FAMILY(Kind)                                                                                   \
   void Ask##Kind(const Context& context, const OpView& view, uint64_t features, sage_answer* answer);           \
   sage_status Plan##Kind(const Context& context, const OpView& view, uint64_t features, const KernelPlan* like, \

@@ -135,8 +135,9 @@ void AskLinear(const Context& context, const OpView& view, uint64_t, sage_answer
   const double ns = OneWorkerNs(isa, is_double, m, n, k, view.attributes.linear.activation, packed);
   const uint64_t workspace = is_double ? WorkspaceBytes<double>(context, isa, m, n, packed)
                                        : WorkspaceBytes<float>(context, isa, m, n, packed);
-  Accept(answer, ParallelNs(context, ns), kAccuracy, workspace, "%s kernel in %s, W %s", IsaName(isa),
-         is_double ? "f64" : "f32", packed ? "packed once at plan" : "packed per run, as it is not constant");
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, workspace, "%s kernel in %s, W %s",
+              IsaName(isa), is_double ? "f64" : "f32",
+              packed ? "packed once at plan" : "packed per run, as it is not constant");
 }
 
 sage_status PlanLinear(const Context& context, const OpView& view, uint64_t, const KernelPlan* like,

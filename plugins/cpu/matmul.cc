@@ -70,8 +70,8 @@ void AskMatmul(const Context& context, const OpView& view, uint64_t, sage_answer
   const Sizes sizes = SizesOf(view.Slot(kA), view.Slot(kC));
   const uint64_t scratch = is_double ? GemmScratchBytes(GemmKernelFor<double>(isa), sizes.m, sizes.n, false)
                                      : GemmScratchBytes(GemmKernelFor<float>(isa), sizes.m, sizes.n, false);
-  Accept(answer, ParallelNs(context, OneWorkerNs(isa, is_double, sizes)), kAccuracy, scratch * context.num_workers,
-         "%s kernel in %s", IsaName(isa), is_double ? "f64" : "f32");
+  sage_accept(answer, ParallelNs(context, OneWorkerNs(isa, is_double, sizes)), SAGE_COST_MODEL, kAccuracy,
+              scratch * context.num_workers, "%s kernel in %s", IsaName(isa), is_double ? "f64" : "f32");
 }
 
 sage_status PlanMatmul(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

@@ -165,7 +165,7 @@ void AcceptMove(const Context& context, const sage_tensor& y, double ns_per_line
   const double elements = static_cast<double>(ElementCount(y)), size = static_cast<double>(SizeOf(y.dtype));
   const double lines = elements / static_cast<double>(std::max<int64_t>(1, line));
   const double ns = 100.0 + elements * size / 8.0 + lines * ns_per_line;
-  Accept(answer, ParallelNs(context, ns), kAccuracy, 0, "elements moved as bytes");
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, 0, "elements moved as bytes");
 }
 
 template <class Plan>

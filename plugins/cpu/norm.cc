@@ -171,9 +171,9 @@ class NormPlan final : public KernelPlan {
 void AskNorm(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
   if (RefuseNonFloats(view, 0, answer)) return;
   const double ns = 100.0 + 1.3 * static_cast<double>(ElementCount(view.Slot(kY))) * ElementNs(IsaFor(context, view));
-  Accept(answer, ParallelNs(context, ns), kAccuracy, 0, "%s",
-         view.attributes.norm.mode == SAGE_NORM_BATCH ? "given statistics, applied in f64 and rounded once"
-                                                      : "two passes in f64, rounded once");
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, 0, "%s",
+              view.attributes.norm.mode == SAGE_NORM_BATCH ? "given statistics, applied in f64 and rounded once"
+                                                           : "two passes in f64, rounded once");
 }
 
 sage_status PlanNorm(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

@@ -85,7 +85,7 @@ class PoolPlan final : public KernelPlan {
 void AskPool(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
   if (RefuseNonFloats(view, 1u << kMask, answer)) return;
   const double ns = OneWorkerNs(IsaFor(context, view), view.attributes.pool, view.Slot(kX), view.Slot(kY));
-  Accept(answer, ParallelNs(context, ns), kAccuracy, 0, "pooled in f64, rounded once");
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, 0, "pooled in f64, rounded once");
 }
 
 sage_status PlanPool(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

@@ -129,8 +129,8 @@ void AskReduce(const Context& context, const OpView& view, uint64_t, sage_answer
   if (RefuseNonFloats(view, 0, answer)) return;
   const double elements = static_cast<double>(ElementCount(view.Slot(0)));
   const double ns = 100.0 + elements * ElementNs(IsaFor(context, view));
-  Accept(answer, ElementCount(view.Slot(1)) > 1 ? ParallelNs(context, ns) : ns, kAccuracy, 0,
-         "reduced in f64, rounded once");
+  sage_accept(answer, ElementCount(view.Slot(1)) > 1 ? ParallelNs(context, ns) : ns, SAGE_COST_MODEL, kAccuracy, 0,
+              "reduced in f64, rounded once");
 }
 
 sage_status PlanReduce(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

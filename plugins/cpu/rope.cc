@@ -158,8 +158,9 @@ void AskRope(const Context& context, const OpView& view, uint64_t, sage_answer* 
   const sage_tensor& x = view.Slot(kX);
   const int64_t rotary = RotaryDim(view.attributes.rope, x);
   const double ns = OneWorkerNs(IsaFor(context, view), x, rotary, view.Has(kCos));
-  Accept(answer, ParallelNs(context, ns), kAccuracy, BytesPerWorker(rotary, x.shape[x.rank - 1]) * context.num_workers,
-         "rotated in f64 by %s, rounded once", view.Has(kCos) ? "the given tables" : "angles computed in f64");
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy,
+              BytesPerWorker(rotary, x.shape[x.rank - 1]) * context.num_workers, "rotated in f64 by %s, rounded once",
+              view.Has(kCos) ? "the given tables" : "angles computed in f64");
 }
 
 sage_status PlanRope(const Context& context, const OpView& view, uint64_t, const KernelPlan* like,

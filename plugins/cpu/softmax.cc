@@ -103,7 +103,8 @@ void AskSoftmax(const Context& context, const OpView& view, uint64_t, sage_answe
   const int64_t length = y.shape[view.attributes.softmax.axis];
   const double count = static_cast<double>(ElementCount(y)) / static_cast<double>(std::max<int64_t>(1, length));
   const double ns = 100.0 + count * LineNs(IsaFor(context, view), length);
-  Accept(answer, ParallelNs(context, ns), kAccuracy, 0, "exponentials and sums in f64, rounded once");
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, 0,
+              "exponentials and sums in f64, rounded once");
 }
 
 sage_status PlanSoftmax(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

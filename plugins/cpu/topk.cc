@@ -136,8 +136,8 @@ void AskTopk(const Context& context, const OpView& view, uint64_t, sage_answer* 
   const int64_t length = x.shape[view.attributes.topk.axis], k = values.shape[view.attributes.topk.axis];
   const double count = static_cast<double>(ElementCount(x)) / static_cast<double>(std::max<int64_t>(1, length));
   const double ns = 100.0 + count * LineNs(IsaFor(context, view), length, k);
-  Accept(answer, ParallelNs(context, ns), kAccuracy, BytesPerWorker(k) * context.num_workers,
-         "a heap of %lld a line; values are the input's bits", static_cast<long long>(k));
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, BytesPerWorker(k) * context.num_workers,
+              "a heap of %lld a line; values are the input's bits", static_cast<long long>(k));
 }
 
 sage_status PlanTopk(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

@@ -1,10 +1,9 @@
 // product.cc: strides turned into BLAS's words, the call, and the epilogue it does not have.
 #include "product.h"
 
-#include <cmath>
 #include <cstring>
 
-#include "sage/support/check_op.h"
+#include "common/functions.h"
 #include "sage/support/refuse.h"
 
 namespace sage::openblas {
@@ -15,35 +14,6 @@ T Load(const char* at) {
   T value;
   std::memcpy(&value, at, sizeof value);
   return value;
-}
-
-double Activate(uint32_t function, double x) {
-  switch (function) {
-    case SAGE_FN_RELU:
-      return x > 0 || std::isnan(x) ? x : 0.0;
-    case SAGE_FN_GELU:
-      return 0.5 * x * std::erfc(-x * M_SQRT1_2);
-    case SAGE_FN_GELU_TANH:
-      return 0.5 * x * (1.0 + std::tanh(M_2_SQRTPI * M_SQRT1_2 * (x + 0.044715 * x * x * x)));
-    case SAGE_FN_SILU:
-      return x / (1.0 + std::exp(-x));
-    case SAGE_FN_SIGMOID:
-      return 1.0 / (1.0 + std::exp(-x));
-    case SAGE_FN_TANH:
-      return std::tanh(x);
-    case SAGE_FN_EXP:
-      return std::exp(x);
-    case SAGE_FN_LOG:
-      return std::log(x);
-    case SAGE_FN_SQRT:
-      return std::sqrt(x);
-    case SAGE_FN_ABS:
-      return std::fabs(x);
-    case SAGE_FN_NEG:
-      return -x;
-    default:
-      return x;
-  }
 }
 
 // For data that does not lie at a multiple of its own size, which BLAS may not be given: one dot product an element.
@@ -98,7 +68,7 @@ struct Epilogue {
         double value = static_cast<double>(Load<T>(at));
         if (e.bias != nullptr)
           value += static_cast<double>(Load<T>(static_cast<const char*>(e.bias->data) + n * e.bias->stride[0] * kSize));
-        const T result = static_cast<T>(Activate(e.activation, value));
+        const T result = static_cast<T>(plugins::ApplyFunction(e.activation, value, 1.0));
         std::memcpy(at, &result, sizeof result);
       }
     }

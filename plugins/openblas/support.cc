@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "common/entries.h"
 #include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
 
@@ -31,11 +32,7 @@ void Decide(const support::OpView& view, uint32_t num_threads, sage_answer* answ
     return sage_refuse(answer, 0, "DETERMINISTIC is required, but OpenBLAS splits sums by its number of threads");
   if ((requirements & SAGE_REQUIRE_SCALAR) != 0)
     return sage_refuse(answer, 0, "SCALAR is required, but OpenBLAS chooses vector kernels by itself");
-  if ((requirements & SAGE_REQUIRE_STREAM_CAPTURE) != 0)
-    return sage_refuse(answer, 0, "STREAM_CAPTURE is required, but OpenBLAS computes on the CPU, not on a stream");
-  if (requirements != 0 || view.op.accuracy > SAGE_ACCURACY_LOSSY)
-    return sage_refuse(answer, 0, "requirements 0x%x or accuracy %u are newer than this build", requirements,
-                       view.op.accuracy);
+  if (plugins::RefuseOffCpu(view, answer)) return;
   const sage_dtype dtype = view.Slot(0).dtype;
   if (dtype != SAGE_F32 && dtype != SAGE_F64)
     return sage_refuse(answer, 0, "openblas computes f32 and f64; slot 0 is %s", support::DtypeName(dtype));
@@ -45,9 +42,6 @@ void Decide(const support::OpView& view, uint32_t num_threads, sage_answer* answ
     if (tensor.dtype != dtype)
       return sage_refuse(answer, 0, "openblas mixes no dtypes: slot %u is %s, slot 0 is %s", slot,
                          support::DtypeName(tensor.dtype), support::DtypeName(dtype));
-    if (tensor.device_type != SAGE_CPU)
-      return sage_refuse(answer, 0, "slot %u lies on device (%d, %d); openblas reads CPU memory only", slot,
-                         tensor.device_type, tensor.device_id);
   }
 
   const Product p = ProductOf(kind, view.pointers.data());
@@ -67,15 +61,9 @@ void Decide(const support::OpView& view, uint32_t num_threads, sage_answer* answ
   const double rate = (wide ? 20.0 : 40.0) * num_threads;  // flops per nanosecond
   const double bytes = (wide ? 8.0 : 4.0) * (m * k + k * n + m * n);
   constexpr double kCallNs = 3000.0, kBytesPerNs = 10.0;
-  *answer = sage_answer{};
-  answer->struct_size = static_cast<uint32_t>(sizeof *answer);
-  answer->verdict = SAGE_YES;
-  answer->cost_ns = products * (kCallNs + std::max(2.0 * m * n * k / rate, bytes / kBytesPerNs));
-  answer->cost_source = SAGE_COST_RULE;
-  answer->accuracy = SAGE_ACCURACY_EXACT;
-  (void)std::snprintf(answer->reason, sizeof answer->reason,
-                      "OpenBLAS %s on up to %u threads of its own, calls one after the other", wide ? "dgemm" : "sgemm",
-                      num_threads);
+  sage_accept(answer, products * (kCallNs + std::max(2.0 * m * n * k / rate, bytes / kBytesPerNs)), SAGE_COST_RULE,
+              SAGE_ACCURACY_EXACT, 0, "OpenBLAS %s on up to %u threads of its own, calls one after the other",
+              wide ? "dgemm" : "sgemm", num_threads);
 }
 
 }  // namespace sage::openblas

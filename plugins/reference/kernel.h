@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "common/functions.h"
 #include "convert.h"
 #include "sage/plugin.h"
 #include "sage/support/check_op.h"
@@ -113,8 +114,7 @@ sage_status ForEach(const Job& job, int64_t n, double operations_per_item, const
   return SAGE_OK;
 }
 
-// fn(x), SAGE_FN_*; alpha is ELU's.
-double ApplyFunction(uint32_t function, double x, double alpha);
+using plugins::ApplyFunction;
 
 }  // namespace sage::reference
 

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "attention_geometry.h"
+#include "common/entries.h"
 
 namespace sage::reference {
 namespace {
@@ -82,31 +83,13 @@ uint64_t WorkspacePerWorker(const OpView& view) {
 }
 
 void Decide(const sage_host& host, const OpView& view, uint64_t features, sage_answer* answer) {
-  constexpr uint32_t kKnown = SAGE_REQUIRE_DETERMINISTIC | SAGE_REQUIRE_STREAM_CAPTURE | SAGE_REQUIRE_SCALAR;
   if (KernelOf(view.op.kind) == nullptr)
     return sage_refuse(answer, 0, "kind %u is newer than this build of the reference", view.op.kind);
-  if ((view.op.requirements & SAGE_REQUIRE_STREAM_CAPTURE) != 0)
-    return sage_refuse(answer, 0, "STREAM_CAPTURE is required, but the reference computes on the CPU, not on a stream");
-  if ((view.op.requirements & ~kKnown) != 0)
-    return sage_refuse(answer, 0, "requirement bits 0x%x are newer than this build of the reference",
-                       view.op.requirements & ~kKnown);
-  if (view.op.accuracy > SAGE_ACCURACY_LOSSY)
-    return sage_refuse(answer, 0, "accuracy class %u is newer than this build of the reference", view.op.accuracy);
-  for (uint32_t slot = 0; slot < view.pointers.size(); ++slot)
-    if (view.Has(slot) && view.Slot(slot).device_type != SAGE_CPU)
-      return sage_refuse(answer, 0, "slot %u lies on device (%d, %d); the reference reads CPU memory only", slot,
-                         view.Slot(slot).device_type, view.Slot(slot).device_id);
+  if (plugins::RefuseOffCpu(view, answer)) return;
   const uint64_t per_worker = WorkspacePerWorker(view);
   if (per_worker > (1ull << 62) / host.num_workers)
     return sage_refuse(answer, 0, "the score rows of %u workers would need more than 2^62 bytes", host.num_workers);
 
-  *answer = sage_answer{};
-  answer->struct_size = static_cast<uint32_t>(sizeof *answer);
-  answer->verdict = SAGE_YES;
-  answer->cost_ns = 200.0 + Operations(view);  // about 1 GF/s; a second worker is not promised
-  answer->cost_source = SAGE_COST_RULE;
-  answer->accuracy = SAGE_ACCURACY_EXACT;
-  answer->workspace_bytes = per_worker * host.num_workers;
   const char* reason = "float64 element by element: the oracle, exact and slow";
   if (view.op.kind == SAGE_OP_ATTENTION) {
     const sage_attention_attributes& attention = view.attributes.attention;
@@ -117,7 +100,9 @@ void Decide(const sage_host& host, const OpView& view, uint64_t features, sage_a
     if ((features & SAGE_ATTN_F_QUANT_SCALES) != 0 && attention.granularity_p != 0)
       reason = "float64, whole score rows: the oracle never quantises weights, so SCALE_P changes nothing";
   }
-  (void)std::snprintf(answer->reason, sizeof answer->reason, "%s", reason);
+  // About 1 GF/s; a second worker is not promised.
+  sage_accept(answer, 200.0 + Operations(view), SAGE_COST_RULE, SAGE_ACCURACY_EXACT, per_worker * host.num_workers,
+              "%s", reason);
 }
 
 }  // namespace sage::reference

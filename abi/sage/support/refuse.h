@@ -50,6 +50,25 @@ __attribute__((format(printf, 3, 4))) static inline void sage_refuse(sage_answer
   va_end(arguments);
 }
 
+/* *answer = YES at that price, with its reason. cost_ns and workspace_bytes: one run at the planned shapes;
+ * cost_source SAGE_COST_*; accuracy: the class delivered. */
+__attribute__((format(printf, 6, 7))) static inline void sage_accept(sage_answer* answer, double cost_ns,
+                                                                     uint32_t cost_source, uint32_t accuracy,
+                                                                     uint64_t workspace_bytes, const char* format,
+                                                                     ...) {
+  va_list arguments;
+  memset(answer, 0, sizeof *answer);
+  answer->struct_size = (uint32_t)sizeof *answer;
+  answer->verdict = SAGE_YES;
+  answer->cost_ns = cost_ns;
+  answer->cost_source = cost_source;
+  answer->accuracy = accuracy;
+  answer->workspace_bytes = workspace_bytes;
+  va_start(arguments, format);
+  (void)vsnprintf(answer->reason, sizeof answer->reason, format, arguments);
+  va_end(arguments);
+}
+
 #ifdef __cplusplus
 }
 #endif
