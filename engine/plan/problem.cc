@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "plan/problem_grammar.h"
+#include "sage/support/attention_dims.h"
 #include "sage/support/check_op.h"
 
 namespace sage {
@@ -88,18 +89,12 @@ void PositionOptions(const sage_attention_attributes& a, bool alibi, Options* op
 
 std::string AttentionString(const OpView& view) {
   const sage_attention_attributes& a = view.attributes.attention;
-  const sage_tensor &q = view.Slot(SAGE_ATTN_Q), &k = view.Slot(SAGE_ATTN_K), &v = view.Slot(SAGE_ATTN_V);
-  const bool varlen = view.Has(SAGE_ATTN_CU_SEQLENS_Q), paged = view.Has(SAGE_ATTN_BLOCK_TABLE);
-  const bool packed_kv = varlen && !paged;
-  const int64_t batch = varlen ? view.Slot(SAGE_ATTN_CU_SEQLENS_Q).shape[0] - 1 : q.shape[0];
-  const int64_t heads = q.shape[1], heads_k = k.shape[1], heads_v = v.shape[1];
-  const int64_t dim = q.shape[q.rank - 1], dim_v = v.shape[v.rank - 1];
-  const int64_t max_pages = paged ? view.Slot(SAGE_ATTN_BLOCK_TABLE).shape[1] : 0;
-  const int64_t seq_kv = paged ? max_pages * k.shape[2] : packed_kv ? k.shape[0] : k.shape[2];
-  std::string line = fmt::format("b{}.hq{}.hkv{}", batch, heads, heads_k);
-  if (heads_v != heads_k) line += fmt::format(".hv{}", heads_v);
-  line += fmt::format(".sq{}.skv{}.d{}", varlen ? q.shape[0] : q.shape[2], seq_kv, dim);
-  if (dim_v != dim) line += fmt::format(".dv{}", dim_v);
+  const sage_tensor &q = view.Slot(SAGE_ATTN_Q), &k = view.Slot(SAGE_ATTN_K);
+  const support::AttentionDims d = support::ReadAttentionDims(view.pointers.data(), view.op.num_slots);
+  std::string line = fmt::format("b{}.hq{}.hkv{}", d.batch, d.heads_q, d.heads_k);
+  if (d.heads_v != d.heads_k) line += fmt::format(".hv{}", d.heads_v);
+  line += fmt::format(".sq{}.skv{}.d{}", d.seq_q, d.seq_kv, d.dim_qk);
+  if (d.dim_v != d.dim_qk) line += fmt::format(".dv{}", d.dim_v);
   line += fmt::format(".{}", DtypeName(q.dtype));
 
   Options options;
@@ -120,22 +115,20 @@ std::string AttentionString(const OpView& view) {
   if (view.Has(SAGE_ATTN_MASK)) options.Value("mask", RepeatPattern(view.Slot(SAGE_ATTN_MASK)));
   if (view.Has(SAGE_ATTN_BIT_MASK)) options.Value("bitmask", RepeatPattern(view.Slot(SAGE_ATTN_BIT_MASK)));
   const auto tiles = [&](uint32_t slot) {
-    return fmt::format("{}x{}/{}", a.mask_block_q, a.mask_block_kv, FrontPattern(view.Slot(slot), batch, heads));
+    return fmt::format("{}x{}/{}", a.mask_block_q, a.mask_block_kv, FrontPattern(view.Slot(slot), d.batch, d.heads_q));
   };
   if (view.Has(SAGE_ATTN_BLOCK_MASK)) options.Value("blockmask", tiles(SAGE_ATTN_BLOCK_MASK));
   if (view.Has(SAGE_ATTN_CSR_INDPTR))
     options.Value("csr", fmt::format("{}/{}", tiles(SAGE_ATTN_CSR_INDPTR), view.Slot(SAGE_ATTN_CSR_INDICES).shape[0]));
-  options.Flag("varlen", varlen);
+  options.Flag("varlen", d.varlen);
   if (a.max_seq_q != 0) options.Value("maxq", a.max_seq_q);
   if (a.max_seq_kv != 0) options.Value("maxkv", a.max_seq_kv);
   options.Flag("qlens", view.Has(SAGE_ATTN_SEQUSED_Q));
-  options.Flag("kvlens", view.Has(SAGE_ATTN_SEQUSED_K) && !view.Has(SAGE_ATTN_K_NEW));
-  if (paged) options.Value("page", k.shape[2]);
-  if (paged && k.shape[0] != batch * max_pages) options.Value("pages", k.shape[0]);
-  if (view.Has(SAGE_ATTN_K_NEW)) {
-    if (varlen) options.Flag("append");
-    if (!varlen) options.Value("append", view.Slot(SAGE_ATTN_K_NEW).shape[2]);
-  }
+  options.Flag("kvlens", view.Has(SAGE_ATTN_SEQUSED_K) && !d.append);
+  if (d.paged) options.Value("page", d.page);
+  if (d.paged && d.pages != d.batch * d.max_pages) options.Value("pages", d.pages);
+  if (d.append && d.varlen) options.Flag("append");
+  if (d.append && !d.varlen) options.Value("append", d.seq_new);
   if (a.dropout_p > 0) options.Value("dropout", a.dropout_p);
   const uint32_t granularities[] = {a.granularity_q, a.granularity_k, a.granularity_v, a.granularity_p,
                                     a.granularity_o};
@@ -143,8 +136,8 @@ std::string AttentionString(const OpView& view) {
     const uint32_t slot = SAGE_ATTN_SCALE_Q + i;
     if (!view.Has(slot)) continue;
     const sage_tensor& scale = view.Slot(slot);
-    const bool shared = granularities[i] != SAGE_PER_TENSOR && scale.rank > 0 && scale.shape[0] == 1 && batch != 1 &&
-                        !(varlen && granularities[i] == SAGE_PER_TOKEN);
+    const bool shared = granularities[i] != SAGE_PER_TENSOR && scale.rank > 0 && scale.shape[0] == 1 && d.batch != 1 &&
+                        !(d.varlen && granularities[i] == SAGE_PER_TOKEN);
     options.Value(kScaleKeys[i], fmt::format("{}{}", kGranularityNames[granularities[i]], shared ? "/1" : ""));
   }
   if (a.scale_block != 0) options.Value("scale_block", a.scale_block);

@@ -9,6 +9,7 @@
 #include "plan/elements.h"
 #include "plan/problem.h"
 #include "plan/problem_grammar.h"
+#include "sage/support/attention_dims.h"
 #include "sage/support/check_op.h"
 
 namespace sage {
@@ -126,14 +127,14 @@ bool FillStarts(const sage_tensor& starts, int64_t rows, int64_t longest, Random
   return true;
 }
 
+support::AttentionDims DimsOf(const Problem& problem) {
+  return support::ReadAttentionDims(problem.pointers.data(), static_cast<uint32_t>(problem.pointers.size()));
+}
+
 void FillCsr(const Problem& problem, Random& random) {
   const sage_tensor &offsets = problem.tensors[SAGE_ATTN_CSR_INDPTR], &indices = problem.tensors[SAGE_ATTN_CSR_INDICES];
   const sage_attention_attributes& a = problem.attributes.attention;
-  const bool varlen = problem.Has(SAGE_ATTN_CU_SEQLENS_Q), paged = problem.Has(SAGE_ATTN_BLOCK_TABLE);
-  const sage_tensor& k = problem.tensors[SAGE_ATTN_K];
-  const int64_t keys = paged    ? problem.tensors[SAGE_ATTN_BLOCK_TABLE].shape[1] * k.shape[2]
-                       : varlen ? k.shape[0]
-                                : k.shape[2];
+  const int64_t keys = DimsOf(problem).seq_kv;
   const int64_t columns = (keys + a.mask_block_kv - 1) / a.mask_block_kv;
   const int64_t rows = offsets.shape[2] - 1, total = indices.shape[0];
   const int64_t all_rows = std::max<int64_t>(1, offsets.shape[0] * offsets.shape[1] * rows);
@@ -163,24 +164,19 @@ void FillCsr(const Problem& problem, Random& random) {
 Status FillAttentionIndices(Problem* problem, Random& random) {
   const auto& t = problem->tensors;
   const sage_attention_attributes& a = problem->attributes.attention;
-  const bool varlen = problem->Has(SAGE_ATTN_CU_SEQLENS_Q), paged = problem->Has(SAGE_ATTN_BLOCK_TABLE);
-  const bool append = problem->Has(SAGE_ATTN_K_NEW);
-  const int64_t rows_q = varlen ? t[SAGE_ATTN_Q].shape[0] : t[SAGE_ATTN_Q].shape[2];
-  const int64_t batch = varlen ? t[SAGE_ATTN_CU_SEQLENS_Q].shape[0] - 1 : t[SAGE_ATTN_Q].shape[0];
-  const bool packed_kv = varlen && !paged;
-  const int64_t rows_kv = paged       ? t[SAGE_ATTN_BLOCK_TABLE].shape[1] * t[SAGE_ATTN_K].shape[2]
-                          : packed_kv ? t[SAGE_ATTN_K].shape[0]
-                                      : t[SAGE_ATTN_K].shape[2];
+  const support::AttentionDims d = DimsOf(*problem);
   bool fits = true;
-  if (varlen) fits = FillStarts(t[SAGE_ATTN_CU_SEQLENS_Q], rows_q, a.max_seq_q, random);
-  if (packed_kv) fits = fits && FillStarts(t[SAGE_ATTN_CU_SEQLENS_K], rows_kv, a.max_seq_kv, random);
+  if (d.varlen) fits = FillStarts(t[SAGE_ATTN_CU_SEQLENS_Q], d.seq_q, a.max_seq_q, random);
+  if (d.packed_kv()) fits = fits && FillStarts(t[SAGE_ATTN_CU_SEQLENS_K], d.seq_kv, a.max_seq_kv, random);
   if (!fits)
     return Status(SAGE_E_INVALID_ARGUMENT, "problem: maxq or maxkv times b is less than the packed rows of sq or skv");
   const auto segment = [&t](uint32_t slot, int64_t b) { return LoadAt(t[slot], b + 1) - LoadAt(t[slot], b); };
-  for (int64_t b = 0; b < batch; ++b) {
-    const int64_t capacity_q = varlen ? segment(SAGE_ATTN_CU_SEQLENS_Q, b) : rows_q;
-    const int64_t capacity_kv = packed_kv ? segment(SAGE_ATTN_CU_SEQLENS_K, b) : rows_kv;
-    const int64_t fresh = !append ? 0 : varlen ? capacity_q : t[SAGE_ATTN_K_NEW].shape[2];
+  // Empty tensors may have any batch: only lengths and an append, which have memory of that size, make it worth a loop.
+  const bool per_sequence = d.append || problem->Has(SAGE_ATTN_SEQUSED_Q) || problem->Has(SAGE_ATTN_SEQUSED_K);
+  for (int64_t b = 0; per_sequence && b < d.batch; ++b) {
+    const int64_t capacity_q = d.varlen ? segment(SAGE_ATTN_CU_SEQLENS_Q, b) : d.seq_q;
+    const int64_t capacity_kv = d.packed_kv() ? segment(SAGE_ATTN_CU_SEQLENS_K, b) : d.seq_kv;
+    const int64_t fresh = !d.append ? 0 : d.varlen ? capacity_q : d.seq_new;
     if (fresh > capacity_kv)
       return Status(SAGE_E_INVALID_ARGUMENT,
                     fmt::format("problem: append: {} new keys do not fit into {}", fresh, capacity_kv));
@@ -191,10 +187,10 @@ Status FillAttentionIndices(Problem* problem, Random& random) {
       StoreAt(t[SAGE_ATTN_SEQUSED_K], b, room - random.Below(room / 2 + 1));
     }
   }
-  if (paged) {
+  if (d.paged) {
     const sage_tensor& table = t[SAGE_ATTN_BLOCK_TABLE];
-    const int64_t pages = t[SAGE_ATTN_K].shape[0], needed = table.shape[0] * table.shape[1];
-    if (needed > 0 && (pages == 0 || (append && pages < needed)))
+    const int64_t pages = d.pages, needed = table.shape[0] * table.shape[1];
+    if (needed > 0 && (pages == 0 || (d.append && pages < needed)))
       return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("problem: pages: {} are needed, {} are there", needed, pages));
     std::vector<int32_t> order(static_cast<size_t>(pages));
     std::iota(order.begin(), order.end(), 0);

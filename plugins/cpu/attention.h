@@ -12,6 +12,7 @@
 
 #include "attention_kernels.h"
 #include "family.h"
+#include "sage/support/attention_dims.h"
 
 namespace sage::cpu {
 
@@ -22,12 +23,7 @@ constexpr uint64_t kAttentionFeatures =
 bool RefuseAttention(const OpView& view, uint64_t features, sage_answer* answer);
 
 // Sizes of a call or, with the planned slots, upper bounds of all calls.
-struct AttentionSizes {
-  bool varlen = false, paged = false, append = false;
-  int64_t batch = 0, heads_q = 0, heads_k = 0, heads_v = 0;
-  int64_t seq_q = 0;   // padded; T where packed
-  int64_t seq_kv = 0;  // padded; T of K where packed, max_pages * page where paged
-  int64_t dim = 0, dim_v = 0, page = 0;
+struct AttentionSizes : support::AttentionDims {
   int64_t group = 0;  // consecutive query heads with one K head and one V head
 };
 AttentionSizes ReadAttentionSizes(const sage_tensor* const* slots, uint32_t num_slots);

@@ -20,25 +20,7 @@ int32_t ReadIndex(const sage_tensor& tensor, int64_t i0, int64_t i1, int64_t i2)
 }
 
 AttentionSizes ReadAttentionSizes(const sage_tensor* const* slots, uint32_t num_slots) {
-  const auto has = [&](uint32_t slot) { return slot < num_slots && slots[slot] != nullptr; };
-  const sage_tensor &q = *slots[SAGE_ATTN_Q], &k = *slots[SAGE_ATTN_K], &v = *slots[SAGE_ATTN_V];
-  AttentionSizes sizes;
-  sizes.varlen = has(SAGE_ATTN_CU_SEQLENS_Q);
-  sizes.paged = has(SAGE_ATTN_BLOCK_TABLE);
-  sizes.append = has(SAGE_ATTN_K_NEW);
-  sizes.batch = sizes.varlen ? slots[SAGE_ATTN_CU_SEQLENS_Q]->shape[0] - 1 : q.shape[0];
-  sizes.heads_q = q.shape[1];
-  sizes.heads_k = k.shape[1];
-  sizes.heads_v = v.shape[1];
-  sizes.seq_q = sizes.varlen ? q.shape[0] : q.shape[2];
-  sizes.dim = q.shape[sizes.varlen ? 2 : 3];
-  const bool packed = sizes.varlen && !sizes.paged;
-  sizes.dim_v = v.shape[packed ? 2 : 3];
-  sizes.seq_kv = packed ? k.shape[0] : k.shape[2];
-  if (sizes.paged) {
-    sizes.page = k.shape[2];
-    sizes.seq_kv = slots[SAGE_ATTN_BLOCK_TABLE]->shape[1] * sizes.page;
-  }
+  AttentionSizes sizes{support::ReadAttentionDims(slots, num_slots)};
   sizes.group = std::gcd(sizes.heads_q / sizes.heads_k, sizes.heads_q / sizes.heads_v);
   return sizes;
 }
@@ -55,7 +37,7 @@ AttentionSequence AttentionCall::Sequence(int64_t b) const {
   if (sizes.varlen) sequence.q_begin = ReadIndex(Slot(SAGE_ATTN_CU_SEQLENS_Q), b);
   sequence.q_used = Has(SAGE_ATTN_SEQUSED_Q) ? ReadIndex(Slot(SAGE_ATTN_SEQUSED_Q), b) : sequence.q_rows;
   sequence.k_used = sizes.seq_kv;
-  if (sizes.varlen && !sizes.paged) {
+  if (sizes.packed_kv()) {
     sequence.k_begin = ReadIndex(Slot(SAGE_ATTN_CU_SEQLENS_K), b);
     sequence.k_used = ReadIndex(Slot(SAGE_ATTN_CU_SEQLENS_K), b + 1) - sequence.k_begin;
   }
@@ -97,7 +79,7 @@ void AppendKeys(const AttentionCall& call) {
   for (const auto& [cache, fresh] : {std::pair<uint32_t, uint32_t>{SAGE_ATTN_K, SAGE_ATTN_K_NEW},
                                      std::pair<uint32_t, uint32_t>{SAGE_ATTN_V, SAGE_ATTN_V_NEW}}) {
     const sage_tensor& from = call.Slot(fresh);
-    const uint32_t last = sizes.varlen ? 2 : 3, cache_last = sizes.varlen && !sizes.paged ? 2 : 3;
+    const uint32_t last = sizes.varlen ? 2 : 3, cache_last = sizes.packed_kv() ? 2 : 3;
     const auto size = ElementSize(from.dtype);
     const int64_t length = from.shape[last], from_step = from.stride[last] * size;
     const int64_t to_step = call.Slot(cache).stride[cache_last] * size;

@@ -70,8 +70,9 @@ double AloneNs(const AttentionDesign& design, double pairs, double share, double
   const AttentionSizes& sizes = design.bounds;
   const Rates rates = RatesOf(design.isa, design.wide);
   const double scores = pairs * share * static_cast<double>(sizes.heads_q);
-  const double products = scores * static_cast<double>(sizes.dim + sizes.dim_v + 16);  // 16: what an exponential costs
-  const double packed = scores / static_cast<double>(design.tile_rows) * static_cast<double>(sizes.dim);
+  constexpr int64_t kExponential = 16;  // products that one costs
+  const double products = scores * static_cast<double>(sizes.dim_qk + sizes.dim_v + kExponential);
+  const double packed = scores / static_cast<double>(design.tile_rows) * static_cast<double>(sizes.dim_qk);
   return 200 + tasks * 200 + scores / static_cast<double>(design.tile_keys) * rates.row_ns + packed * rates.packed_ns +
          products / rates.products;
 }
@@ -83,7 +84,7 @@ int64_t LongestQ(const AttentionDesign& design) {
 
 int64_t LongestKv(const AttentionDesign& design) {
   const int64_t bound = design.view->attributes.attention.max_seq_kv;
-  return design.bounds.varlen && !design.bounds.paged && bound > 0 ? std::min(bound, design.bounds.seq_kv)
+  return design.bounds.packed_kv() && bound > 0 ? std::min(bound, design.bounds.seq_kv)
                                                                    : design.bounds.seq_kv;
 }
 
@@ -122,7 +123,7 @@ void LayOut(AttentionDesign* design, int64_t width, int64_t row_group) {
   AttentionScratch& at = design->scratch;
   Layout layout;
   at.q = layout.Take(rows * dim, number);
-  at.panels = layout.Take(keys * static_cast<double>(sizes.dim), number);
+  at.panels = layout.Take(keys * static_cast<double>(sizes.dim_qk), number);
   at.scores = layout.Take(score_rows * static_cast<double>(design->score_stride), number);
   at.values = layout.Take(keys * dim_v, number);
   at.out = layout.Take(rows * dim_v, number);
@@ -205,9 +206,9 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
   design.bounds = ReadAttentionSizes(view.pointers.data(), view.op.num_slots);
   const AttentionSizes& sizes = design.bounds;
   design.scale =
-      (features & SAGE_ATTN_F_SCALE) != 0 ? attributes.scale : 1.0 / std::sqrt(static_cast<double>(sizes.dim));
+      (features & SAGE_ATTN_F_SCALE) != 0 ? attributes.scale : 1.0 / std::sqrt(static_cast<double>(sizes.dim_qk));
   const auto [width, row_group] = SizesOf(design.isa, design.wide);
-  design.dim_padded = RoundUp(sizes.dim, width);
+  design.dim_padded = RoundUp(sizes.dim_qk, width);
   design.dim_v_padded = RoundUp(sizes.dim_v, width);
 
   const int64_t longest_q = LongestQ(design), longest_kv = LongestKv(design);

@@ -88,8 +88,8 @@ void QueryTile<T>::Begin(int64_t task) {
     alpha_[r] = 1;
     row_pointers_[r] = call_.QueryRow(SAGE_ATTN_Q, sequence_, b_, Head(r), Query(r));
   }
-  Gather(call_.Slot(SAGE_ATTN_Q), rows_, rows_, call_.sizes.dim);
-  kernels_.pack_rows(StoredAs(SAGE_ATTN_Q), row_pointers_, rows_, call_.sizes.dim, q_, design_.dim_padded);
+  Gather(call_.Slot(SAGE_ATTN_Q), rows_, rows_, call_.sizes.dim_qk);
+  kernels_.pack_rows(StoredAs(SAGE_ATTN_Q), row_pointers_, rows_, call_.sizes.dim_qk, q_, design_.dim_padded);
   std::fill(out_, out_ + rows_ * design_.dim_v_padded, T(0));
 }
 
@@ -111,7 +111,7 @@ template <class T>
 void QueryTile<T>::LoadKeys(const KeyTile& keys) {
   keys_padded_ = RoundUp(keys.count, kernels_.width);
   PointAtKeys(SAGE_ATTN_K, first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k), keys, keys_padded_);
-  kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim, panels_);
+  kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_);
 }
 
 template <class T>
@@ -155,7 +155,7 @@ LaneRange QueryTile<T>::GroupLanes(const KeyTile& keys, int64_t row, int64_t cou
 template <class T>
 void QueryTile<T>::Dots(int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const {
   kernels_.scores(static_cast<int32_t>(count), q_ + row * design_.dim_padded, design_.dim_padded, panels_, keys_padded_,
-                  call_.sizes.dim, begin, end, scores, design_.score_stride);
+                  call_.sizes.dim_qk, begin, end, scores, design_.score_stride);
 }
 
 template <class T>

@@ -90,7 +90,7 @@ class RowKernel {
     for (int64_t j = 0; j < keys; ++j) s[j] = s[j] == kMinusInfinity ? kUnseen : std::exp(s[j] - largest) / sum;
     if (job_.Has(SAGE_ATTN_LSE)) {
       const sage_tensor& lse = job_.Slot(SAGE_ATTN_LSE);
-      const int64_t offset = geometry_.packed_q ? row.h * lse.stride[0] + row.q_row * lse.stride[1]
+      const int64_t offset = geometry_.varlen ? row.h * lse.stride[0] + row.q_row * lse.stride[1]
                                                 : row.b * lse.stride[0] + row.h * lse.stride[1] + row.i * lse.stride[2];
       WriteAt(lse, offset, nothing ? kMinusInfinity : largest + std::log(sum));
     }
@@ -162,7 +162,7 @@ sage_status Append(const Job& job, const AttentionGeometry& geometry) {
       const uint32_t source_last = source.rank - 1, cache_last = cache.rank - 1;
       for (int64_t head = 0; head < cache.shape[1]; ++head) {
         for (int64_t t = 0; t < geometry.NewKeys(b); ++t) {
-          const int64_t in = geometry.packed_q
+          const int64_t in = geometry.varlen
                                  ? (geometry.QueryBegin(b) + t) * source.stride[0] + head * source.stride[1]
                                  : b * source.stride[0] + head * source.stride[1] + t * source.stride[2];
           const int64_t out = geometry.KeyOffset(cache, b, head, geometry.KeysBefore(b) + t);

@@ -16,21 +16,6 @@ int64_t Repeated(const sage_tensor& tensor, uint32_t axis, int64_t index) {
 
 }  // namespace
 
-AttentionGeometry::AttentionGeometry(const support::OpView& planned, const sage_tensor* const* slots,
-                                     uint32_t num_slots)
-    : attributes_(planned.attributes.attention), slots_(slots), num_slots_(num_slots) {
-  const sage_tensor &q = Slot(SAGE_ATTN_Q), &k = Slot(SAGE_ATTN_K), &v = Slot(SAGE_ATTN_V);
-  packed_q = Has(SAGE_ATTN_CU_SEQLENS_Q);
-  paged = Has(SAGE_ATTN_BLOCK_TABLE);
-  packed_kv = packed_q && !paged;
-  batch = packed_q ? Slot(SAGE_ATTN_CU_SEQLENS_Q).shape[0] - 1 : q.shape[0];
-  heads_q = q.shape[1], heads_k = k.shape[1], heads_v = v.shape[1];
-  seq_q = packed_q ? q.shape[0] : q.shape[2];
-  seq_kv = paged ? Slot(SAGE_ATTN_BLOCK_TABLE).shape[1] * k.shape[2] : packed_kv ? k.shape[0] : k.shape[2];
-  dim_qk = q.shape[q.rank - 1];
-  dim_v = v.shape[v.rank - 1];
-}
-
 int64_t AttentionGeometry::Length(uint32_t slot, int64_t b) const {
   const sage_tensor& lengths = Slot(slot);
   return static_cast<int64_t>(ReadRaw<int32_t>(AddressOf(lengths, b * lengths.stride[0])));
@@ -38,19 +23,19 @@ int64_t AttentionGeometry::Length(uint32_t slot, int64_t b) const {
 
 int64_t AttentionGeometry::NewKeys(int64_t b) const {
   if (!Has(SAGE_ATTN_K_NEW)) return 0;
-  if (packed_q) return Length(SAGE_ATTN_CU_SEQLENS_Q, b + 1) - Length(SAGE_ATTN_CU_SEQLENS_Q, b);
+  if (varlen) return Length(SAGE_ATTN_CU_SEQLENS_Q, b + 1) - Length(SAGE_ATTN_CU_SEQLENS_Q, b);
   return Slot(SAGE_ATTN_K_NEW).shape[2];
 }
 
 int64_t AttentionGeometry::KeysBefore(int64_t b) const {
   if (Has(SAGE_ATTN_SEQUSED_K)) return Length(SAGE_ATTN_SEQUSED_K, b);
-  if (packed_kv) return Length(SAGE_ATTN_CU_SEQLENS_K, b + 1) - Length(SAGE_ATTN_CU_SEQLENS_K, b);
+  if (packed_kv()) return Length(SAGE_ATTN_CU_SEQLENS_K, b + 1) - Length(SAGE_ATTN_CU_SEQLENS_K, b);
   return seq_kv;
 }
 
 QueryRow AttentionGeometry::RowAt(int64_t item) const {
   QueryRow row{};
-  if (packed_q) {
+  if (varlen) {
     row.q_row = item / heads_q;
     row.h = item % heads_q;
     while (Length(SAGE_ATTN_CU_SEQLENS_Q, row.b + 1) <= row.q_row) ++row.b;
@@ -69,15 +54,14 @@ QueryRow AttentionGeometry::RowAt(int64_t item) const {
 }
 
 int64_t AttentionGeometry::QueryOffset(const sage_tensor& tensor, const QueryRow& row) const {
-  if (packed_q) return row.q_row * tensor.stride[0] + row.h * tensor.stride[1];
+  if (varlen) return row.q_row * tensor.stride[0] + row.h * tensor.stride[1];
   return row.b * tensor.stride[0] + row.h * tensor.stride[1] + row.q_row * tensor.stride[2];
 }
 
 int64_t AttentionGeometry::KeyOffset(const sage_tensor& tensor, int64_t b, int64_t g, int64_t j) const {
-  if (packed_kv) return PackedKey(b, j) * tensor.stride[0] + g * tensor.stride[1];
+  if (packed_kv()) return PackedKey(b, j) * tensor.stride[0] + g * tensor.stride[1];
   if (!paged) return b * tensor.stride[0] + g * tensor.stride[1] + j * tensor.stride[2];
   const sage_tensor& table = Slot(SAGE_ATTN_BLOCK_TABLE);
-  const int64_t page = tensor.shape[2];
   const auto number = ReadRaw<int32_t>(AddressOf(table, b * table.stride[0] + j / page * table.stride[1]));
   return static_cast<int64_t>(number) * tensor.stride[0] + g * tensor.stride[1] + j % page * tensor.stride[2];
 }

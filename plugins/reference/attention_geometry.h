@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernel.h"
+#include "sage/support/attention_dims.h"
 
 namespace sage::reference {
 
@@ -20,20 +21,19 @@ struct QueryRow {
   bool used() const { return i < q_len; }
 };
 
-class AttentionGeometry {
+class AttentionGeometry : public support::AttentionDims {
  public:
-  AttentionGeometry(const support::OpView& planned, const sage_tensor* const* slots, uint32_t num_slots);
+  AttentionGeometry(const support::OpView& planned, const sage_tensor* const* slots, uint32_t num_slots)
+      : support::AttentionDims(support::ReadAttentionDims(slots, num_slots)),
+        attributes_(planned.attributes.attention),
+        slots_(slots),
+        num_slots_(num_slots) {}
 
-  bool packed_q, packed_kv, paged;
-  int64_t batch, heads_q, heads_k, heads_v, dim_qk, dim_v;
-  int64_t seq_q;   // T where packed
-  int64_t seq_kv;  // T of K where packed, max_pages * page where paged
-
-  int64_t row_count() const { return (packed_q ? 1 : batch) * heads_q * seq_q; }
+  int64_t row_count() const { return (varlen ? 1 : batch) * heads_q * seq_q; }
   QueryRow RowAt(int64_t item) const;
   int64_t NewKeys(int64_t b) const;     // appended by this call
   int64_t KeysBefore(int64_t b) const;  // in use before the append
-  int64_t QueryBegin(int64_t b) const { return packed_q ? Length(SAGE_ATTN_CU_SEQLENS_Q, b) : 0; }
+  int64_t QueryBegin(int64_t b) const { return varlen ? Length(SAGE_ATTN_CU_SEQLENS_Q, b) : 0; }
 
   // Offsets into Q and O (tensor: that slot's), and into K and V at key j of head g.
   int64_t QueryOffset(const sage_tensor& tensor, const QueryRow& row) const;
@@ -46,7 +46,7 @@ class AttentionGeometry {
   double ScaleAt(uint32_t slot, uint32_t granularity, int64_t b, int64_t head, int64_t s, int64_t packed_row,
                  int64_t d) const;
   // The row of K or V, PER_TOKEN scales of packed operands are indexed by it.
-  int64_t PackedKey(int64_t b, int64_t j) const { return packed_kv ? Length(SAGE_ATTN_CU_SEQLENS_K, b) + j : j; }
+  int64_t PackedKey(int64_t b, int64_t j) const { return packed_kv() ? Length(SAGE_ATTN_CU_SEQLENS_K, b) + j : j; }
 
  private:
   bool Has(uint32_t slot) const { return slot < num_slots_ && slots_[slot] != nullptr; }

@@ -278,32 +278,6 @@ sage_status CheckScales(const OpRef& op, const AttentionDims& d, const Complaint
 
 }  // namespace
 
-AttentionDims ReadAttentionDims(const OpRef& op) {
-  const sage_tensor &q = op[SAGE_ATTN_Q], &k = op[SAGE_ATTN_K], &v = op[SAGE_ATTN_V];
-  AttentionDims d;
-  d.varlen = op.Has(SAGE_ATTN_CU_SEQLENS_Q);
-  d.paged = op.Has(SAGE_ATTN_BLOCK_TABLE);
-  d.append = op.Has(SAGE_ATTN_K_NEW);
-  d.batch = d.varlen ? op[SAGE_ATTN_CU_SEQLENS_Q].shape[0] - 1 : q.shape[0];
-  d.heads_q = q.shape[1];
-  d.heads_k = k.shape[1];
-  d.heads_v = v.shape[1];
-  d.seq_q = d.varlen ? q.shape[0] : q.shape[2];
-  d.dim_qk = q.shape[d.varlen ? 2 : 3];
-  const bool packed = d.varlen && !d.paged;
-  d.dim_v = v.shape[packed ? 2 : 3];
-  d.seq_kv = packed ? k.shape[0] : k.shape[2];
-  if (d.paged) {
-    const int64_t max_pages = op[SAGE_ATTN_BLOCK_TABLE].shape[1];
-    d.page = k.shape[2];
-    d.pages = k.shape[0];
-    // A table too long for its product is refused by name later; until then the number must not overflow.
-    d.seq_kv = ProductFits({max_pages, d.page}, kMaxReachBytes) ? max_pages * d.page : 0;
-  }
-  if (d.append) d.seq_new = d.varlen ? d.seq_q : op[SAGE_ATTN_K_NEW].rank == 4 ? op[SAGE_ATTN_K_NEW].shape[2] : 0;
-  return d;
-}
-
 sage_status CheckAttention(const OpRef& op, const Complaint& complain) {
   SAGE_SUPPORT_TRY(CheckNumbers(op, complain));
   SAGE_SUPPORT_TRY(CheckOperands(op, complain));

@@ -9,6 +9,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "sage/support/attention_dims.h"
 #include "sage/support/check_op.h"
 
 namespace sage::support {
@@ -65,16 +66,8 @@ inline int64_t CeilDiv(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 
 sage_status CheckAttention(const OpRef& op, const Complaint& complain);
 sage_status CheckPlainKind(const OpRef& op, const Complaint& complain);
 
-// What the slots of an attention op say about its sizes. Only of an op whose Q, K, V, O ranks have been checked.
-struct AttentionDims {
-  bool varlen = false, paged = false, append = false;
-  int64_t batch = 0, heads_q = 0, heads_k = 0, heads_v = 0;
-  int64_t seq_q = 0;   // padded length, T when varlen
-  int64_t seq_kv = 0;  // padded length, T of K when varlen, max_pages * page when paged
-  int64_t dim_qk = 0, dim_v = 0;
-  int64_t page = 0, pages = 0, seq_new = 0;
-};
-AttentionDims ReadAttentionDims(const OpRef& op);
+// Only of an op whose Q, K, V, O ranks have been checked.
+inline AttentionDims ReadAttentionDims(const OpRef& op) { return ReadAttentionDims(op.slots, op.num_slots); }
 
 #define SAGE_SUPPORT_TRY(expression)                                                        \
   do {                                                                                      \
