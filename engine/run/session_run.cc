@@ -57,6 +57,8 @@ Status Session::Impl::RunNodes() {
     NodeRun& run = node_runs[i];
     if (run.step == NodeRun::Step::kNothing) continue;
     const uint64_t span = run.span != nullptr ? trace.Begin(run.span) : 0;
+    // A trace is read after the run; this says where it is while it runs, to whoever places a crash.
+    if (run.span != nullptr) engine->host()->Log(SAGE_LOG_DEBUG, run.span);
     const Status status = verify ? RunVerified(i, &run) : RunNode(i, &run);
     trace.End(span);
     if (!status.ok()) return status;
