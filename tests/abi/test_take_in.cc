@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sage/support/check_op.h"
 #include "sage/support/op_view.h"
 #include "sage/support/refuse.h"
 #include "sage/support/take_in.h"
@@ -105,6 +106,15 @@ TEST_CASE("errors and refusals are cut to fit and end in NUL; a success clears")
   CHECK(answer.verdict == SAGE_NO);
   CHECK(answer.blocking == 5);
   CHECK(std::strlen(answer.reason) == sizeof answer.reason - 1);
+  sage_accept(&answer, 12.5, SAGE_COST_MODEL, SAGE_ACCURACY_NATIVE, 640, "%s", text.c_str());
+  CHECK(answer.struct_size == sizeof answer);
+  CHECK(answer.verdict == SAGE_YES);
+  CHECK(answer.blocking == 0);
+  CHECK(answer.cost_ns == 12.5);
+  CHECK(answer.cost_source == SAGE_COST_MODEL);
+  CHECK(answer.accuracy == SAGE_ACCURACY_NATIVE);
+  CHECK(answer.workspace_bytes == 640);
+  CHECK(std::strlen(answer.reason) == sizeof answer.reason - 1);
 }
 
 struct Unary {
@@ -164,6 +174,52 @@ TEST_CASE("TakeInOp: what is newer than this build is an unknown field, wherever
   expect([](Unary& u) { u.x.struct_size = 0; }, SAGE_E_INVALID_ARGUMENT);
   expect([](Unary& u) { u.attributes.struct_size = 5000; }, SAGE_E_INVALID_ARGUMENT);
   expect([](Unary& u) { u.op.struct_size = 7; }, SAGE_E_INVALID_ARGUMENT);
+}
+
+// The struct of a kind with its reserved field set, if it has one, and the rest zero.
+template <class Struct>
+sage_status TakeInReserved(uint32_t kind, bool* has) {
+  Struct attributes{};
+  attributes.struct_size = sizeof attributes;
+  CHECK(sage::support::AttributesSize(kind) == sizeof attributes);
+  *has = requires { attributes.reserved; };
+  if constexpr (requires { attributes.reserved; }) attributes.reserved = 1;
+  sage_op op{};
+  op.struct_size = sizeof op;
+  op.kind = kind;
+  op.attributes = &attributes;
+  sage::support::OpView view;
+  std::string why;
+  const sage_status status = sage::support::TakeInOp(&op, &view, &why);
+  if (*has) CHECK(why == "the attributes of " + std::string(sage::support::KindName(kind)) + " set a reserved field");
+  return status;
+}
+
+TEST_CASE("TakeInOp: every kind's attributes have their size, and a reserved field that is set is an unknown field") {
+  int reserved = 0;
+  const auto check = [&reserved](auto take_in, uint32_t kind) {
+    bool has = false;
+    const sage_status status = take_in(kind, &has);
+    CHECK(status == (has ? SAGE_E_UNKNOWN_FIELD : SAGE_OK));
+    reserved += has ? 1 : 0;
+  };
+  check(TakeInReserved<sage_attention_attributes>, SAGE_OP_ATTENTION);
+  check(TakeInReserved<sage_linear_attributes>, SAGE_OP_LINEAR);
+  check(TakeInReserved<sage_norm_attributes>, SAGE_OP_NORM);
+  check(TakeInReserved<sage_unary_attributes>, SAGE_OP_UNARY);
+  check(TakeInReserved<sage_binary_attributes>, SAGE_OP_BINARY);
+  check(TakeInReserved<sage_softmax_attributes>, SAGE_OP_SOFTMAX);
+  check(TakeInReserved<sage_reduce_attributes>, SAGE_OP_REDUCE);
+  check(TakeInReserved<sage_gather_attributes>, SAGE_OP_GATHER);
+  check(TakeInReserved<sage_concat_attributes>, SAGE_OP_CONCAT);
+  check(TakeInReserved<sage_slice_attributes>, SAGE_OP_SLICE);
+  check(TakeInReserved<sage_permute_attributes>, SAGE_OP_PERMUTE);
+  check(TakeInReserved<sage_topk_attributes>, SAGE_OP_TOPK);
+  check(TakeInReserved<sage_rope_attributes>, SAGE_OP_ROPE);
+  check(TakeInReserved<sage_pool_attributes>, SAGE_OP_POOL);
+  CHECK(reserved == 7);
+  CHECK(sage::support::AttributesSize(SAGE_OP_MATMUL) == 0);
+  CHECK(sage::support::AttributesSize(SAGE_OP_POOL + 1) == 0);
 }
 
 }  // namespace

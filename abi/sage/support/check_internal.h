@@ -52,6 +52,9 @@ struct ShapeText {
   char text[192];
 };
 
+// Offset of the field that is called `reserved`, in the kind's attributes; 0 where there is none.
+uint32_t ReservedOffset(uint32_t kind);
+
 // The tensor's shape is exactly shape[0..rank).
 sage_status ExpectShape(const OpRef& op, uint32_t slot, uint32_t rank, const int64_t* shape, const Complaint& complain);
 sage_status ExpectDtype(const OpRef& op, uint32_t slot, sage_dtype dtype, const Complaint& complain);

@@ -1,16 +1,32 @@
-// names.cc: the words of the ABI: dtypes, kinds and slots by name, and which slots a kind writes.
+// names.cc: the words of the ABI: dtypes, kinds and slots by name, which slots a kind writes, how large its attributes
+// are.
+#include <cstddef>
 #include <iterator>
 
+#include "sage/support/check_internal.h"
 #include "sage/support/check_op.h"
 
 namespace sage::support {
 namespace {
+
+struct Attributes {
+  uint32_t size = 0;      // of the struct; 0: the kind has none
+  uint32_t reserved = 0;  // offset of its reserved field; 0: it has none
+};
+template <class Struct>
+constexpr Attributes Of() {
+  if constexpr (requires(Struct attributes) { attributes.reserved; })
+    return {sizeof(Struct), offsetof(Struct, reserved)};
+  else
+    return {sizeof(Struct), 0};
+}
 
 struct Kind {
   const char* name;
   uint32_t slots;
   uint32_t outputs;  // bit s: slot s is written (in-out slots are a matter of sage_op.aliases)
   const char* const* slot_names;
+  Attributes attributes = {};
 };
 
 constexpr const char* kAttention[] = {
@@ -33,21 +49,22 @@ constexpr const char* kPool[] = {"X", "MASK", "Y"};
 constexpr Kind kKinds[] = {
     {"?", 0, 0, nullptr},
     {"ATTENTION", SAGE_ATTN_NUM_SLOTS,
-     1u << SAGE_ATTN_O | 1u << SAGE_ATTN_LSE | 1u << SAGE_ATTN_WEIGHTS | 1u << SAGE_ATTN_SCORES, kAttention},
-    {"LINEAR", 6, 1u << 3, kLinear},
+     1u << SAGE_ATTN_O | 1u << SAGE_ATTN_LSE | 1u << SAGE_ATTN_WEIGHTS | 1u << SAGE_ATTN_SCORES, kAttention,
+     Of<sage_attention_attributes>()},
+    {"LINEAR", 6, 1u << 3, kLinear, Of<sage_linear_attributes>()},
     {"MATMUL", 3, 1u << 2, kMatmul},
-    {"NORM", 6, 1u << 5, kNorm},
-    {"UNARY", 2, 1u << 1, kInOut},
-    {"BINARY", 3, 1u << 2, kBinary},
-    {"SOFTMAX", 2, 1u << 1, kInOut},
-    {"REDUCE", 2, 1u << 1, kInOut},
-    {"GATHER", 3, 1u << 2, kGather},
-    {"CONCAT", UINT32_MAX, 1u << 0, kConcat},
-    {"SLICE", 2, 1u << 1, kInOut},
-    {"PERMUTE", 2, 1u << 1, kInOut},
-    {"TOPK", 3, 1u << 1 | 1u << 2, kTopk},
-    {"ROPE", 5, 1u << 4, kRope},
-    {"POOL", 3, 1u << 2, kPool},
+    {"NORM", 6, 1u << 5, kNorm, Of<sage_norm_attributes>()},
+    {"UNARY", 2, 1u << 1, kInOut, Of<sage_unary_attributes>()},
+    {"BINARY", 3, 1u << 2, kBinary, Of<sage_binary_attributes>()},
+    {"SOFTMAX", 2, 1u << 1, kInOut, Of<sage_softmax_attributes>()},
+    {"REDUCE", 2, 1u << 1, kInOut, Of<sage_reduce_attributes>()},
+    {"GATHER", 3, 1u << 2, kGather, Of<sage_gather_attributes>()},
+    {"CONCAT", UINT32_MAX, 1u << 0, kConcat, Of<sage_concat_attributes>()},
+    {"SLICE", 2, 1u << 1, kInOut, Of<sage_slice_attributes>()},
+    {"PERMUTE", 2, 1u << 1, kInOut, Of<sage_permute_attributes>()},
+    {"TOPK", 3, 1u << 1 | 1u << 2, kTopk, Of<sage_topk_attributes>()},
+    {"ROPE", 5, 1u << 4, kRope, Of<sage_rope_attributes>()},
+    {"POOL", 3, 1u << 2, kPool, Of<sage_pool_attributes>()},
 };
 
 const Kind& Find(uint32_t kind) { return kKinds[kind < std::size(kKinds) ? kind : 0]; }
@@ -80,6 +97,10 @@ const char* DtypeName(sage_dtype dtype) {
 bool IsFloat(sage_dtype dtype) {
   return dtype == SAGE_F64 || dtype == SAGE_F32 || dtype == SAGE_F16 || dtype == SAGE_BF16;
 }
+
+uint32_t AttributesSize(uint32_t kind) { return Find(kind).attributes.size; }
+
+uint32_t ReservedOffset(uint32_t kind) { return Find(kind).attributes.reserved; }
 
 const char* KindName(uint32_t kind) { return Find(kind).name; }
 

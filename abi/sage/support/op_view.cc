@@ -25,35 +25,15 @@ sage_status Explain(sage_status status, const char* what, const Complaint& compl
 
 // Reserved fields are 0 today; a later minor may give them a meaning we would drop.
 sage_status CheckReserved(const OpView& view, const Complaint& complain) {
-  uint32_t reserved = 0;
-  switch (view.op.kind) {
-    case SAGE_OP_ATTENTION:
-      if (const uint64_t unknown = view.attributes.attention.features & ~kKnownFeatures; unknown != 0)
-        return complain.Unknown("attention features 0x%llx are newer than this build",
-                                static_cast<unsigned long long>(unknown));
-      reserved = view.attributes.attention.reserved;
-      break;
-    case SAGE_OP_NORM:
-      reserved = view.attributes.norm.reserved;
-      break;
-    case SAGE_OP_REDUCE:
-      reserved = view.attributes.reduce.reserved;
-      break;
-    case SAGE_OP_SLICE:
-      reserved = view.attributes.slice.reserved;
-      break;
-    case SAGE_OP_PERMUTE:
-      reserved = view.attributes.permute.reserved;
-      break;
-    case SAGE_OP_TOPK:
-      reserved = view.attributes.topk.reserved;
-      break;
-    case SAGE_OP_ROPE:
-      reserved = view.attributes.rope.reserved;
-      break;
-    default:
-      break;
+  if (view.op.kind == SAGE_OP_ATTENTION) {
+    if (const uint64_t unknown = view.attributes.attention.features & ~kKnownFeatures; unknown != 0)
+      return complain.Unknown("attention features 0x%llx are newer than this build",
+                              static_cast<unsigned long long>(unknown));
   }
+  const uint32_t offset = ReservedOffset(view.op.kind);
+  if (offset == 0) return SAGE_OK;
+  uint32_t reserved = 0;
+  std::memcpy(&reserved, reinterpret_cast<const char*>(&view.attributes) + offset, sizeof reserved);
   if (reserved != 0) return complain.Unknown("the attributes of %s set a reserved field", KindName(view.op.kind));
   return SAGE_OK;
 }
@@ -83,41 +63,6 @@ sage_status TakeInAttributes(const void* theirs, OpView* out, const Complaint& c
 }
 
 }  // namespace
-
-uint32_t AttributesSize(uint32_t kind) {
-  switch (kind) {
-    case SAGE_OP_ATTENTION:
-      return sizeof(sage_attention_attributes);
-    case SAGE_OP_LINEAR:
-      return sizeof(sage_linear_attributes);
-    case SAGE_OP_NORM:
-      return sizeof(sage_norm_attributes);
-    case SAGE_OP_UNARY:
-      return sizeof(sage_unary_attributes);
-    case SAGE_OP_BINARY:
-      return sizeof(sage_binary_attributes);
-    case SAGE_OP_SOFTMAX:
-      return sizeof(sage_softmax_attributes);
-    case SAGE_OP_REDUCE:
-      return sizeof(sage_reduce_attributes);
-    case SAGE_OP_GATHER:
-      return sizeof(sage_gather_attributes);
-    case SAGE_OP_CONCAT:
-      return sizeof(sage_concat_attributes);
-    case SAGE_OP_SLICE:
-      return sizeof(sage_slice_attributes);
-    case SAGE_OP_PERMUTE:
-      return sizeof(sage_permute_attributes);
-    case SAGE_OP_TOPK:
-      return sizeof(sage_topk_attributes);
-    case SAGE_OP_ROPE:
-      return sizeof(sage_rope_attributes);
-    case SAGE_OP_POOL:
-      return sizeof(sage_pool_attributes);
-    default:
-      return 0;  // MATMUL has none
-  }
-}
 
 sage_status TakeInOp(const sage_op* theirs, OpView* out, std::string* why) {
   const Complaint complain(why);
