@@ -166,20 +166,14 @@ Result<std::unique_ptr<AttentionContext>> AttentionContext::Create(std::shared_p
   context->token_.cancel = held.cancel();
   context->token_.cancel_user = held.cancel_user();
   if (backend.device_type() != SAGE_CPU) {
-    const sage_device_table* device = held.engine().host()->Device(backend.device_type(), backend.device_id());
-    sage_error error{};
-    error.struct_size = sizeof error;
-    if (device == nullptr)
-      return Status(SAGE_E_DEVICE, fmt::format("{}: nobody has supplied its device", backend.name()));
-    if (const sage_status status = device->stream_create(device->self, &context->stream_, &error); status != SAGE_OK)
-      return Status(status, fmt::format("{}: {}", backend.name(), error.message), error.native_code);
-    context->device_ = device;
+    SAGE_RETURN_IF_ERROR(backend.device()->CreateStream(&context->stream_));
+    context->device_ = backend.device();
   }
   return context;
 }
 
 AttentionContext::~AttentionContext() {
-  if (device_ != nullptr) device_->stream_destroy(device_->self, stream_);
+  if (device_ != nullptr) device_->DestroyStream(stream_);
 }
 
 Status AttentionContext::TakeInSlots(const sage_tensor* const* slots, uint32_t num_slots) {
@@ -237,11 +231,8 @@ Status AttentionContext::Run(const sage_tensor* const* slots, uint32_t num_slots
   Status ran = Execute(args);
   if (!on_cpu && stream == nullptr) {
     // Also after an error: what was enqueued must not outlive the call.
-    sage_error error{};
-    error.struct_size = sizeof error;
-    status = device_->stream_synchronize(device_->self, stream_, &error);
-    if (status != SAGE_OK && ran.ok())
-      ran = Status(status, fmt::format("{}: {}", plan.backend().name(), error.message), error.native_code);
+    Status waited = device_->Synchronize(stream_);
+    if (!waited.ok() && ran.ok()) ran = std::move(waited);
   }
   return ran;
 }

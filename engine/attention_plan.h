@@ -1,5 +1,8 @@
 // attention_plan.h: one attention op, planned once and run many times, without a model: what sage_attention_* are made
 // of. Sessions do not use it; they plan their nodes themselves, by the same Choose and the same backends.
+//
+// A plan runs where its caller's tensors lie and copies nothing: only backends of that device are asked, so tensors in
+// CPU memory are computed on the CPU. Weighing copies against a faster device is what sessions do.
 #ifndef SAGE_ENGINE_ATTENTION_PLAN_H_
 #define SAGE_ENGINE_ATTENTION_PLAN_H_
 
@@ -86,9 +89,9 @@ class AttentionContext {
   std::array<sage_tensor, SAGE_ATTN_NUM_SLOTS> tensors_{};
   std::array<const sage_tensor*, SAGE_ATTN_NUM_SLOTS> pointers_{};
   Workspace workspace_;
-  const sage_device_table* device_ = nullptr;  // null on CPU
-  void* stream_ = nullptr;                     // our own, on a device
-  bool compared_ = false;                      // verify = first: has been
+  std::shared_ptr<const Device> device_;  // null on CPU
+  void* stream_ = nullptr;                // our own, on a device
+  bool compared_ = false;                 // verify = first: has been
 };
 
 // The flat call's plans by shape, least recently used out first, each with the contexts its callers left.

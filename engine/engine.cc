@@ -2,10 +2,12 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <charconv>
 #include <limits>
 
 #include "backend/feature_names.h"
 #include "fmt/format.h"
+#include "plan/placement.h"
 #include "run/machine.h"
 
 // The table of built-in plugins: explicit, so that no linker drops an entry that only registers itself.
@@ -18,6 +20,8 @@ struct BuiltIn {
   const char* name;
   sage_plugin_query_fn query;
 };
+constexpr uint32_t kMostDevices = kMaxDomains - 1;  // of one type; a plan's domains are those and the CPU
+
 constexpr BuiltIn kBuiltIn[] = {{"reference", reference_plugin_query}};
 
 // "isa=avx2\n..." for "cpu.isa" = "avx2".
@@ -42,6 +46,29 @@ Result<std::vector<std::string>> ExplicitPaths(const Options& options) {
     begin = end + 1;
   }
   return paths;
+}
+
+// "all", or numbers separated by ','. More than any machine has are refused.
+Result<std::vector<int32_t>> DeviceNumbers(const Options& options, bool* all) {
+  const std::string list = TextOption(options, "devices", "0");
+  *all = list == "all";
+  if (*all) return std::vector<int32_t>{0};
+  std::vector<int32_t> numbers;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    int32_t number = -1;
+    const auto [stop, error] = std::from_chars(list.data() + begin, list.data() + end, number);
+    if (error != std::errc() || stop != list.data() + end || number < 0 ||
+        number >= static_cast<int32_t>(kMostDevices) ||
+        std::find(numbers.begin(), numbers.end(), number) != numbers.end())
+      return Status(SAGE_E_INVALID_ARGUMENT,
+                    fmt::format("option 'devices' = '{}': 'all', or different numbers below {} separated by ',' are "
+                                "expected",
+                                list, kMostDevices));
+    numbers.push_back(number);
+    begin = end + 1;
+  }
+  return numbers;
 }
 
 Status CheckValues(const Options& options) {
@@ -71,6 +98,7 @@ Result<std::shared_ptr<Engine>> Engine::Create(const Options& options) {
 
   const std::shared_ptr<Engine> engine(new Engine());
   engine->options_ = options;
+  SAGE_ASSIGN_OR_RETURN(engine->devices_, DeviceNumbers(options, &engine->all_devices_));
   engine->host_ = std::make_shared<Host>(options, static_cast<uint32_t>(threads), static_cast<uint64_t>(max_memory));
 
   // First, so that no file takes the oracle's name.
@@ -96,7 +124,7 @@ Result<std::shared_ptr<Engine>> Engine::Create(const Options& options) {
 }
 
 Engine::~Engine() {
-  // A device's supplier came first and goes last.
+  // Newest first. A device's supplier is held by every backend that shares it, so it goes last of them in any case.
   while (!backends_.empty()) backends_.pop_back();
 }
 
@@ -112,18 +140,41 @@ Status Engine::Adopt(PluginFile file) {
       refused = Status(SAGE_E_UNSUPPORTED, fmt::format("{}: backend '{}' is loaded already, from {}", file.path,
                                                        file.table->name, file.shadowed_by));
     } else {
-      Result<std::shared_ptr<Backend>> backend =
-          Backend::Create(host_, *file.table, file.agreed_minor, 0, OptionsOf(options_, file.table->name));
-      if (backend.ok())
-        backends_.push_back(std::move(*backend));
-      else
-        refused = file.refused = backend.status();
+      refused = file.refused = CreateBackends(file);
     }
   }
   if (!file.warning.empty()) host_->Log(SAGE_LOG_WARNING, file.warning);
   if (!refused.ok()) host_->Log(SAGE_LOG_WARNING, fmt::format("plugin not used: {}", refused.message()));
   files_.push_back(std::move(file));
   return refused;
+}
+
+// One instance a device: the numbers of the option `devices`, or, of the CPU, the one there is. Some may fail.
+Status Engine::CreateBackends(const PluginFile& file) {
+  const std::string options = OptionsOf(options_, file.table->name);
+  const bool on_cpu = file.table->device_type == SAGE_CPU;
+  std::vector<int32_t> numbers = on_cpu ? std::vector<int32_t>{0} : devices_;
+  Status first;
+  size_t created = 0;
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    uint32_t count = 0;
+    Result<std::shared_ptr<Backend>> backend =
+        Backend::Create(host_, *file.table, file.agreed_minor, numbers[i], options, &count);
+    // The probe of the first counts them.
+    for (uint32_t next = 1; all_devices_ && !on_cpu && i == 0 && next < std::min(count, kMostDevices); ++next)
+      numbers.push_back(static_cast<int32_t>(next));
+    if (backend.ok()) {
+      backends_.push_back(std::move(*backend));
+      ++created;
+      continue;
+    }
+    if (first.ok()) first = backend.status();
+    if (numbers.size() > 1)
+      host_->Log(SAGE_LOG_WARNING,
+                 fmt::format("{} on {}: {}", file.table->name, DeviceName(file.table->device_type, numbers[i]),
+                             backend.status().message()));
+  }
+  return created > 0 ? Status() : first;
 }
 
 std::vector<std::string_view> Engine::BackendNames() const {

@@ -26,7 +26,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   ~Engine();
 
   Status LoadPlugin(const std::string& absolute_path);
-  // Usable ones in search order; `reference` is always among them. A snapshot: later loads do not change it.
+  // Usable ones in search order, one a device (several of a name with the option `devices`); `reference` is always
+  // among them. A snapshot: later loads do not change it.
   std::vector<std::shared_ptr<Backend>> backends() const;
   std::shared_ptr<Backend> FindBackend(std::string_view name) const;  // null when there is none
   size_t backend_count() const;
@@ -46,9 +47,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
  private:
   Engine() = default;
   Status Adopt(PluginFile file);  // probe, create, register; the refusal is kept in files_
+  Status CreateBackends(const PluginFile& file);
   Status CheckBackendOptions() const;
   std::vector<std::string_view> BackendNames() const;  // mutex_ is not taken
   Options options_;
+  std::vector<int32_t> devices_;  // numbers of the devices to use, of each type
+  bool all_devices_ = false;      // those the probe counts
   std::shared_ptr<Host> host_;
   std::shared_ptr<Backend> reference_;
   mutable std::mutex mutex_;

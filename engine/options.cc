@@ -22,6 +22,8 @@ constexpr OptionSpec kOptions[] = {
     {"plugins", "absolute paths, separated by ':'", "", "engine", "plugins to load before all others"},
     {"plugin_environment", "true|false", "true", "engine", "whether SAGE_PLUGIN_PATH is searched"},
     {"plugin_folders", "true|false", "true", "engine", "whether the folder beside libsage and the compiled-in one are"},
+    {"devices", "all, or numbers separated by ','", "0", "engine",
+     "which devices of a type are used; the CPU always is"},
     {"backend", "name", "", "session plan", "this backend or an error; without it the cheapest that can"},
     {"backend_order", "names, separated by ','", "", "session plan", "these first among those that can"},
     {"accuracy", "auto|exact|native|lossy", "auto", "session plan", "the least exact class accepted"},

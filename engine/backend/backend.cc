@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "backend/border.h"
 #include "backend/feature_names.h"
 #include "fmt/format.h"
 #include "sage/support/check_op.h"
@@ -17,65 +18,9 @@
 namespace sage {
 namespace {
 
-constexpr unsigned char kPattern = 0xA5;
-
-// An out-struct with bytes behind it that a plugin has no business with.
-template <class Struct>
-struct Guarded {
-  Struct value{};
-  unsigned char band[64];
-  Guarded() {
-    value.struct_size = sizeof value;
-    memset(band, kPattern, sizeof band);
-  }
-  bool Intact() const {
-    for (const unsigned char byte : band)
-      if (byte != kPattern) return false;
-    return true;
-  }
-};
-
-// Ends the text for certain, whatever the plugin wrote.
-template <size_t kSize>
-const char* Terminated(char (&text)[kSize]) {
-  text[kSize - 1] = '\0';
-  return text;
-}
-
-// The status of a call into the plugin, as ours. Allocates nothing when all went well.
-Status FromPlugin(const std::string& name, const char* entry, sage_status status, Guarded<sage_error>& error) {
-  if (!error.Intact())
-    return Status(SAGE_E_INTERNAL, fmt::format("{}: its `{}` wrote past the end of the error it was given; do not use "
-                                               "this plugin",
-                                               name, entry));
-  if (status == SAGE_OK) return {};
-  const char* message = Terminated(error.value.message);
-  if (status < 0 || status > SAGE_E_INTERNAL)
-    return Status(SAGE_E_INTERNAL,
-                  fmt::format("{}: its `{}` returned {}, which is no status; {}", name, entry, status, message));
-  return Status(status, fmt::format("{}: {}", name, message[0] != '\0' ? message : StatusName(status)),
-                error.value.native_code);
-}
-
-Status Threw(const std::string& name, const char* entry) {
-  return Status(SAGE_E_INTERNAL,
-                fmt::format("{}: its `{}` threw an exception, which may not cross the C border; do not "
-                            "use this plugin",
-                            name, entry));
-}
-
-// Calls the plugin with no exception coming out of it.
-template <class Body>
-Status Call(const std::string& name, const char* entry, Body&& body) {
-  Guarded<sage_error> error;
-  sage_status status = SAGE_OK;
-  try {
-    status = body(&error.value);
-  } catch (...) {
-    return Threw(name, entry);
-  }
-  return FromPlugin(name, entry, status, error);
-}
+using border::Call;
+using border::Guarded;
+using border::Terminated;
 
 sage_answer No(uint64_t blocking, const std::string& reason) {
   sage_answer answer{};
@@ -100,6 +45,31 @@ std::string Breach(const sage_answer& answer) {
 
 }  // namespace
 
+namespace border {
+
+Status FromPlugin(const std::string& name, const char* entry, sage_status status, Guarded<sage_error>& error) {
+  if (!error.Intact())
+    return Status(SAGE_E_INTERNAL, fmt::format("{}: its `{}` wrote past the end of the error it was given; do not use "
+                                               "this plugin",
+                                               name, entry));
+  if (status == SAGE_OK) return {};
+  const char* message = Terminated(error.value.message);
+  if (status < 0 || status > SAGE_E_INTERNAL)
+    return Status(SAGE_E_INTERNAL,
+                  fmt::format("{}: its `{}` returned {}, which is no status; {}", name, entry, status, message));
+  return Status(status, fmt::format("{}: {}", name, message[0] != '\0' ? message : StatusName(status)),
+                error.value.native_code);
+}
+
+Status Threw(const std::string& name, const char* entry) {
+  return Status(SAGE_E_INTERNAL,
+                fmt::format("{}: its `{}` threw an exception, which may not cross the C border; do not "
+                            "use this plugin",
+                            name, entry));
+}
+
+}  // namespace border
+
 Plan::Plan(std::shared_ptr<const Backend> backend, sage_plan* plan, uint64_t workspace_bytes, uint64_t prepack_bytes)
     : backend_(std::move(backend)), plan_(plan), workspace_bytes_(workspace_bytes), prepack_bytes_(prepack_bytes) {}
 
@@ -116,7 +86,8 @@ Status Plan::Run(const sage_run_args& args) const {
 }
 
 Result<std::shared_ptr<Backend>> Backend::Create(std::shared_ptr<Host> host, const sage_plugin& table,
-                                                 uint32_t agreed_minor, int32_t device_id, const std::string& options) {
+                                                 uint32_t agreed_minor, int32_t device_id, const std::string& options,
+                                                 uint32_t* device_count) {
   std::shared_ptr<Backend> backend(new Backend());
   backend->table_ = table;
   backend->name_ = table.name;
@@ -136,6 +107,8 @@ Result<std::shared_ptr<Backend>> Backend::Create(std::shared_ptr<Host> host, con
     return Status(SAGE_E_UNSUPPORTED,
                   fmt::format("{} cannot run here: {}", name, reason[0] != '\0' ? reason : "it gives no reason"));
 
+  if (device_count != nullptr) *device_count = count;
+
   Status created = Call(name, "create", [&](sage_error* error) {
     return table.create(services, device_id, options.empty() ? nullptr : options.c_str(), &backend->instance_, error);
   });
@@ -146,23 +119,26 @@ Result<std::shared_ptr<Backend>> Backend::Create(std::shared_ptr<Host> host, con
   if (backend->instance_ == nullptr)
     return Status(SAGE_E_INTERNAL, name + ": its `create` succeeded without an instance; do not use this plugin");
 
-  if (table.device_type != SAGE_CPU && backend->host_->Device(table.device_type, device_id) == nullptr) {
-    const sage_device_table* device = nullptr;
-    SAGE_RETURN_IF_ERROR(
-        Call(name, "device", [&](sage_error* error) { return table.device(backend->instance_, &device, error); }));
-    if (device == nullptr || device->struct_size < sizeof(sage_device_table) || device->alloc == nullptr ||
-        device->free == nullptr || device->copy == nullptr || device->stream_create == nullptr ||
-        device->stream_destroy == nullptr || device->stream_synchronize == nullptr || device->event_create == nullptr ||
-        device->event_destroy == nullptr || device->event_record == nullptr || device->event_wait == nullptr ||
-        device->memory_info == nullptr)
-      return Status(SAGE_E_ABI_MISMATCH, name + ": the table of its device is missing or has an entry that is null");
-    backend->host_->SetDevice(table.device_type, device_id, device);
-  }
+  if (table.device_type != SAGE_CPU) SAGE_RETURN_IF_ERROR(backend->JoinDevice());
   return backend;
+}
+
+Status Backend::JoinDevice() {
+  device_ = host_->FindDevice(table_.device_type, device_id_, &device_supplier_);
+  if (device_ != nullptr) return {};
+  const sage_device_table* device = nullptr;
+  SAGE_RETURN_IF_ERROR(
+      Call(name_, "device", [&](sage_error* error) { return table_.device(instance_, &device, error); }));
+  SAGE_ASSIGN_OR_RETURN(device_, Device::TakeIn(device, table_.device_type, device_id_, name_));
+  host_->SetDevice(device_, shared_from_this());
+  supplies_device_ = true;
+  return {};
 }
 
 Backend::~Backend() {
   if (instance_ == nullptr) return;
+  // Everyone who shares the device holds its supplier, so nobody is left who could ask for it.
+  if (supplies_device_) host_->ForgetDevice(table_.device_type, device_id_);
   try {
     table_.destroy(instance_);
   } catch (...) {

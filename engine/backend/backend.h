@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "backend/device.h"
 #include "run/host.h"
 #include "sage/plugin.h"
 #include "status.h"
@@ -36,9 +37,12 @@ class Plan {
 
 class Backend : public std::enable_shared_from_this<Backend> {
  public:
-  // probe, then create. options: "key=value" lines. The status says why it cannot run here.
+  // probe, then create, then, on a device, its table: that of the backend which supplied it already, and which this one
+  // then keeps alive, or its own. options: "key=value" lines. The status says why it cannot run here. device_count
+  // (optional): how many devices of its type the probe counted; set where the probe said yes.
   static Result<std::shared_ptr<Backend>> Create(std::shared_ptr<Host> host, const sage_plugin& table,
-                                                 uint32_t agreed_minor, int32_t device_id, const std::string& options);
+                                                 uint32_t agreed_minor, int32_t device_id, const std::string& options,
+                                                 uint32_t* device_count = nullptr);
   ~Backend();
   Backend(const Backend&) = delete;
   Backend& operator=(const Backend&) = delete;
@@ -47,6 +51,7 @@ class Backend : public std::enable_shared_from_this<Backend> {
   const sage_plugin& table() const { return table_; }
   int32_t device_type() const { return table_.device_type; }
   int32_t device_id() const { return device_id_; }
+  const std::shared_ptr<const Device>& device() const { return device_; }  // null on CPU
 
   // Filters by kinds and features without a call, then asks. A verdict that breaks the contract (no reason, NaN or
   // negative cost, AUTO accuracy) is turned into NO with a sentence naming the breach. Never fails otherwise.
@@ -58,7 +63,11 @@ class Backend : public std::enable_shared_from_this<Backend> {
 
  private:
   Backend() = default;
+  Status JoinDevice();
   std::shared_ptr<Host> host_;
+  std::shared_ptr<const void> device_supplier_;  // another backend; null where it is this one, or on CPU
+  std::shared_ptr<const Device> device_;
+  bool supplies_device_ = false;
   sage_plugin table_{};
   sage_instance* instance_ = nullptr;
   int32_t device_id_ = 0;

@@ -46,24 +46,59 @@ uint32_t AcceptedAccuracy(const sage_op& op) {
   }
 }
 
-int32_t DeviceTypeOf(const sage_op& op) {
-  for (uint32_t slot = 0; slot < op.num_slots && op.slots != nullptr; ++slot)
-    if (op.slots[slot] != nullptr && op.slots[slot]->device_type != 0) return op.slots[slot]->device_type;
-  return SAGE_CPU;
+// The first tensor's that says; constants are CPU memory wherever the op runs.
+std::pair<int32_t, int32_t> DeviceOf(const sage_op& op) {
+  for (uint32_t slot = 0; slot < op.num_slots && op.slots != nullptr; ++slot) {
+    const sage_tensor* tensor = op.slots[slot];
+    if (tensor != nullptr && tensor->device_type != 0 && (tensor->flags & SAGE_TENSOR_CONSTANT) == 0)
+      return {tensor->device_type, tensor->device_id};
+  }
+  return {SAGE_CPU, 0};
 }
 
-std::vector<Verdict> AskAll(std::span<const std::shared_ptr<Backend>> backends, const sage_op& op, uint64_t features) {
+// The op with its tensors on a device. Not movable: the op points into it.
+struct MovedOp {
+  std::vector<sage_tensor> tensors;
+  std::vector<const sage_tensor*> slots;
+  sage_op op;
+  MovedOp(const sage_op& from, const Device& device) : tensors(from.num_slots), slots(from.num_slots), op(from) {
+    for (uint32_t slot = 0; slot < from.num_slots; ++slot) {
+      if (from.slots[slot] == nullptr) continue;
+      tensors[slot] = *from.slots[slot];
+      MoveToDevice(&tensors[slot], device.type(), device.id());
+      slots[slot] = &tensors[slot];
+    }
+    op.slots = slots.data();
+  }
+  MovedOp(const MovedOp&) = delete;
+  MovedOp& operator=(const MovedOp&) = delete;
+};
+
+sage_answer AskOne(const Backend& backend, const sage_op& op, uint64_t features, const AskScope& scope) {
+  const auto [type, id] = DeviceOf(op);
+  const std::shared_ptr<const Device>& device = backend.device();
+  if (!scope.any_device || device == nullptr) {
+    const bool same_type = backend.device_type() == type;
+    if (same_type && (type == SAGE_CPU || backend.device_id() == id)) return backend.Ask(op, features);
+    return No(fmt::format("serves {}, the tensors are on {}",
+                          same_type ? device->name() : DeviceTypeName(backend.device_type()),
+                          same_type ? DeviceName(type, id) : DeviceTypeName(type)));
+  }
+  for (const LostDevice& lost : scope.lost)
+    if (lost.device == device) return No(lost.reason);
+  if (op.aliases != 0 && !device->host_visible())
+    return No(fmt::format("the op changes a tensor in place, which lies in CPU memory and not on {}", device->name()));
+  const MovedOp moved(op, *device);
+  return backend.Ask(moved.op, features);
+}
+
+std::vector<Verdict> AskAll(std::span<const std::shared_ptr<Backend>> backends, const sage_op& op, uint64_t features,
+                            const AskScope& scope) {
   const uint32_t accepted = AcceptedAccuracy(op);
-  const int32_t device = DeviceTypeOf(op);
   std::vector<Verdict> verdicts;
   verdicts.reserve(backends.size());
   for (const std::shared_ptr<Backend>& backend : backends) {
-    if (backend->device_type() != device) {
-      verdicts.push_back({backend, No(fmt::format("serves {}, the tensors are on {}",
-                                                  DeviceTypeName(backend->device_type()), DeviceTypeName(device)))});
-      continue;
-    }
-    sage_answer answer = backend->Ask(op, features);
+    sage_answer answer = AskOne(*backend, op, features, scope);
     if (answer.verdict == SAGE_YES && answer.accuracy > accepted)
       answer = No(fmt::format("delivers accuracy {}, {} is asked for ({})", AccuracyName(answer.accuracy),
                               AccuracyName(accepted), answer.reason));
@@ -74,27 +109,46 @@ std::vector<Verdict> AskAll(std::span<const std::shared_ptr<Backend>> backends, 
 
 bool Yes(const Verdict& verdict) { return verdict.answer.verdict == SAGE_YES; }
 
-// The best of those that can, by the rules after the filters; -1 = nobody can.
-int32_t Best(const std::vector<Verdict>& verdicts, const ResolvedPolicy& policy) {
+// By name, then by the device's number.
+bool Before(const Verdict& a, const Verdict& b) {
+  const int order = a.backend->name().compare(b.backend->name());
+  return order != 0 ? order < 0 : a.backend->device_id() < b.backend->device_id();
+}
+
+// "cpu", "cudnn on cuda:0": a backend's name, with its device where that is not the CPU.
+std::string Named(const Verdict& verdict) {
+  const std::shared_ptr<const Device>& device = verdict.backend->device();
+  return device == nullptr ? verdict.backend->name() : fmt::format("{} on {}", verdict.backend->name(), device->name());
+}
+
+std::vector<int32_t> AcceptableOf(const std::vector<Verdict>& verdicts, const ResolvedPolicy& policy) {
   const std::vector<std::string>& order = policy.backend_order.value;
   const auto place = [&order](const Verdict& verdict) {
     return std::find(order.begin(), order.end(), verdict.backend->name()) - order.begin();
   };
-  int32_t best = -1;
+  std::vector<int32_t> acceptable;
+  auto foremost = static_cast<std::ptrdiff_t>(order.size());
+  for (const Verdict& verdict : verdicts)
+    if (Yes(verdict)) foremost = std::min(foremost, place(verdict));
   for (size_t i = 0; i < verdicts.size(); ++i) {
-    const Verdict& candidate = verdicts[i];
-    if (!Yes(candidate)) continue;
-    if (!policy.backend.value.empty() && candidate.backend->name() != policy.backend.value) continue;
-    if (best >= 0) {
-      const Verdict& held = verdicts[static_cast<size_t>(best)];
-      if (place(candidate) > place(held)) continue;
-      if (place(candidate) == place(held)) {
-        if (candidate.answer.cost_ns > held.answer.cost_ns) continue;
-        if (candidate.answer.cost_ns == held.answer.cost_ns && candidate.backend->name() >= held.backend->name())
-          continue;
-      }
-    }
-    best = static_cast<int32_t>(i);
+    const bool other = !policy.backend.value.empty() && verdicts[i].backend->name() != policy.backend.value;
+    // With one insisted on, the order has nothing to say.
+    if (!Yes(verdicts[i]) || other || (policy.backend.value.empty() && place(verdicts[i]) != foremost)) continue;
+    acceptable.push_back(static_cast<int32_t>(i));
+  }
+  std::stable_sort(acceptable.begin(), acceptable.end(), [&verdicts](int32_t a, int32_t b) {
+    return Before(verdicts[static_cast<size_t>(a)], verdicts[static_cast<size_t>(b)]);
+  });
+  return acceptable;
+}
+
+// The cheapest of the acceptable ones, copies aside; -1 = nobody can.
+int32_t Best(const std::vector<Verdict>& verdicts, const ResolvedPolicy& policy) {
+  int32_t best = -1;
+  for (const int32_t i : AcceptableOf(verdicts, policy)) {
+    if (best < 0 ||
+        verdicts[static_cast<size_t>(i)].answer.cost_ns < verdicts[static_cast<size_t>(best)].answer.cost_ns)
+      best = i;
   }
   return best;
 }
@@ -109,7 +163,7 @@ std::string WhyChosen(const Choice& choice, const ResolvedPolicy& policy) {
   for (const Verdict& verdict : choice.verdicts) {
     if (!Yes(verdict)) continue;
     ++able;
-    if (&verdict != &chosen) others += fmt::format("; {} {}", verdict.backend->name(), Price(verdict.answer.cost_ns));
+    if (&verdict != &chosen) others += fmt::format("; {} {}", Named(verdict), Price(verdict.answer.cost_ns));
   }
   const std::vector<std::string>& order = policy.backend_order.value;
   if (able > 1 && std::find(order.begin(), order.end(), chosen.backend->name()) != order.end())
@@ -170,16 +224,35 @@ void ApplyChoice(const Choice& choice, sage_attention_attributes* attributes) {
   attributes->block_kv = choice.block_kv;
 }
 
+std::vector<int32_t> Acceptable(const Choice& choice, const ResolvedPolicy& policy) {
+  return AcceptableOf(choice.verdicts, policy);
+}
+
+void ChooseForGraph(Choice* choice, int32_t verdict, const ResolvedPolicy& policy) {
+  choice->chosen = verdict;
+  choice->reason = WhyChosen(*choice, policy);
+  const int32_t best = Best(choice->verdicts, policy);
+  if (best == verdict || !policy.backend.value.empty()) return;
+  const Verdict& alone = choice->verdicts[static_cast<size_t>(best)];
+  choice->reason = fmt::format("cheapest for the whole graph with its copies: {}; for this node alone {} is, {}",
+                               Price(choice->verdicts[static_cast<size_t>(verdict)].answer.cost_ns), Named(alone),
+                               Price(alone.answer.cost_ns));
+}
+
+void MoveToDevice(sage_tensor* tensor, int32_t device_type, int32_t device_id) {
+  if ((tensor->flags & SAGE_TENSOR_CONSTANT) != 0) return;
+  tensor->device_type = device_type, tensor->device_id = device_id;
+}
+
 std::string RefusalText(const Choice& choice) {
   std::string text;
   for (const Verdict& verdict : choice.verdicts)
-    if (!Yes(verdict))
-      text += fmt::format("{}{}: {}", text.empty() ? "" : "\n", verdict.backend->name(), verdict.answer.reason);
+    if (!Yes(verdict)) text += fmt::format("{}{}: {}", text.empty() ? "" : "\n", Named(verdict), verdict.answer.reason);
   return text;
 }
 
 Result<Choice> Choose(std::span<const std::shared_ptr<Backend>> backends, const sage_op& op, uint64_t features,
-                      const ResolvedPolicy& policy) {
+                      const ResolvedPolicy& policy, const AskScope& scope) {
   const std::string& named = policy.backend.value;
   if (!named.empty() && std::none_of(backends.begin(), backends.end(),
                                      [&named](const auto& backend) { return backend->name() == named; }))
@@ -190,7 +263,7 @@ Result<Choice> Choose(std::span<const std::shared_ptr<Backend>> backends, const 
   if (op.kind == SAGE_OP_ATTENTION && op.attributes != nullptr)
     (void)sage_take_in(&attributes, sizeof attributes, op.attributes);
   choice.algorithm = attributes.algorithm, choice.block_q = attributes.block_q, choice.block_kv = attributes.block_kv;
-  choice.verdicts = AskAll(backends, op, features);
+  choice.verdicts = AskAll(backends, op, features, scope);
   choice.chosen = Best(choice.verdicts, policy);
 
   const std::string wishes = Wishes(attributes);
@@ -201,7 +274,7 @@ Result<Choice> Choose(std::span<const std::shared_ptr<Backend>> backends, const 
     sage_attention_attributes without = attributes;
     without.algorithm = SAGE_ALGORITHM_AUTO, without.block_q = 0, without.block_kv = 0;
     plain.attributes = &without;
-    std::vector<Verdict> verdicts = AskAll(backends, plain, features);
+    std::vector<Verdict> verdicts = AskAll(backends, plain, features, scope);
     const int32_t best = Best(verdicts, policy);
     if (best >= 0 && (choice.chosen < 0 || best != choice.chosen)) {
       const std::shared_ptr<const Backend>& backend = verdicts[static_cast<size_t>(best)].backend;

@@ -7,12 +7,34 @@
 #include <cstring>
 
 #include "model/verify.h"
+#include "plan/place_graph.h"
 #include "plan/problem.h"
+#include "plan/transfers.h"
 #include "run/tensor_copy.h"
 #include "sage/support/check_op.h"
 
 namespace sage {
 namespace {
+
+// A caller's strides may belong to a smaller tensor than this shape, which is refused when it is bound; until then they
+// are only numbers. What overflows is more than any device has.
+void MeasureExtent(PlannedTensor* tensor) {
+  tensor->extent = tensor->bytes, tensor->before = 0;
+  if (tensor->bytes == 0) return;
+  const int64_t size = support::DtypeSize(tensor->description.dtype);
+  int64_t before = 0, after = size;
+  for (uint32_t axis = 0; axis < tensor->description.rank; ++axis) {
+    int64_t reach = 0;
+    if (__builtin_mul_overflow(tensor->description.shape[axis] - 1, tensor->description.stride[axis], &reach) ||
+        __builtin_mul_overflow(reach, size, &reach) ||
+        (reach < 0 ? __builtin_sub_overflow(before, reach, &before) : __builtin_add_overflow(after, reach, &after))) {
+      tensor->extent = 1ull << 62;
+      return;
+    }
+  }
+  tensor->before = static_cast<uint64_t>(before);
+  tensor->extent = static_cast<uint64_t>(before) + static_cast<uint64_t>(after);
+}
 
 Status DescribeTensors(const PlanContext& context, const PlanKey& key, GraphPlan* plan) {
   std::vector<BoundTensor> shapes;
@@ -43,9 +65,10 @@ Status DescribeTensors(const PlanContext& context, const PlanKey& key, GraphPlan
     plan->tensors[static_cast<size_t>(input)].storage = Storage::kInput;
   }
   for (const CallerLayout& layout : key.layouts) {
-    std::copy(std::begin(layout.stride), std::end(layout.stride),
-              plan->tensors[static_cast<size_t>(layout.tensor)].description.stride);
+    PlannedTensor& tensor = plan->tensors[static_cast<size_t>(layout.tensor)];
+    std::copy(std::begin(layout.stride), std::end(layout.stride), tensor.description.stride);
   }
+  for (PlannedTensor& tensor : plan->tensors) MeasureExtent(&tensor);
   return {};
 }
 
@@ -72,6 +95,8 @@ void PlanReshape(const Node& node, const PlanKey& key, GraphPlan* plan, PlannedN
   planned->built.op.kind = kKindReshape;
 }
 
+AskScope ScopeOf(const PlanContext& context) { return {context.domains.size() > 1, context.lost}; }
+
 Status AskNode(const PlanContext& context, const PlanKey& key, const Node& node, GraphPlan* plan, PlannedNode* planned,
                std::span<const BoundTensor> shapes, std::span<const sage_tensor> descriptions) {
   const uint64_t all = context.graph.symbols.size() >= 64 ? ~0ull : (1ull << context.graph.symbols.size()) - 1;
@@ -88,67 +113,13 @@ Status AskNode(const PlanContext& context, const PlanKey& key, const Node& node,
   }
   planned->problem = ProblemString(planned->built.op);
   planned->work = WorkOf(planned->built.op);
-  SAGE_ASSIGN_OR_RETURN(planned->choice,
-                        Choose(context.backends, planned->built.op, planned->features, planned->policy));
+  SAGE_ASSIGN_OR_RETURN(planned->choice, Choose(context.backends, planned->built.op, planned->features, planned->policy,
+                                                ScopeOf(context)));
   if (attention != nullptr) ApplyChoice(planned->choice, attention);  // after a fallback the wishes are gone
   for (size_t slot = 0; slot < node.slots.size(); ++slot) {
     if (node.slots[slot] == kNone || !support::SlotIsOutput(node.kind, static_cast<uint32_t>(slot))) continue;
     plan->tensors[static_cast<size_t>(node.slots[slot])].storage = Storage::kArena;
   }
-  return {};
-}
-
-bool VariesInside(const PlannedTensor& tensor, uint64_t fixed) {
-  int64_t outer = 1;  // elements of the axes before this one: with one only, a shorter axis moves nothing
-  for (uint32_t axis = 0; axis < tensor.description.rank; ++axis) {
-    if (outer > 1 && (tensor.symbols[axis] & ~fixed) != 0) return true;
-    outer *= std::max<int64_t>(tensor.description.shape[axis], 1);
-  }
-  return false;
-}
-
-// Lifetimes in steps: node i is step i, staged inputs are filled at step -1, outputs are read at the last step.
-Status PlanArena(const PlanContext& context, GraphPlan* plan) {
-  const int64_t end = static_cast<int64_t>(context.graph.nodes.size());
-  std::vector<int64_t> first(plan->tensors.size(), -1), last(plan->tensors.size(), -1);
-  const auto root = [&](int32_t tensor) {
-    const PlannedTensor& planned = plan->tensors[static_cast<size_t>(tensor)];
-    return static_cast<size_t>(planned.storage == Storage::kView ? planned.base : tensor);
-  };
-  for (size_t i = 0; i < context.graph.nodes.size(); ++i) {
-    const Node& node = context.graph.nodes[i];
-    for (size_t slot = 0; slot < node.slots.size(); ++slot) {
-      if (node.slots[slot] == kNone) continue;
-      const bool output =
-          node.kind == kKindReshape ? slot == 1 : support::SlotIsOutput(node.kind, static_cast<uint32_t>(slot));
-      const size_t tensor = root(node.slots[slot]);
-      last[tensor] = static_cast<int64_t>(i);
-      if (output && plan->tensors[tensor].storage == Storage::kArena &&
-          static_cast<size_t>(node.slots[slot]) == tensor) {
-        first[tensor] = static_cast<int64_t>(i);
-      }
-    }
-  }
-  for (const int32_t output : context.graph.outputs) last[root(output)] = end;
-
-  std::vector<MemoryItem> items;
-  std::vector<size_t> owners;
-  plan->border_bytes = 0;
-  for (size_t i = 0; i < plan->tensors.size(); ++i) {
-    PlannedTensor& tensor = plan->tensors[i];
-    const bool staged = tensor.storage == Storage::kInput && last[i] >= 0 && VariesInside(tensor, plan->key.fixed);
-    if (tensor.storage == Storage::kInput) plan->border_bytes += tensor.bytes;
-    tensor.in_arena = staged || tensor.storage == Storage::kArena;
-    if (!tensor.in_arena) continue;
-    items.push_back({std::max<uint64_t>(tensor.bytes, 1), first[i], std::max(last[i], first[i])});
-    owners.push_back(i);
-  }
-  for (const int32_t output : context.graph.outputs) {
-    const PlannedTensor& tensor = plan->tensors[static_cast<size_t>(output)];
-    if (!IsContiguous(tensor.description) || VariesInside(tensor, plan->key.fixed)) plan->border_bytes += tensor.bytes;
-  }
-  SAGE_ASSIGN_OR_RETURN(plan->arena, PlanMemory(items));
-  for (size_t i = 0; i < owners.size(); ++i) plan->tensors[owners[i]].offset = plan->arena.offsets[i];
   return {};
 }
 
@@ -162,55 +133,82 @@ const Plan* FindDonor(std::span<const std::unique_ptr<GraphPlan>> donors, size_t
   return nullptr;
 }
 
-Status RealiseNode(const PlanContext& context, std::span<const std::unique_ptr<GraphPlan>> donors, size_t index,
-                   PlannedNode* planned) {
+// Takes the next best after a backend that said yes and could not: the node is asked again without those struck off.
+Status StrikeOff(const PlanContext& context, const Status& why, PlannedNode* planned) {
+  const Verdict chosen = *planned->chosen();
+  const Status failure = why.At(chosen.backend->name());
+  if (!planned->policy.backend.value.empty() || planned->policy.strict.value) return failure;
+  Verdict struck = chosen;
+  struck.answer.verdict = SAGE_NO;
+  fmt::format_to_n(struck.answer.reason, sizeof struck.answer.reason - 1, "its plan failed: {}{}", why.message(), '\0');
+  planned->struck.push_back(struck);
   std::vector<std::shared_ptr<Backend>> candidates(context.backends.begin(), context.backends.end());
-  std::string failures;
-  while (true) {
-    const Verdict chosen = *planned->chosen();
-    Result<std::shared_ptr<const Plan>> made = chosen.backend->MakePlan(
-        planned->built.op, FindDonor(donors, index, chosen.backend.get()), chosen.answer.workspace_bytes);
-    if (made.ok()) {
-      planned->plan = std::move(*made);
-      break;
-    }
-    std::erase_if(candidates, [&](const auto& backend) { return backend.get() == chosen.backend.get(); });
-    const Status failure = made.status().At(chosen.backend->name());
-    if (!planned->policy.backend.value.empty() || candidates.empty() || planned->policy.strict.value) return failure;
-    failures += fmt::format("{}{} said yes and then could not make its plan: {}", failures.empty() ? "" : "; ",
-                            chosen.backend->name(), made.status().message());
-    Result<Choice> next = Choose(candidates, planned->built.op, planned->features, planned->policy);
-    if (!next.ok() || next->chosen < 0) return failure;
-    // Keep all verdicts in view: the failed backend's stays, as the refusal it turned out to be.
-    Verdict struck = chosen;
-    struck.answer.verdict = SAGE_NO;
-    fmt::format_to_n(struck.answer.reason, sizeof struck.answer.reason - 1, "its plan failed: {}{}",
-                     made.status().message(), '\0');
-    next->verdicts.push_back(struck);
-    planned->choice = std::move(*next);
-    if (planned->built.op.kind == SAGE_OP_ATTENTION)
-      ApplyChoice(planned->choice, reinterpret_cast<sage_attention_attributes*>(planned->built.attributes));
-  }
-  if (!failures.empty()) {
-    planned->choice.fallback = true;
-    planned->choice.fallback_reason += (planned->choice.fallback_reason.empty() ? "" : "; ") + failures;
-  }
+  std::erase_if(candidates, [&](const auto& backend) {
+    return std::any_of(planned->struck.begin(), planned->struck.end(),
+                       [&](const Verdict& verdict) { return verdict.backend == backend; });
+  });
+  if (candidates.empty()) return failure;
+  // Struck off in an earlier round: those words stay.
+  const std::string before = planned->choice.fallback_reason;
+  for (uint32_t slot = 0; slot < planned->built.op.num_slots; ++slot)
+    if (planned->built.slots[slot] != nullptr) MoveToDevice(&planned->built.tensors[slot], SAGE_CPU, 0);
+  Result<Choice> next = Choose(candidates, planned->built.op, planned->features, planned->policy, ScopeOf(context));
+  if (!next.ok() || next->chosen < 0) return failure;
+  // Keep all verdicts in view: a failed backend's stays, as the refusal it turned out to be.
+  for (const Verdict& verdict : planned->struck) next->verdicts.push_back(verdict);
+  planned->choice = std::move(*next);
+  if (planned->built.op.kind == SAGE_OP_ATTENTION)
+    ApplyChoice(planned->choice, reinterpret_cast<sage_attention_attributes*>(planned->built.attributes));
+  const std::string words =
+      fmt::format("{} said yes and then could not make its plan: {}", chosen.backend->name(), why.message());
+  std::string& reason = planned->choice.fallback_reason;
+  for (const std::string& text : {before, words})
+    if (!text.empty() && reason.find(text) == std::string::npos) reason += (reason.empty() ? "" : "; ") + text;
+  planned->choice.fallback = true;
   return {};
 }
 
-}  // namespace
-
+// Sum of what the chosen answers and the copies cost, and the largest workspaces: after either step.
 void TotalUp(GraphPlan* plan) {
-  plan->cost_ns = 0;
+  plan->cost_ns = plan->copy_ns;
   plan->workspace_bytes = plan->prepack_bytes = 0;
+  for (DevicePlan& device : plan->devices) device.workspace_bytes = 0;
   for (const auto& node : plan->nodes) {
     const Verdict* chosen = node->chosen();
     if (chosen == nullptr) continue;
     plan->cost_ns += chosen->answer.cost_ns;
     const uint64_t workspace = node->plan ? node->plan->workspace_bytes() : chosen->answer.workspace_bytes;
-    plan->workspace_bytes = std::max(plan->workspace_bytes, workspace);
+    uint64_t& largest = node->domain == 0 ? plan->workspace_bytes : plan->devices[node->domain].workspace_bytes;
+    largest = std::max(largest, workspace);
     if (node->plan) plan->prepack_bytes += node->plan->prepack_bytes();
   }
+}
+
+Status LayOut(const PlanContext& context, GraphPlan* plan) {
+  PlaceGraph(context, plan);
+  return PlanMemoryAndTransfers(context, plan);
+}
+
+}  // namespace
+
+size_t RootOf(const GraphPlan& plan, int32_t tensor) {
+  const PlannedTensor& planned = plan.tensors[static_cast<size_t>(tensor)];
+  return static_cast<size_t>(planned.storage == Storage::kView ? planned.base : tensor);
+}
+
+bool VariesInside(const PlannedTensor& tensor, uint64_t fixed) {
+  int64_t outer = 1;  // elements of the axes before this one: with one only, a shorter axis moves nothing
+  for (uint32_t axis = 0; axis < tensor.description.rank; ++axis) {
+    if (outer > 1 && (tensor.symbols[axis] & ~fixed) != 0) return true;
+    outer *= std::max<int64_t>(tensor.description.shape[axis], 1);
+  }
+  return false;
+}
+
+uint64_t GraphPlan::device_bytes() const {
+  uint64_t bytes = 0;
+  for (const DevicePlan& device : devices) bytes += device.arena.total + device.workspace_bytes;
+  return bytes;
 }
 
 Result<std::unique_ptr<GraphPlan>> AssessGraph(const PlanContext& context, const PlanKey& key,
@@ -243,17 +241,38 @@ Result<std::unique_ptr<GraphPlan>> AssessGraph(const PlanContext& context, const
     }
     plan->nodes.push_back(std::move(planned));
   }
-  SAGE_RETURN_IF_ERROR(PlanArena(context, plan.get()));
+  SAGE_RETURN_IF_ERROR(LayOut(context, plan.get()));
   TotalUp(plan.get());
   return plan;
 }
 
 Status RealiseGraph(const PlanContext& context, std::span<const std::unique_ptr<GraphPlan>> donors, GraphPlan* plan) {
-  for (size_t i = 0; i < plan->nodes.size(); ++i) {
-    if (plan->nodes[i]->reshape != ReshapeMode::kOther) continue;
-    Status status = RealiseNode(context, donors, i, plan->nodes[i].get());
-    if (!status.ok()) return status.At(fmt::format("node \"{}\"", context.graph.nodes[i].name));
+  bool moved = false;
+  for (size_t i = 0; i < plan->nodes.size();) {
+    PlannedNode& node = *plan->nodes[i];
+    // Where nodes have moved to other devices, some plans are of a backend that is not chosen any more.
+    if (node.reshape != ReshapeMode::kOther ||
+        (node.plan != nullptr && &node.plan->backend() == node.chosen()->backend.get())) {
+      ++i;
+      continue;
+    }
+    const Verdict& chosen = *node.chosen();
+    Result<std::shared_ptr<const Plan>> made = chosen.backend->MakePlan(
+        node.built.op, FindDonor(donors, i, chosen.backend.get()), chosen.answer.workspace_bytes);
+    if (made.ok()) {
+      node.plan = std::move(*made);
+      ++i;
+      continue;
+    }
+    node.plan = nullptr;
+    if (Status failed = StrikeOff(context, made.status(), &node); !failed.ok())
+      return failed.At(fmt::format("node \"{}\"", context.graph.nodes[i].name));
+    if (context.domains.size() > 1) {
+      PlaceGraph(context, plan);
+      moved = true, i = 0;
+    }
   }
+  if (moved) SAGE_RETURN_IF_ERROR(PlanMemoryAndTransfers(context, plan));
   plan->realised = true;
   TotalUp(plan);
   return {};

@@ -16,6 +16,7 @@
 #include "model/shapes.h"
 #include "plan/choose.h"
 #include "plan/memory_plan.h"
+#include "plan/placement.h"
 #include "plan/work.h"
 #include "sage/support/op_view.h"
 
@@ -51,8 +52,44 @@ struct PlannedTensor {
   Storage storage = Storage::kUnused;
   int32_t base = kNone;  // kView: the tensor it lies in, never itself a view
   bool in_arena = false;
+  uint32_t domain = 0;  // whose arena: that of the device which writes it, 0 = the CPU
   uint64_t offset = 0;  // in the arena
   uint64_t bytes = 0;   // row-major at the planned shape
+  // The bytes its elements lie in with the planned strides, and how many of them before element 0. Another number than
+  // `bytes` only where a caller's own strides are planned.
+  uint64_t extent = 0, before = 0;
+};
+
+// A tensor's bytes in another place than its own (see Places), made by copies.
+struct PlannedImage {
+  int32_t tensor = kNone;
+  uint32_t place = 0;
+  uint64_t offset = 0;  // in the arena of that place's domain
+};
+
+// What the session does on a stream before a node, besides running nodes.
+struct PlannedAction {
+  enum class Kind : uint8_t {
+    kCopy,         // `tensor` from place `from` to place `to`, one of them host memory, on the stream of `domain`
+    kSynchronise,  // the CPU waits for the stream of `domain`
+    kOrder,        // the stream of `domain` waits for what the one of `other` has been given so far: by an event
+  };
+  Kind kind = Kind::kCopy;
+  uint32_t domain = 0, other = 0;
+  int32_t tensor = kNone;
+  uint32_t from = 0, to = 0;
+  uint32_t event = 0;  // kOrder: which of the events of `other`
+};
+
+// What a plan uses of one device.
+struct DevicePlan {
+  MemoryPlan arena;
+  uint64_t workspace_bytes = 0;  // the largest of its nodes'
+  bool used = false;             // some node runs there
+  uint32_t events = 0;           // that its stream records in one run
+  uint32_t copies = 0;           // to and from it, in one run
+  uint64_t copy_bytes = 0;       // theirs at the planned shapes
+  double copy_ns = 0;            // their price
 };
 
 enum class ReshapeMode : uint8_t { kOther, kView, kCopy };
@@ -66,6 +103,9 @@ struct PlannedNode {
   Choice choice;
   Work work;
   std::string problem;               // the problem string
+  uint32_t domain = 0;               // where it runs
+  uint32_t first_action = 0;         // in the plan's actions: those up to the next node's come before this one
+  std::vector<Verdict> struck;       // backends that said yes and could not plan, with what they said then
   std::shared_ptr<const Plan> plan;  // after Realise; null for a Reshape
   ReshapeMode reshape = ReshapeMode::kOther;
   int32_t pairs[SAGE_MAX_RANK] = {};  // view: see ReshapeStrides
@@ -78,21 +118,34 @@ struct GraphPlan {
   PlanKey key;
   std::vector<PlannedTensor> tensors;
   std::vector<std::unique_ptr<PlannedNode>> nodes;
-  MemoryPlan arena;
-  uint64_t workspace_bytes = 0;  // the largest of the nodes'
+  MemoryPlan arena;              // the CPU's
+  uint64_t workspace_bytes = 0;  // the largest of the nodes' on the CPU
   uint64_t border_bytes = 0;     // the session's own inputs and row-major outputs at the planned shapes
   uint64_t prepack_bytes = 0;    // after Realise
-  double cost_ns = 0;
+  double cost_ns = 0;            // nodes and copies
+
+  // By domain; [0], the CPU, is not used. Empty, as is all that follows, where every backend is the CPU's.
+  std::vector<DevicePlan> devices;
+  std::vector<PlannedImage> images;
+  std::vector<PlannedAction> actions;  // in order; those from last_actions on come after the last node
+  uint32_t last_actions = 0;
+  double copy_ns = 0;           // the copies' part of cost_ns
+  bool exact_placement = true;  // see placement.h
+
   bool realised = false;
   uint64_t last_use = 0;  // the session's, for the oldest to go first
 
-  uint64_t planned_bytes() const { return arena.total + workspace_bytes + border_bytes; }
+  uint64_t device_bytes() const;  // of all arenas and workspaces outside the CPU
+  uint64_t planned_bytes() const { return arena.total + workspace_bytes + border_bytes + device_bytes(); }
 };
 
 struct PlanContext {
   const Graph& graph;
   std::span<const std::shared_ptr<Backend>> backends;
   const AttentionPolicy& caller;
+  // Domain i's device; [0] is null, the CPU. Empty or one entry: only the CPU, and nothing is ever copied.
+  std::span<const std::shared_ptr<const Device>> domains;
+  std::span<const LostDevice> lost;  // not to be used in this plan
 };
 
 // key_rows: per node, the Skv its flash_threshold is judged on (KeyRows at the run's shapes).
@@ -104,8 +157,10 @@ Result<std::unique_ptr<GraphPlan>> AssessGraph(const PlanContext& context, const
 // cannot make its plan is struck off with its reason, and the next best is taken, unless the policy insists.
 Status RealiseGraph(const PlanContext& context, std::span<const std::unique_ptr<GraphPlan>> donors, GraphPlan* plan);
 
-// Sum of what the acceptable answers cost, and the largest workspace: after either step.
-void TotalUp(GraphPlan* plan);
+// The tensor whose memory `tensor` lies in: itself, or what it is a view of.
+size_t RootOf(const GraphPlan& plan, int32_t tensor);
+// The tensor's bytes move inside it when an axis is smaller at run than planned.
+bool VariesInside(const PlannedTensor& tensor, uint64_t fixed);
 
 }  // namespace sage
 

@@ -24,15 +24,14 @@ uint64_t LivePeak(std::span<const MemoryItem> items, const std::vector<uint64_t>
 
 }  // namespace
 
-Result<MemoryPlan> PlanMemory(std::span<const MemoryItem> items) {
+Result<MemoryPlan> PlanMemory(std::span<const MemoryItem> items, uint64_t alignment) {
   std::vector<uint64_t> rounded(items.size());
   uint64_t sum = 0;
   for (size_t i = 0; i < items.size(); ++i) {
-    constexpr uint64_t kLimit = static_cast<uint64_t>(INT64_MAX) - kArenaAlignment;
-    if (items[i].bytes > kLimit ||
-        __builtin_add_overflow(
-            sum, rounded[i] = (items[i].bytes + kArenaAlignment - 1) / kArenaAlignment * kArenaAlignment, &sum) ||
-        sum > kLimit) {
+    const uint64_t limit = static_cast<uint64_t>(INT64_MAX) - alignment;
+    if (items[i].bytes > limit ||
+        __builtin_add_overflow(sum, rounded[i] = (items[i].bytes + alignment - 1) / alignment * alignment, &sum) ||
+        sum > limit) {
       return Status(SAGE_E_OUT_OF_MEMORY, "the intermediate tensors together exceed 2^63 bytes; use smaller maxima");
     }
   }

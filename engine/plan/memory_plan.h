@@ -23,13 +23,14 @@ struct MemoryItem {
 };
 
 struct MemoryPlan {
-  std::vector<uint64_t> offsets;  // one an item, multiples of kArenaAlignment; items of 0 bytes lie at 0
+  std::vector<uint64_t> offsets;  // one an item, multiples of the alignment; items of 0 bytes lie at 0
   uint64_t total = 0;             // bytes of the arena
   uint64_t live_peak = 0;         // most bytes alive at one step: no plan can be smaller
 };
 
 // Fails (SAGE_E_OUT_OF_MEMORY) only when the sizes exceed what 63 bits can add up.
-Result<MemoryPlan> PlanMemory(std::span<const MemoryItem> items);
+// alignment: of every offset, a power of two.
+Result<MemoryPlan> PlanMemory(std::span<const MemoryItem> items, uint64_t alignment = kArenaAlignment);
 
 }  // namespace sage
 

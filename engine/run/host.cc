@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstdlib>
 
+#include "backend/device.h"
 #include "fmt/format.h"
 #include "plan/problem.h"
 #include "sage/support/guard.h"
@@ -53,7 +54,8 @@ int32_t HostCancelled(void*, void* run) {
 sage_status HostDevice(void* self, int32_t device_type, int32_t device_id, const sage_device_table** out,
                        sage_error* err) {
   if (out == nullptr) return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "host device: out is null");
-  *out = Self(self).Device(device_type, device_id);
+  const std::shared_ptr<const Device> device = Self(self).FindDevice(device_type, device_id, nullptr);
+  *out = device == nullptr ? nullptr : &device->table();  // the asking backend is made to hold the supplier
   return sage_succeed(err);
 }
 
@@ -112,7 +114,7 @@ Status Host::Alloc(int32_t device_type, int32_t device_id, uint64_t bytes, uint6
   if (!std::has_single_bit(align) || align > (uint64_t{1} << 30))
     return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("alignment {}: a power of two up to 2^30 is expected", align));
   const bool on_cpu = device_type == 0 || device_type == SAGE_CPU;
-  const sage_device_table* device = on_cpu ? nullptr : Device(device_type, device_id);
+  const std::shared_ptr<const Device> device = on_cpu ? nullptr : FindDevice(device_type, device_id, nullptr);
   if (!on_cpu && device == nullptr)
     return Status(SAGE_E_DEVICE,
                   fmt::format("no backend has supplied device type {} number {}", device_type, device_id));
@@ -131,11 +133,7 @@ Status Host::Alloc(int32_t device_type, int32_t device_id, uint64_t bytes, uint6
   Status failed;
   const uint64_t asked = std::max<uint64_t>(bytes, 1);  // a zero-size block is still a distinct pointer
   if (device != nullptr) {
-    sage_error error{};
-    error.struct_size = sizeof error;
-    const sage_status status = device->alloc(device->self, asked, align, &memory, &error);
-    error.message[sizeof error.message - 1] = '\0';
-    if (status != SAGE_OK) failed = Status(status, fmt::format("device memory: {}", error.message), error.native_code);
+    failed = device->Alloc(asked, align, &memory);
   } else if (options_.alloc != nullptr) {
     memory = options_.alloc(options_.alloc_user, asked, std::max<uint64_t>(align, sizeof(void*)));
     if (memory != nullptr && reinterpret_cast<uintptr_t>(memory) % align != 0) {
@@ -180,7 +178,7 @@ void Host::Free(int32_t device_type, int32_t device_id, void* ptr) {
   }
   (void)device_type, (void)device_id;  // what the block was allocated on holds
   if (block.device_type != SAGE_CPU) {
-    if (const sage_device_table* device = Device(block.device_type, block.device_id)) device->free(device->self, ptr);
+    if (const auto device = FindDevice(block.device_type, block.device_id, nullptr)) device->Free(ptr);
   } else if (options_.free != nullptr) {
     options_.free(options_.alloc_user, ptr, std::max<uint64_t>(block.bytes, 1));
   } else {
@@ -205,15 +203,24 @@ void Host::Log(int32_t level, std::string_view line) const {
   if (options_.log != nullptr && level <= log_level_) options_.log(options_.log_user, level, line.data(), line.size());
 }
 
-void Host::SetDevice(int32_t type, int32_t id, const sage_device_table* table) {
+void Host::SetDevice(std::shared_ptr<const Device> device, std::weak_ptr<const void> supplier) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  devices_[{type, id}] = table;
+  const std::pair<int32_t, int32_t> key(device->type(), device->id());
+  devices_[key] = {std::move(device), std::move(supplier)};
 }
 
-const sage_device_table* Host::Device(int32_t type, int32_t id) const {
+void Host::ForgetDevice(int32_t type, int32_t id) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  devices_.erase({type, id});
+}
+
+std::shared_ptr<const Device> Host::FindDevice(int32_t type, int32_t id, std::shared_ptr<const void>* supplier) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = devices_.find({type, id});
-  return found == devices_.end() ? nullptr : found->second;
+  if (found == devices_.end()) return nullptr;
+  if (supplier == nullptr) return found->second.device;
+  *supplier = found->second.supplier.lock();
+  return *supplier == nullptr ? nullptr : found->second.device;
 }
 
 }  // namespace sage

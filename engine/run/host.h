@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -15,6 +16,8 @@
 #include "status.h"
 
 namespace sage {
+
+class Device;
 
 // Names one run to a plugin: sage_run_args.run points to it. Lives in a session or an attention context.
 struct RunToken {
@@ -46,8 +49,11 @@ class Host {
   void Log(int32_t level, std::string_view line) const;
   int32_t log_level() const { return log_level_; }
 
-  void SetDevice(int32_t type, int32_t id, const sage_device_table* table);
-  const sage_device_table* Device(int32_t type, int32_t id) const;
+  // supplier: whose instance the device's entries belong to; not kept alive by the host, which it holds itself.
+  void SetDevice(std::shared_ptr<const Device> device, std::weak_ptr<const void> supplier);
+  void ForgetDevice(int32_t type, int32_t id);
+  // Null while nobody has supplied it. supplier (optional): to be held as long as the device is used.
+  std::shared_ptr<const Device> FindDevice(int32_t type, int32_t id, std::shared_ptr<const void>* supplier) const;
 
   uint64_t bytes_in_use() const { return bytes_in_use_; }
   uint64_t peak_bytes() const { return peak_bytes_; }
@@ -67,7 +73,11 @@ class Host {
   mutable std::mutex mutex_;
   std::map<void*, Block> blocks_;
   std::map<uint32_t, sage_host> tables_;
-  std::map<std::pair<int32_t, int32_t>, const sage_device_table*> devices_;
+  struct Supplied {
+    std::shared_ptr<const Device> device;
+    std::weak_ptr<const void> supplier;
+  };
+  std::map<std::pair<int32_t, int32_t>, Supplied> devices_;
 };
 
 }  // namespace sage
