@@ -193,6 +193,16 @@ TEST_CASE("P8 R17 bool, bit, block and CSR masks and a bias of -inf say the same
   CheckSame(masked, columns);
 }
 
+TEST_CASE("P8 lengths say what a bool mask of the same lengths says, bit for bit") {
+  AttentionCase lengths = Typical(SAGE_F32, 23), masked = lengths;
+  lengths.Integers(SAGE_ATTN_SEQUSED_K, {2}, {129, 3});
+  masked.OverScores(SAGE_ATTN_MASK, SAGE_BOOL).FillBy([](uint64_t n) {
+    const uint64_t batch = n / (6 * 37 * 150);
+    return n % 150 < (batch == 0 ? 129u : 3u) ? 1.0 : 0.0;
+  });
+  CheckSame(lengths, masked);
+}
+
 TEST_CASE("P2 R4 alignments agree when square, an unlimited window is causal, one query sees one key or all") {
   AttentionCase top(SAGE_F32, {1, 2, 2, 70, 70, 16}, 31), bottom = top, window = top;
   CheckSame(top.Causal(SAGE_ALIGN_TOP_LEFT), bottom.Causal(SAGE_ALIGN_BOTTOM_RIGHT));
