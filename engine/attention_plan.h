@@ -46,7 +46,8 @@ class AttentionPlan {
   Verify verify() const { return verify_; }
   sage_cancel_fn cancel() const { return cancel_; }
   void* cancel_user() const { return cancel_user_; }
-  // {"problem","bench","features","chosen","why","fallback","verdicts":[...],"policy","workspace_bytes","prepack_bytes"}
+  // {"problem","bench","features","chosen","why","fallback","verdicts":[...],"policy","workspace_bytes","prepack_bytes",
+  //  "memory"}: the last is plan/attention_memory.h's report
   void Explain(JsonWriter& out) const;
 
  private:

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "plan/attention_memory.h"
 #include "sage/support/check_op.h"
 
 namespace sage {
@@ -74,6 +75,12 @@ void WriteNode(JsonWriter& out, const Node& node, const PlannedNode& planned) {
   if (planned.plan) {
     out.Member("workspace_bytes", planned.plan->workspace_bytes());
     out.Member("prepack_bytes", planned.plan->prepack_bytes());
+  }
+  if (node.kind == SAGE_OP_ATTENTION && planned.chosen() != nullptr) {
+    // Not planned yet: the bound that the backend answered with.
+    WriteAttentionMemory(out,
+                         MemoryOfAttention(planned.built.op, planned.plan ? planned.plan->workspace_bytes()
+                                                                          : planned.chosen()->answer.workspace_bytes));
   }
   if (planned.chosen() != nullptr && planned.chosen()->backend->table().foreign_threads != nullptr) {
     out.Member("foreign_threads", planned.chosen()->backend->table().foreign_threads);
