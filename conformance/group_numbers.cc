@@ -128,6 +128,15 @@ std::vector<Attack> Attacks() {
          FillBytes(p, SAGE_ATTN_BLOCK_MASK, 1);
          for (int64_t row = 0; row < t.shape[2]; ++row) static_cast<unsigned char*>(t.data)[row * t.stride[2]] = 0;
        }},
+      {"last tile masked", "blockmask=16x16/bh,lse",
+       [](Problem& p) {
+         const int64_t last = p.tensors[SAGE_ATTN_BLOCK_MASK].shape[3] - 1;
+         Change(p, SAGE_ATTN_BLOCK_MASK, [last](const int64_t* i, double) { return i[3] == last ? 0.0 : 1.0; });
+       }},
+      {"every other tile masked", "blockmask=16x16/bh,lse",
+       [](Problem& p) {
+         Change(p, SAGE_ATTN_BLOCK_MASK, [](const int64_t* i, double) { return (i[2] + i[3]) % 2 == 0 ? 255.0 : 0.0; });
+       }},
       {"lengths of zero", "kvlens,qlens,lse", [](Problem& p) { SetLengths(p, SAGE_ATTN_SEQUSED_K, 0); }},
       {"query lengths of zero", "kvlens,qlens", [](Problem& p) { SetLengths(p, SAGE_ATTN_SEQUSED_Q, 0); }},
       {"a window that sees nothing", "align=tl,window=*:0,kvlens,lse",
@@ -156,6 +165,16 @@ std::vector<Attack> Attacks() {
            sage_tensor& t = p.tensors[slot];
            t.data = static_cast<char*>(t.data) + (t.shape[2] - 1) * t.stride[2] * support::DtypeSize(t.dtype);
            t.stride[2] = -t.stride[2];
+         }
+       }},
+      {"queries and results back to front", "causal=br,lse",
+       [](Problem& p) {
+         for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_O}) {
+           sage_tensor& t = p.tensors[slot];
+           for (const uint32_t axis : {1u, 2u}) {
+             t.data = static_cast<char*>(t.data) + (t.shape[axis] - 1) * t.stride[axis] * support::DtypeSize(t.dtype);
+             t.stride[axis] = -t.stride[axis];
+           }
          }
        }},
       {"one key row for all heads", "lse",
@@ -200,6 +219,49 @@ void AgainstOracle(const Context& context, const std::string& name, bool attenti
   tally.Done("problems");
 }
 
+// Sizes round the widths of registers and tiles, in every dtype.
+void Sweep(const Context& context, const Instance& instance, Oracle* oracle, const char* name,
+           const std::vector<std::string>& sizes, const char* options) {
+  Tally tally(context.out, fmt::format("adversarial: {}", name));
+  unsigned phase = 0;
+  for (const char* dtype : {"f64", "f32", "bf16", "f16"}) {
+    for (const std::string& size : sizes) {
+      const std::string line = fmt::format("{}.{}{}", size, dtype, options);
+      ProblemData data;
+      const auto problem = MakeProblem(line, context.options.seed, &data);
+      if (problem == nullptr) {
+        tally.Fail(line, "the kit could not make it");
+        continue;
+      }
+      context.out.Step(line);
+      tally.Tried();
+      bool refused = false;
+      const std::string why = CheckProblem(instance, oracle, problem.get(), phase++, &refused);
+      if (refused) tally.Refused();
+      if (!why.empty()) tally.Fail(line, why);
+    }
+  }
+  tally.Done("problems");
+}
+
+void Sweeps(const Context& context, const Instance& instance, Oracle* oracle) {
+  std::vector<std::string> widths, lengths, tiles;
+  for (const int d : {1, 3, 7, 8, 15, 16, 17, 31, 32, 40, 59, 64, 80, 96, 111, 128, 160, 192, 224, 256, 512}) {
+    widths.push_back(fmt::format("b1.hq2.hkv1.sq5.skv33.d{}", d));
+    widths.push_back(fmt::format("b1.hq2.hkv1.sq2.skv9.d16.dv{}", d));
+  }
+  for (const int s :
+       {1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 97, 113, 127, 128, 129, 200, 257, 384, 512, 768, 1024, 1025}) {
+    lengths.push_back(fmt::format("b1.hq2.hkv1.sq3.skv{}.d8", s));
+    if (s <= 257) lengths.push_back(fmt::format("b1.hq1.hkv1.sq{}.skv{}.d8", s, s));
+  }
+  for (const int keys : {15, 16, 17, 31, 32, 33, 47, 48, 49})
+    tiles.push_back(fmt::format("b2.hq2.hkv2.sq17.skv{}.d16", keys));
+  Sweep(context, instance, oracle, "head dimensions of every kind", widths, ":lse");
+  Sweep(context, instance, oracle, "sequence lengths of every kind", lengths, ":causal=br,lse");
+  Sweep(context, instance, oracle, "keys round a tile's edge", tiles, ":causal=tl,lse,block=16x16");
+}
+
 }  // namespace
 
 void OracleGroup(const Context& context) { AgainstOracle(context, "oracle: attention", true); }
@@ -236,6 +298,7 @@ void AdversarialGroup(const Context& context) {
     }
     tally.Done("problems");
   }
+  Sweeps(context, instance, &oracle);
 }
 
 }  // namespace sage::conformance

@@ -13,9 +13,9 @@ namespace {
 constexpr unsigned char kCanary = 0x5C;
 }  // namespace
 
-GuardedMemory::GuardedMemory(uint64_t bytes, bool at_end, uint64_t align) : bytes_(bytes) {
+GuardedMemory::GuardedMemory(uint64_t bytes, bool at_end, uint64_t align, uint64_t skew) : bytes_(bytes) {
   const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  usable_ = std::max<uint64_t>(1, (bytes + align - 1 + page - 1) / page) * page;
+  usable_ = std::max<uint64_t>(1, (bytes + skew + align - 1 + page - 1) / page) * page;
   mapped_ = usable_ + 2 * page;
   void* base = mmap(nullptr, mapped_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (base == MAP_FAILED) throw std::bad_alloc();
@@ -23,7 +23,7 @@ GuardedMemory::GuardedMemory(uint64_t bytes, bool at_end, uint64_t align) : byte
   unsigned char* usable = base_ + page;
   if (mprotect(usable, usable_, PROT_READ | PROT_WRITE) != 0) throw std::bad_alloc();
   std::memset(usable, kCanary, usable_);
-  const uint64_t lead = at_end ? (usable_ - bytes) / align * align : 0;
+  const uint64_t lead = at_end ? (usable_ - bytes - skew) / align * align : skew;
   data_ = usable + lead;
 }
 
@@ -50,7 +50,7 @@ GuardedTensors Guard(const Problem& problem, unsigned phase, bool move_constants
     guarded.pointers[slot] = &tensor;
     if ((tensor.flags & SAGE_TENSOR_CONSTANT) != 0 && !move_constants) continue;
     TensorExtent(tensor, &begin, &bytes);
-    guarded.memory[slot] = std::make_unique<GuardedMemory>(bytes, (slot + phase) % 2 == 0);
+    guarded.memory[slot] = std::make_unique<GuardedMemory>(bytes, (slot + phase) % 2 == 0, 1, phase / 2 % 2);
     unsigned char* data = guarded.memory[slot]->data();
     if (bytes > 0) std::memcpy(data, static_cast<const unsigned char*>(tensor.data) + begin, bytes);
     tensor.data = data - begin;

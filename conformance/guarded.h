@@ -15,8 +15,9 @@ namespace sage::conformance {
 class GuardedMemory {
  public:
   // at_end: the last byte lies before the guard page, at any alignment. Else the first byte lies behind one. align > 1
-  // moves the block away from the page by less than that; the bytes between are canaries.
-  GuardedMemory(uint64_t bytes, bool at_end, uint64_t align = 1);
+  // moves the block away from the page by less than that, skew by so many bytes: an address that fits no type. The
+  // bytes between are canaries.
+  GuardedMemory(uint64_t bytes, bool at_end, uint64_t align = 1, uint64_t skew = 0);
   ~GuardedMemory();
   GuardedMemory(const GuardedMemory&) = delete;
   GuardedMemory& operator=(const GuardedMemory&) = delete;
@@ -35,9 +36,9 @@ struct GuardedTensors {
   std::vector<sage_tensor> tensors;
   std::vector<const sage_tensor*> pointers;
 };
-// at_end alternates by slot, starting with `phase`, so that both ends of every slot are tried over two runs. A constant
-// must stay where it was planned: it is only moved (move_constants) when the plan is yet to be made, from these
-// tensors.
+// at_end alternates by slot, starting with `phase`, so that both ends of every slot are tried over two runs; phases 2
+// and 3 of every four put the data at odd addresses, which the contract allows. A constant must stay where it was
+// planned: it is only moved (move_constants) when the plan is yet to be made, from these tensors.
 GuardedTensors Guard(const Problem& problem, unsigned phase, bool move_constants = false);
 
 // Calls visit(byte offset from element [0,..,0]) for every element.

@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cfenv>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 #include "conformance/groups.h"
 #include "sage/support/check_op.h"
@@ -14,6 +18,18 @@
 extern "C" const sage_plugin* reference_plugin_query(uint32_t host_major, uint32_t host_minor);
 
 namespace sage::conformance {
+namespace {
+
+// Rounding, flushing of denormals, trapped exceptions: what a run may use but not leave changed for its caller.
+uint32_t FloatingPointMode() {
+#if defined(__SSE__)
+  return _mm_getcsr() & ~0x3Fu;  // without the sticky flags
+#else
+  return static_cast<uint32_t>(std::fegetround());
+#endif
+}
+
+}  // namespace
 
 void Recorder::Send(char tag, const std::string& text) {
   std::string line = tag + text;
@@ -126,9 +142,12 @@ std::string RunChecked(const Instance& instance, const PlanHandle& plan, const s
   std::snprintf(error.message, sizeof error.message, "stale");
   error.status = SAGE_E_INTERNAL;
   const uint64_t before = instance.host()->allocs_in_run;
+  const uint32_t mode = FloatingPointMode();
   instance.host()->running = true;
   const sage_status status = instance.table()->run(plan.plan, &args, &error);
   instance.host()->running = false;
+  if (FloatingPointMode() != mode)
+    return "run left the caller's floating-point mode changed (rounding, flush to zero or traps)";
   if (status != SAGE_OK) return fmt::format("run answered {}: {}", status, error.message);
   if (error.status != SAGE_OK || error.message[0] != '\0') return "run succeeded but left the error slot filled";
   if (!workspace.CanariesIntact()) return "run wrote outside its workspace";
