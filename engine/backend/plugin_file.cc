@@ -62,10 +62,6 @@ Status NotALibrary(const char* why) {
 
 }  // namespace
 
-Descriptor::~Descriptor() {
-  if (fd_ >= 0) close(fd_);
-}
-
 std::string FolderRefusal(const std::string& resolved_folder) {
   for (std::string folder = resolved_folder; !folder.empty(); folder = ParentOf(folder)) {
     struct stat info {};

@@ -7,25 +7,10 @@
 
 #include <string>
 
+#include "descriptor.h"
 #include "status.h"
 
 namespace sage {
-
-// Closes on destruction.
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  ~Descriptor();
-  Descriptor(Descriptor&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 struct CheckedFile {
   std::string path;  // resolved: absolute, no links

@@ -28,9 +28,6 @@ namespace {
 
 constexpr std::string_view kSuffix = ".so";
 
-// Privileges beyond the caller's (setuid, setgid, capabilities): only the compiled-in folder may be trusted then.
-bool Privileged() { return getauxval(AT_SECURE) != 0; }
-
 std::string Resolved(const std::string& path) {
   const std::unique_ptr<char, void (*)(void*)> resolved(realpath(path.c_str(), nullptr), free);
   return resolved == nullptr ? std::string() : std::string(resolved.get());
@@ -91,6 +88,8 @@ void SearchFolder(const std::string& folder, const std::string& origin, std::vec
 
 }  // namespace
 
+bool ProcessIsPrivileged() { return getauxval(AT_SECURE) != 0; }
+
 std::string LibraryPath() {
   // From the kernel's table of mappings: the dynamic linker's name may be relative to a folder that is not the working
   // one any more, and then names a stranger's file.
@@ -105,11 +104,11 @@ std::string LibraryPath() {
   return "(unknown)";
 }
 
-PluginFile LoadPluginFile(const std::string& path, const std::string& origin, bool explicitly_named) {
+PluginFile LoadPluginFile(const std::string& path, const std::string& origin, bool explicitly_named, bool privileged) {
   PluginFile file;
   file.path = path;
   file.origin = origin;
-  if (explicitly_named && Privileged()) {
+  if (explicitly_named && privileged) {
     file.refused = Status(SAGE_E_IO, path +
                                          ": not loaded: this process has privileges beyond its caller's (setuid); "
                                          "only the compiled-in folder of plugins is trusted then");
@@ -138,9 +137,12 @@ PluginFile LoadPluginFile(const std::string& path, const std::string& origin, bo
 std::vector<PluginFile> FindPlugins(const PluginSearch& search, std::vector<PluginFolder>* folders) {
   std::vector<PluginFile> files;
   std::set<std::string> seen;
-  for (const std::string& path : search.explicit_paths) files.push_back(LoadPluginFile(path, "option", true));
-  if (search.use_environment) {
-    // secure_getenv: not a word from the environment when the process is privileged.
+  for (const std::string& path : search.explicit_paths)
+    files.push_back(LoadPluginFile(path, "option", true, search.privileged));
+  if (search.use_environment && search.privileged) {
+    if (folders != nullptr) folders->push_back({"", "SAGE_PLUGIN_PATH", "not read: this process is setuid"});
+  } else if (search.use_environment) {
+    // secure_getenv: the C library, too, has not a word from the environment for a privileged process.
     if (const char* entries = secure_getenv("SAGE_PLUGIN_PATH"); entries != nullptr && entries[0] != '\0') {
       const std::string_view list = entries;
       for (size_t begin = 0; begin <= list.size();) {
@@ -154,7 +156,7 @@ std::vector<PluginFile> FindPlugins(const PluginSearch& search, std::vector<Plug
     const std::string library = LibraryPath();
     const size_t slash = library.rfind('/');
     const std::string beside = slash == std::string::npos ? "" : library.substr(0, slash) + "/sage/plugins";
-    if (!Privileged())
+    if (!search.privileged)
       SearchFolder(beside, "beside libsage", &files, folders, &seen);
     else if (folders != nullptr)
       folders->push_back({beside, "beside libsage", "skipped: this process is setuid"});

@@ -27,10 +27,15 @@ struct PluginFile {
   std::string warning;      // a foreign owner of an explicitly named file, and the like
 };
 
+// Privileges beyond the caller's (setuid, setgid, capabilities): the kernel's AT_SECURE. Whoever started the process
+// then must not choose what it loads: only the compiled-in folder is trusted.
+bool ProcessIsPrivileged();
+
 struct PluginSearch {
   std::vector<std::string> explicit_paths;  // --plugin, sage_engine_load_plugin
   bool use_environment = true;
   bool use_default_folders = true;
+  bool privileged = ProcessIsPrivileged();
 };
 
 // A folder that was looked into (or not: the reason), for doctor.
@@ -40,8 +45,9 @@ struct PluginFolder {
 
 // Everything found, in search order. Never fails: each file carries its own refusal.
 std::vector<PluginFile> FindPlugins(const PluginSearch& search, std::vector<PluginFolder>* folders);
-// One file by absolute path.
-PluginFile LoadPluginFile(const std::string& path, const std::string& origin, bool explicitly_named);
+// One file by absolute path. privileged: one that was named explicitly is refused.
+PluginFile LoadPluginFile(const std::string& path, const std::string& origin, bool explicitly_named,
+                          bool privileged = ProcessIsPrivileged());
 // The rules of version, sizes and null entries for a table however it was got. Copies what the agreed minor knows.
 Status NegotiatePlugin(sage_plugin_query_fn query, const std::string& path, PluginFile* out);
 

@@ -4,17 +4,17 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <linux/openat2.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
+#include "descriptor.h"
 #include "model/names.h"
+#include "model/open_beneath.h"
 #include "model/sha256.h"
 #include "model/shapes.h"
 #include "sage/support/check_op.h"
@@ -22,58 +22,9 @@
 namespace sage {
 namespace {
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-  void Replace(int fd) {
-    if (fd_ >= 0) close(fd_);
-    fd_ = fd;
-  }
-
- private:
-  int fd_;
-};
-
 Status SystemError(std::string_view what, int error) {
   const sage_status code = error == ENOENT || error == ENOTDIR ? SAGE_E_NOT_FOUND : SAGE_E_IO;
   return Status(code, fmt::format("{}: {}", what, std::strerror(error)), error);
-}
-
-// Kernels before 5.6 have no openat2: component by component then, following no link at all.
-int OpenByWalking(int folder, const std::string& relative) {
-  Descriptor at(dup(folder));
-  size_t begin = 0;
-  while (true) {
-    const size_t end = relative.find('/', begin);
-    const std::string part = relative.substr(begin, end == std::string::npos ? end : end - begin);
-    const bool last = end == std::string::npos;
-    const int flags = last ? O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
-                           : O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
-    const int next = openat(at.get(), part.c_str(), flags);
-    if (next < 0 || last) return next;
-    at.Replace(next);
-    begin = end + 1;
-  }
-}
-
-// Links inside the folder may be followed, a step out of it by any means fails with EXDEV.
-int OpenBeneathFolder(int folder, const std::string& relative) {
-  open_how how{};
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;  // a FIFO must not hang the load
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  for (int tries = 0; tries < 16; ++tries) {  // EAGAIN: a rename raced with the walk
-    const long fd = syscall(SYS_openat2, folder, relative.c_str(), &how, sizeof how);
-    if (fd >= 0) return static_cast<int>(fd);
-    if (errno == ENOSYS || errno == EPERM) return OpenByWalking(folder, relative);
-    if (errno != EAGAIN) break;
-  }
-  return -1;
 }
 
 Status ReadAll(int fd, uint8_t* to, uint64_t size) {
@@ -116,7 +67,7 @@ Result<std::shared_ptr<const FileBytes>> FileBytes::OpenBeneath(const std::strin
   SAGE_RETURN_IF_ERROR(CheckWeightPath(relative));
   const Descriptor directory(open(folder.empty() ? "." : folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0) return SystemError(fmt::format("folder \"{}\" cannot be opened", folder), errno);
-  const Descriptor file(OpenBeneathFolder(directory.get(), relative));
+  const Descriptor file = sage::OpenBeneath(directory.get(), relative);
   if (file.get() < 0) {
     if (errno == EXDEV || errno == ELOOP)
       return Status(SAGE_E_BAD_DATA, "leads out of the model's folder by a link; weights must lie beneath it", errno);

@@ -254,3 +254,75 @@ TEST_CASE("default folders: beside the library, then the compiled-in one, never 
   CHECK(folders[0].path == fs::path(LibraryPath()).parent_path() / "sage/plugins");
   CHECK(folders[1].origin == "compiled-in folder");
 }
+
+TEST_CASE(
+    "setuid: only the compiled-in folder is searched; paths, the variable and the folder beside libsage are not") {
+  const Folder folder;
+  const std::string path = folder.Put("libtoy.so", "libtoy.so");
+  const PluginPath variable(folder.path().string());
+  CHECK_FALSE(ProcessIsPrivileged());  // or this test proves nothing
+  PluginSearch search;
+  CHECK_FALSE(search.privileged);
+  search.explicit_paths = {path};
+  std::vector<PluginFolder> folders;
+  const auto usable = [&] {
+    folders.clear();
+    const std::vector<PluginFile> files = FindPlugins(search, &folders);
+    return std::count_if(files.begin(), files.end(), [&](const PluginFile& file) {
+      return file.refused.ok() && file.path.starts_with(folder.path().string());
+    });
+  };
+  CHECK(usable() == 2);  // by its path, and by the variable (shadowed)
+  search.privileged = true;
+  CHECK(usable() == 0);
+  const std::vector<PluginFile> files = FindPlugins(search, nullptr);
+  REQUIRE(files.size() >= 1);
+  CHECK(Says(files[0].refused.message(), {path, "privileges beyond its caller's", "compiled-in folder"}));
+  CHECK(files[0].table == nullptr);  // not opened, not even looked at
+  for (const PluginFile& file : files) CHECK((file.origin == "option" || file.origin == "compiled-in folder"));
+  REQUIRE(folders.size() == 3);
+  CHECK(folders[0].origin == "SAGE_PLUGIN_PATH");
+  CHECK(Says(folders[0].note, {"not read", "setuid"}));
+  CHECK(folders[1].origin == "beside libsage");
+  CHECK(Says(folders[1].note, {"skipped", "setuid"}));
+  CHECK(folders[2].origin == "compiled-in folder");
+  CHECK(folders[2].note.find("setuid") == std::string::npos);
+  CHECK(Says(LoadPluginFile(path, "option", true, true).refused.message(), {"setuid"}));
+  // What the compiled-in folder holds is not named by the caller.
+  CHECK(LoadPluginFile(path, "compiled-in folder", false, true).refused.ok());
+}
+
+TEST_CASE("links and \"..\": what counts is where they lead, and who may write there") {
+  const Folder good, open;
+  const std::string path = good.Put("libtoy.so", "libtoy.so");
+  open.Put("libtoy.so", "libtoy.so");
+  REQUIRE(chmod(open.path().c_str(), 0777) == 0);
+  // Out of a folder by "..", by a link to a folder, by a chain of links: the file found is judged where it lies.
+  fs::create_directory(good.path() / "inner");
+  fs::create_directory_symlink(open.path(), good.path() / "escape");
+  fs::create_symlink("escape/libtoy.so", good.path() / "chain.so");
+  const std::string sideways = good.path() / "inner/../../" / open.path().filename() / "libtoy.so";
+  for (const std::string& leads_out :
+       {sideways, (good.path() / "escape/libtoy.so").string(), (good.path() / "chain.so").string()}) {
+    CAPTURE(leads_out);
+    CHECK(Says(Load(leads_out).refused.message(), {"may be written", open.path().string()}));
+  }
+  // And the other way round: a link in an open folder to a good file is that good file.
+  fs::create_symlink(path, open.path() / "link.so");
+  const PluginFile linked = Load(open.path() / "link.so");
+  CHECK(linked.refused.ok());
+  CHECK(linked.path == path);
+  const PluginFile dotted = Load(good.path() / "inner/../libtoy.so");
+  CHECK(dotted.refused.ok());
+  CHECK(dotted.path == path);
+  fs::create_symlink("loop.so", good.path() / "loop.so");
+  CHECK(Says(Load(good.path() / "loop.so").refused.message(), {"loop.so"}));
+  // A searched folder, too, is judged where it leads.
+  PluginSearch search;
+  search.use_default_folders = false;
+  std::vector<PluginFolder> folders;
+  const PluginPath variable((good.path() / "escape").string());
+  CHECK(FindPlugins(search, &folders).empty());
+  REQUIRE(folders.size() == 1);
+  CHECK(Says(folders[0].note, {"skipped", open.path().string()}));
+}

@@ -1,6 +1,17 @@
 // Weight files: opened beneath the folder only, exactly as long as said, and every header that lies is refused.
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
+
+#include "model/open_beneath.h"
 #include "model/safetensors.h"
 #include "model/sha256.h"
 #include "model/weights.h"
@@ -152,6 +163,96 @@ TEST_CASE("weights: no path leaves the model's folder, and only regular files ar
   CHECK_CONTAINS(error(""), "is empty");
   CHECK_CONTAINS(error("fifo"), "is no regular file");
   CHECK_CONTAINS(error("sub"), "is no regular file");
+}
+
+TEST_CASE("weights: walking where the kernel cannot resolve: the same traps, and no link at all is followed") {
+  TemporaryFolder outside, folder;
+  const std::vector<uint8_t> file = SmallFile();
+  outside.Write("secret", file);
+  folder.Write("good", file);
+  std::filesystem::create_directories(folder.File("sub/deep"));
+  folder.Write("sub/deep/inner", file);
+  std::filesystem::create_symlink(outside.File("secret"), folder.File("absolute_link"));
+  std::filesystem::create_symlink("../" + std::filesystem::path(outside.path()).filename().string() + "/secret",
+                                  folder.File("relative_link"));
+  std::filesystem::create_directory_symlink(outside.path(), folder.File("folder_link"));
+  std::filesystem::create_directory_symlink(outside.path(), folder.File("sub/deep/folder_link"));
+  std::filesystem::create_directory_symlink("/proc/self/root", folder.File("magic_link"));
+  std::filesystem::create_symlink("sub/deep/inner", folder.File("inside_link"));
+  std::filesystem::create_directory_symlink("sub", folder.File("inside_folder_link"));
+  std::filesystem::create_symlink("loop", folder.File("loop"));
+  REQUIRE(mkfifo(folder.File("fifo").c_str(), 0600) == 0);
+  const Descriptor root(open(folder.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  REQUIRE(root.get() >= 0);
+  const auto walked = [&](const std::string& path) {
+    errno = 0;
+    return OpenBeneathByWalking(root.get(), path).get() >= 0 ? 0 : errno;
+  };
+  const auto kernel = [&](const std::string& path) {
+    errno = 0;
+    return OpenBeneathByKernel(root.get(), path).get() >= 0 ? 0 : errno;
+  };
+  const bool new_kernel = kernel("good") == 0;
+  if (!new_kernel) MESSAGE("this kernel or sandbox has no openat2: only the walk is tested");
+  for (const char* path : {"good", "sub/deep/inner", "fifo"}) {
+    CAPTURE(path);
+    CHECK(walked(path) == 0);
+    if (new_kernel) CHECK(kernel(path) == 0);
+  }
+  for (const char* path : {"absolute_link", "relative_link", "folder_link/secret", "sub/deep/folder_link/secret",
+                           "magic_link/etc/passwd", "loop"}) {
+    CAPTURE(path);
+    CHECK(walked(path) == ELOOP);
+    if (new_kernel) CHECK((kernel(path) == EXDEV || kernel(path) == ELOOP));
+  }
+  for (const char* path : {"inside_link", "inside_folder_link/deep/inner"}) {
+    CAPTURE(path);
+    CHECK(walked(path) == ELOOP);  // safe, if strict: the walk cannot tell where a link would lead
+    if (new_kernel) CHECK(kernel(path) == 0);
+  }
+  for (const char* path : {"..", "../secret", "sub/../../secret", "sub/..", "", "sub//deep", "/etc/passwd"}) {
+    CAPTURE(path);
+    CHECK(walked(path) != 0);
+    if (new_kernel && path[0] == '.') CHECK(kernel(path) == EXDEV);
+  }
+  CHECK(walked("none") == ENOENT);
+  CHECK(walked("good/inner") == ENOTDIR);
+}
+
+TEST_CASE("weights: without openat2, as on an old kernel or in a sandbox, models load all the same, and links do not") {
+  TemporaryFolder outside, folder;
+  const std::vector<uint8_t> file = SmallFile();
+  outside.Write("secret", file);
+  folder.Write("good", file);
+  std::filesystem::create_symlink(outside.File("secret"), folder.File("link"));
+  for (const int answer : {ENOSYS, EPERM}) {
+    CAPTURE(answer);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      // From here on the kernel answers openat2 as an old one does.
+      const sock_filter steps[] = {
+          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+          BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(answer)),
+          BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      };
+      const sock_fprog program{static_cast<unsigned short>(std::size(steps)), const_cast<sock_filter*>(steps)};
+      if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(77);
+      if (ErrorOf(ModelWith("good", file.size()), folder.path()) != "") _exit(1);
+      if (!Contains(ErrorOf(ModelWith("link", file.size()), folder.path()), "by a link")) _exit(2);
+      if (!Contains(ErrorOf(ModelWith("none", file.size()), folder.path()), "No such file")) _exit(3);
+      _exit(0);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    REQUIRE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 77)
+      MESSAGE("skipped: no system call filter may be set here");
+    else
+      CHECK(WEXITSTATUS(status) == 0);
+  }
 }
 
 TEST_CASE("safetensors: headers that lie are refused") {
