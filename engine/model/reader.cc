@@ -222,7 +222,7 @@ void ModelReader::ReadWeightFiles(const fb::Model& model) {
       Fail(path, "\"{}\" is listed twice", spec.path);
       continue;
     }
-    if (!Known(file.format(), fb::WeightFormat::MIN, fb::WeightFormat::MAX, path + ".format")) {
+    if (!Known(file.format(), path + ".format")) {
       weights_.Forget(spec.path);
       continue;
     }
@@ -253,12 +253,9 @@ void ModelReader::ReadPolicy(const fb::AttentionPolicy* policy, const std::strin
   const auto number = [](auto value) -> std::optional<uint32_t> {
     return value.has_value() ? std::optional<uint32_t>(static_cast<uint32_t>(*value)) : std::nullopt;
   };
-  if (policy->algorithm() && Known(*policy->algorithm(), fb::Algorithm::MIN, fb::Algorithm::MAX, path + ".algorithm"))
-    out->algorithm = number(policy->algorithm());
-  if (policy->accuracy() && Known(*policy->accuracy(), fb::Accuracy::MIN, fb::Accuracy::MAX, path + ".accuracy"))
-    out->accuracy = number(policy->accuracy());
-  if (policy->preset() && Known(*policy->preset(), fb::Preset::MIN, fb::Preset::MAX, path + ".preset"))
-    out->preset = static_cast<Preset>(*policy->preset());
+  ReadEnum(policy->algorithm(), path + ".algorithm", &out->algorithm);
+  ReadEnum(policy->accuracy(), path + ".accuracy", &out->accuracy);
+  ReadEnum(policy->preset(), path + ".preset", &out->preset);
   out->flash_threshold = number(policy->flash_threshold());
   constexpr uint32_t kLargestTile = 65536;
   const auto tile = [&](const char* field, flatbuffers::Optional<uint32_t> value, std::optional<uint32_t>* to) {

@@ -91,11 +91,26 @@ class ModelReader {
   std::string Name(const FbString* name, const std::string& path);
   // An enum's number is a value this build knows; else false after an error. Enumerators are contiguous.
   template <class Enum>
-  bool Known(Enum value, Enum least, Enum most, const std::string& path) {
-    if (value >= least && value <= most) return true;
+  bool Known(Enum value, const std::string& path) {
+    if (value >= Enum::MIN && value <= Enum::MAX) return true;
     Fail(path, "is {}, a value this build does not know; it knows {} to {}", static_cast<int>(value),
-         static_cast<int>(least), static_cast<int>(most));
+         static_cast<int>(Enum::MIN), static_cast<int>(Enum::MAX));
     return false;
+  }
+  // *out = the value of the same number, if this build knows it; left alone where a file says none.
+  template <class Enum, class Ours>
+  bool ReadEnum(Enum value, const std::string& path, Ours* out) {
+    if (!Known(value, path)) return false;
+    *out = static_cast<Ours>(value);
+    return true;
+  }
+  template <class Enum, class Out>
+  void ReadEnum(const flatbuffers::Optional<Enum>& value, const std::string& path, Out* out) {
+    if (value) ReadEnum(*value, path, out);
+  }
+  template <class Enum, class Ours>
+  void ReadEnum(const flatbuffers::Optional<Enum>& value, const std::string& path, std::optional<Ours>* out) {
+    if (value && Known(*value, path)) *out = static_cast<Ours>(*value);
   }
   static std::string_view View(const FbString* text) {
     return text == nullptr ? std::string_view() : std::string_view(text->c_str(), text->size());

@@ -107,8 +107,7 @@ void ModelReader::ReadTensors(const fb::OpGraph& graph) {
 }
 
 void ModelReader::ReadTensor(const fb::Tensor& tensor, const std::string& path, GraphTensor* out) {
-  if (tensor.dtype() && Known(*tensor.dtype(), fb::DType::MIN, fb::DType::MAX, path + ".dtype"))
-    out->dtype = DtypeOf(*tensor.dtype());
+  if (tensor.dtype() && Known(*tensor.dtype(), path + ".dtype")) out->dtype = DtypeOf(*tensor.dtype());
   if (tensor.shape() != nullptr) {
     std::vector<Dim> dims;
     if (ReadDims(tensor.shape(), path + ".shape", &dims)) out->shape = std::move(dims);

@@ -15,11 +15,6 @@ T Attributes() {
   return attributes;
 }
 
-template <class Enum>
-uint32_t Number(Enum value) {
-  return static_cast<uint32_t>(value);
-}
-
 }  // namespace
 
 void ModelReader::ReadAttention(const fb::Attention& op, const std::string& path, Node* out) {
@@ -54,8 +49,7 @@ void ModelReader::ReadAttention(const fb::Attention& op, const std::string& path
   AttentionNode node;
   sage_attention_attributes& a = node.attributes;
   a = Attributes<sage_attention_attributes>();
-  if (Known(op.layout(), fb::Layout::MIN, fb::Layout::MAX, path + ".layout"))
-    node.layout = static_cast<Layout>(op.layout());
+  ReadEnum(op.layout(), path + ".layout", &node.layout);
   node.query_heads = op.query_heads();
   node.kv_heads = op.kv_heads();
   node.value_heads = op.value_heads() == 0 ? op.kv_heads() : op.value_heads();
@@ -66,8 +60,7 @@ void ModelReader::ReadAttention(const fb::Attention& op, const std::string& path
     a.scale = *op.scale();
   }
   if (op.causal()) a.features |= SAGE_ATTN_F_CAUSAL;
-  if (op.align() && Known(*op.align(), fb::Align::MIN, fb::Align::MAX, path + ".align"))
-    a.alignment = Number(*op.align());
+  ReadEnum(op.align(), path + ".align", &a.alignment);
   const auto window = [&](const char* field, flatbuffers::Optional<uint64_t> value, uint64_t feature, int64_t* to) {
     if (!value.has_value()) return;
     if (*value > static_cast<uint64_t>(INT64_MAX))
@@ -97,9 +90,7 @@ void ModelReader::ReadAttention(const fb::Attention& op, const std::string& path
   for (const auto& [field, quant, slot, granularity] : quants) {
     if (quant == nullptr) continue;
     Slot(out, slot, quant->scale());
-    if (!Known(quant->granularity(), fb::Granularity::MIN, fb::Granularity::MAX, path + field + ".granularity"))
-      continue;
-    *granularity = Number(quant->granularity());
+    if (!ReadEnum(quant->granularity(), path + field + ".granularity", granularity)) continue;
     if (quant->granularity() != fb::Granularity::PER_BLOCK) {
       if (quant->block() != 0) Fail(path + field + ".block", "is {}, but granularity is not PER_BLOCK", quant->block());
       continue;
@@ -126,8 +117,7 @@ void ModelReader::ReadOp(const fb::Node& node, const std::string& path, Node* ou
     case fb::Op::Linear: {
       const fb::Linear& op = *node.op_as_Linear();
       auto linear = Attributes<sage_linear_attributes>();
-      if (Known(op.activation(), fb::UnaryFunction::MIN, fb::UnaryFunction::MAX, path + ".activation"))
-        linear.activation = Number(op.activation());
+      ReadEnum(op.activation(), path + ".activation", &linear.activation);
       out->attributes = linear;
       Slot(out, 0, op.x());
       Slot(out, 1, op.weight());
@@ -146,7 +136,7 @@ void ModelReader::ReadOp(const fb::Node& node, const std::string& path, Node* ou
     case fb::Op::Norm: {
       const fb::Norm& op = *node.op_as_Norm();
       auto norm = Attributes<sage_norm_attributes>();
-      if (Known(op.kind(), fb::NormKind::MIN, fb::NormKind::MAX, path + ".kind")) norm.mode = Number(op.kind());
+      ReadEnum(op.kind(), path + ".kind", &norm.mode);
       norm.axis = op.axis();
       if (op.epsilon())
         norm.epsilon = *op.epsilon();
@@ -163,8 +153,7 @@ void ModelReader::ReadOp(const fb::Node& node, const std::string& path, Node* ou
     case fb::Op::Unary: {
       const fb::Unary& op = *node.op_as_Unary();
       auto unary = Attributes<sage_unary_attributes>();
-      if (Known(op.function(), fb::UnaryFunction::MIN, fb::UnaryFunction::MAX, path + ".function"))
-        unary.function = Number(op.function());
+      ReadEnum(op.function(), path + ".function", &unary.function);
       unary.alpha = unary.function == SAGE_FN_ELU ? op.alpha() : 0;
       out->attributes = unary;
       Slot(out, 0, op.x());
@@ -173,8 +162,7 @@ void ModelReader::ReadOp(const fb::Node& node, const std::string& path, Node* ou
     case fb::Op::Binary: {
       const fb::Binary& op = *node.op_as_Binary();
       auto binary = Attributes<sage_binary_attributes>();
-      if (Known(op.function(), fb::BinaryFunction::MIN, fb::BinaryFunction::MAX, path + ".function"))
-        binary.function = Number(op.function());
+      ReadEnum(op.function(), path + ".function", &binary.function);
       out->attributes = binary;
       Slot(out, 0, op.a());
       Slot(out, 1, op.b());
@@ -191,8 +179,7 @@ void ModelReader::ReadOp(const fb::Node& node, const std::string& path, Node* ou
     case fb::Op::Reduce: {
       const fb::Reduce& op = *node.op_as_Reduce();
       ReduceNode reduce;
-      if (Known(op.function(), fb::ReduceFunction::MIN, fb::ReduceFunction::MAX, path + ".function"))
-        reduce.function = Number(op.function());
+      ReadEnum(op.function(), path + ".function", &reduce.function);
       reduce.keep_dims = op.keep_dims();
       if (op.axes() != nullptr && op.axes()->size() > SAGE_MAX_RANK)
         Fail(path + ".axes", "has {} numbers, at most {}", op.axes()->size(), SAGE_MAX_RANK);
@@ -272,10 +259,8 @@ void ModelReader::ReadOp(const fb::Node& node, const std::string& path, Node* ou
     case fb::Op::Rope: {
       const fb::Rope& op = *node.op_as_Rope();
       auto rope = Attributes<sage_rope_attributes>();
-      if (!op.style())
-        Fail(path + ".style", "is missing: HALVES (GPT-NeoX, Llama) or INTERLEAVED must be given");
-      else if (Known(*op.style(), fb::RopeStyle::MIN, fb::RopeStyle::MAX, path + ".style"))
-        rope.style = Number(*op.style());
+      if (!op.style()) Fail(path + ".style", "is missing: HALVES (GPT-NeoX, Llama) or INTERLEAVED must be given");
+      ReadEnum(op.style(), path + ".style", &rope.style);
       rope.rotary_dim = op.rotary_dim();
       rope.base = op.cos() != nullptr ? 0 : op.base();
       out->attributes = rope;
@@ -288,8 +273,7 @@ void ModelReader::ReadOp(const fb::Node& node, const std::string& path, Node* ou
     case fb::Op::Pool: {
       const fb::Pool& op = *node.op_as_Pool();
       auto pool = Attributes<sage_pool_attributes>();
-      if (Known(op.function(), fb::PoolFunction::MIN, fb::PoolFunction::MAX, path + ".function"))
-        pool.function = Number(op.function());
+      ReadEnum(op.function(), path + ".function", &pool.function);
       pool.window = op.window();
       pool.stride = op.stride();
       pool.pad_begin = op.pad_begin();

@@ -27,13 +27,10 @@ void ModelReader::ReadAttention(const fb::GraphAttention* attention, int64_t d_m
     return;
   }
   out->mode = attention->use_flash_attention() ? GraphMode::kAttention : GraphMode::kLegacy;
-  if (attention->mode() && Known(*attention->mode(), fb::Mode::MIN, fb::Mode::MAX, path + ".mode"))
-    out->mode = static_cast<GraphMode>(*attention->mode());
-  if (Known(attention->weights(), fb::WeightSource::MIN, fb::WeightSource::MAX, path + ".weights"))
-    out->weights = static_cast<WeightSource>(attention->weights());
+  ReadEnum(attention->mode(), path + ".mode", &out->mode);
+  ReadEnum(attention->weights(), path + ".weights", &out->weights);
   out->weight_seed = attention->weight_seed();
-  if (Known(attention->dtype(), fb::DType::MIN, fb::DType::MAX, path + ".dtype"))
-    out->dtype = DtypeOf(attention->dtype());
+  if (Known(attention->dtype(), path + ".dtype")) out->dtype = DtypeOf(attention->dtype());
   // Random projections are noise: they join in only when asked to.
   out->gamma = attention->gamma() ? *attention->gamma() : out->weights == WeightSource::kSeeded ? 0.0 : 1.0;
   const bool cosine = out->weights == WeightSource::kIdentity;
@@ -79,8 +76,7 @@ ExpertParams ModelReader::ReadExpert(const fb::ExpertGraph& graph) {
   out.max_batch = graph.max_batch();
   out.alpha = graph.alpha();
   out.lambda = graph.lambda();
-  if (Known(graph.trust_link(), fb::TrustLink::MIN, fb::TrustLink::MAX, "graph.trust_link"))
-    out.trust_link = static_cast<TrustLink>(graph.trust_link());
+  ReadEnum(graph.trust_link(), "graph.trust_link", &out.trust_link);
   const int64_t heads = std::clamp<int64_t>(out.attention.query_heads, 1, 1024);
   if (graph.head_weights() == nullptr) {
     out.head_weights.assign(static_cast<size_t>(heads), 1.0 / static_cast<double>(heads));
@@ -91,8 +87,7 @@ ExpertParams ModelReader::ReadExpert(const fb::ExpertGraph& graph) {
       out.head_weights.push_back(DoubleAt(*graph.head_weights(), i));
   }
   if (graph.context() != nullptr) out.context = Name(graph.context(), "graph.context");
-  if (Known(graph.selection(), fb::Selection::MIN, fb::Selection::MAX, "graph.selection"))
-    out.selection = static_cast<Selection>(graph.selection());
+  ReadEnum(graph.selection(), "graph.selection", &out.selection);
   out.epsilon = graph.epsilon();
   out.min_evidence = graph.min_evidence();
   out.min_trust = graph.min_trust();
@@ -109,8 +104,7 @@ MetabolicParams ModelReader::ReadMetabolic(const fb::MetabolicGraph& graph) {
   ReadAttention(graph.attention(), 256, 8, 8, &out.attention);
   out.max_targets = graph.max_targets();
   out.total_atp = graph.total_atp();
-  if (Known(graph.initial_state(), fb::State::MIN, fb::State::MAX, "graph.initial_state"))
-    out.initial_state = static_cast<MetabolicState>(graph.initial_state());
+  ReadEnum(graph.initial_state(), "graph.initial_state", &out.initial_state);
   out.wake_spread = graph.wake_spread();
   out.enable_causal_focus = graph.enable_causal_focus();
   out.focus_primary = graph.focus_primary();
@@ -119,8 +113,7 @@ MetabolicParams ModelReader::ReadMetabolic(const fb::MetabolicGraph& graph) {
   out.rest_split = graph.rest_split();
   out.dream_bias = graph.dream_bias();
   out.dream_dropout = graph.dream_dropout();
-  if (Known(graph.crisis(), fb::CrisisKind::MIN, fb::CrisisKind::MAX, "graph.crisis"))
-    out.crisis_soft = graph.crisis() == fb::CrisisKind::SOFT;
+  if (Known(graph.crisis(), "graph.crisis")) out.crisis_soft = graph.crisis() == fb::CrisisKind::SOFT;
   out.crisis_temperature = graph.crisis_temperature();
   if (const fb::Transitions* t = graph.transitions()) {
     TransitionParams& to = out.transitions;
@@ -155,8 +148,7 @@ FusionParams ModelReader::ReadFusion(const fb::FusionGraph& graph) {
   out.memory_weight = graph.memory_weight();
   out.trust_weight = graph.trust_weight();
   out.max_active = graph.max_active();
-  if (Known(graph.gate(), fb::SalienceGate::MIN, fb::SalienceGate::MAX, "graph.gate"))
-    out.gate_hard = graph.gate() == fb::SalienceGate::HARD;
+  if (Known(graph.gate(), "graph.gate")) out.gate_hard = graph.gate() == fb::SalienceGate::HARD;
   out.gate_salience = graph.gate_salience();
   out.age_rate = graph.age_rate();
   out.interrupt_salience = graph.interrupt_salience();

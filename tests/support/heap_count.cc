@@ -9,34 +9,47 @@ namespace {
 
 std::atomic<uint64_t> allocations{0};
 
-void* Take(std::size_t bytes, std::size_t align) {
+void* Take(std::size_t bytes, std::size_t align) noexcept {
   ++allocations;
   void* pointer = nullptr;
-  if (posix_memalign(&pointer, align < sizeof(void*) ? sizeof(void*) : align, bytes == 0 ? 1 : bytes) != 0)
-    throw std::bad_alloc();
+  const int failed = posix_memalign(&pointer, align < sizeof(void*) ? sizeof(void*) : align, bytes == 0 ? 1 : bytes);
+  return failed == 0 ? pointer : nullptr;
+}
+void* TakeOrThrow(std::size_t bytes, std::size_t align) {
+  void* pointer = Take(bytes, align);
+  if (pointer == nullptr) throw std::bad_alloc();
   return pointer;
 }
 
+using std::align_val_t, std::nothrow_t, std::size_t;
+constexpr size_t kPlain = 16;
+size_t Of(align_val_t align) { return static_cast<size_t>(align); }
+
 }  // namespace
 
-void* operator new(std::size_t bytes) { return Take(bytes, 16); }
-void* operator new[](std::size_t bytes) { return Take(bytes, 16); }
-void* operator new(std::size_t bytes, std::align_val_t align) { return Take(bytes, static_cast<std::size_t>(align)); }
-void* operator new[](std::size_t bytes, std::align_val_t align) { return Take(bytes, static_cast<std::size_t>(align)); }
-// std::stable_sort takes its buffer this way.
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return std::malloc(bytes == 0 ? 1 : bytes);
-}
-void* operator new[](std::size_t bytes, const std::nothrow_t& tag) noexcept { return operator new(bytes, tag); }
+// All of them: a form left to the library would be freed by ours, which a sanitizer's runtime refuses. std::stable_sort
+// takes its buffer by a nothrow one.
+void* operator new(size_t bytes) { return TakeOrThrow(bytes, kPlain); }
+void* operator new[](size_t bytes) { return TakeOrThrow(bytes, kPlain); }
+void* operator new(size_t bytes, align_val_t align) { return TakeOrThrow(bytes, Of(align)); }
+void* operator new[](size_t bytes, align_val_t align) { return TakeOrThrow(bytes, Of(align)); }
+void* operator new(size_t bytes, const nothrow_t&) noexcept { return Take(bytes, kPlain); }
+void* operator new[](size_t bytes, const nothrow_t&) noexcept { return Take(bytes, kPlain); }
+void* operator new(size_t bytes, align_val_t align, const nothrow_t&) noexcept { return Take(bytes, Of(align)); }
+void* operator new[](size_t bytes, align_val_t align, const nothrow_t&) noexcept { return Take(bytes, Of(align)); }
+
 void operator delete(void* pointer) noexcept { std::free(pointer); }
 void operator delete[](void* pointer) noexcept { std::free(pointer); }
-void operator delete(void* pointer, std::size_t) noexcept { std::free(pointer); }
-void operator delete[](void* pointer, std::size_t) noexcept { std::free(pointer); }
-void operator delete(void* pointer, std::align_val_t) noexcept { std::free(pointer); }
-void operator delete[](void* pointer, std::align_val_t) noexcept { std::free(pointer); }
-void operator delete(void* pointer, std::size_t, std::align_val_t) noexcept { std::free(pointer); }
-void operator delete[](void* pointer, std::size_t, std::align_val_t) noexcept { std::free(pointer); }
+void operator delete(void* pointer, size_t) noexcept { std::free(pointer); }
+void operator delete[](void* pointer, size_t) noexcept { std::free(pointer); }
+void operator delete(void* pointer, align_val_t) noexcept { std::free(pointer); }
+void operator delete[](void* pointer, align_val_t) noexcept { std::free(pointer); }
+void operator delete(void* pointer, size_t, align_val_t) noexcept { std::free(pointer); }
+void operator delete[](void* pointer, size_t, align_val_t) noexcept { std::free(pointer); }
+void operator delete(void* pointer, const nothrow_t&) noexcept { std::free(pointer); }
+void operator delete[](void* pointer, const nothrow_t&) noexcept { std::free(pointer); }
+void operator delete(void* pointer, align_val_t, const nothrow_t&) noexcept { std::free(pointer); }
+void operator delete[](void* pointer, align_val_t, const nothrow_t&) noexcept { std::free(pointer); }
 
 namespace sage::test {
 

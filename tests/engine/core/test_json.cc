@@ -10,7 +10,7 @@
 #include <random>
 #include <string>
 
-#include "engine/sage/heap_count.h"
+#include "support/heap_count.h"
 
 namespace {
 
@@ -212,9 +212,9 @@ TEST_CASE("json: a second document of the same size allocates nothing") {
     return ok;
   };
   REQUIRE(pass());
-  const uint64_t before = sage::testing::HeapCount();
+  const uint64_t before = sage::test::HeapAllocations();
   const bool ok = pass();
-  CHECK(sage::testing::HeapCount() - before == 0);
+  CHECK(sage::test::HeapAllocations() - before == 0);
   CHECK(ok);
 }
 

@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <fstream>
 
-#include "engine/sage/heap_count.h"
 #include "engine/sage/program_fixture.h"
+#include "support/heap_count.h"
 
 namespace {
 
@@ -29,7 +29,7 @@ TEST_CASE("G13 8e5 ticks without growth") {
   bool good = true;
   constexpr int kTicks = 400000, kWarm = 20000;
   for (int i = 0; i < kTicks; ++i) {
-    if (i == kWarm) resident = ResidentBytes(), allocations = sage::testing::HeapCount();
+    if (i == kWarm) resident = ResidentBytes(), allocations = sage::test::HeapAllocations();
     int length = std::snprintf(tick, sizeof tick,
                                R"({"ts":%d.1,"targets":[{"id":"a","salience":0.%02d},{"id":"b","salience":0.%d}]})",
                                1000000 + i, i * 7 % 100, i % 10);
@@ -39,7 +39,7 @@ TEST_CASE("G13 8e5 ticks without growth") {
                            1000000 + i, i * 7 % 100, i % 10);
     good = fusion->Tick({tick, static_cast<size_t>(length)}).ok() && good;
   }
-  allocations = sage::testing::HeapCount() - allocations;
+  allocations = sage::test::HeapAllocations() - allocations;
   CHECK(good);
   CHECK(allocations == 0);
   CHECK(ResidentBytes() - resident < 1 << 20);

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <random>
 
-#include "engine/sage/heap_count.h"
 #include "engine/sage/program_fixture.h"
+#include "support/heap_count.h"
 
 namespace {
 
@@ -255,10 +255,10 @@ TEST_CASE("S16 G13 after warm-up a tick allocates nothing") {
       for (const std::string& tick : Stream(kind, 90, 60, 1000 * pass)) {
         if (tick != "{\"ts\":-1}") stream.push_back(tick);
       }
-      const uint64_t before = sage::testing::HeapCount();
+      const uint64_t before = sage::test::HeapAllocations();
       bool good = true;
       for (const std::string& tick : stream) good = program->Tick(tick).ok() && good;
-      const uint64_t allocations = sage::testing::HeapCount() - before;
+      const uint64_t allocations = sage::test::HeapAllocations() - before;
       CHECK(good);
       if (pass == 2) CHECK_MESSAGE(allocations == 0, "kind ", kind, ": ", allocations, " allocations");
     }
