@@ -65,6 +65,12 @@ TEST_CASE("tensors: rank, lengths, strides, dtype and device") {
   for (const int64_t length : {INT64_MAX, int64_t{1} << 57, int64_t{1} << 62})
     for (uint32_t axis = 0; axis < 4; ++axis)
       Refused(kPlain, "", [&](Problem& p) { p.tensors[0].shape[axis] = length, p.tensors[0].stride[axis] = 0; });
+  // Each stride is possible, the steps along it or all of them together are not.
+  Refused(kPlain, "reaches further", [](Problem& p) { p.tensors[0].stride[1] = int64_t{1} << 53; });
+  Refused(kPlain, "reaches further", [](Problem& p) {
+    for (uint32_t axis = 0; axis < 4; ++axis) p.tensors[0].stride[axis] = int64_t{1} << 50;
+    p.tensors[0].stride[0] = int64_t{1} << 53;
+  });
   // Many lengths that only overflow together, one of them zero.
   Refused("unary X=f32[2,2,2,2] Y=f32[2,2,2,2]:fn=relu", "elements", [](Problem& p) {
     for (sage_tensor& t : p.tensors) t.shape[0] = 0, t.shape[1] = t.shape[2] = t.shape[3] = int64_t{1} << 30;

@@ -51,12 +51,13 @@ TEST_CASE("memory plan: nothing, and items of no bytes") {
 }
 
 TEST_CASE("memory plan: a small item goes into the smallest gap that takes it") {
-  // At step 5 the gaps are 128 wide (between a and b) and 64 wide (between b and c).
-  const std::vector<MemoryItem> items = {{640, 0, 9}, {128, 0, 4}, {512, 0, 9}, {64, 0, 4}, {256, 0, 9}, {64, 5, 9}};
+  // At step 5 the gaps are 512 wide (behind the first) and 256 wide (behind the third).
+  const std::vector<MemoryItem> items = {{640, 0, 9}, {512, 0, 4}, {384, 0, 9}, {256, 0, 4}, {192, 0, 9}, {128, 5, 9}};
   const auto plan = PlanMemory(items);
   REQUIRE(plan.ok());
   CheckSound(items, *plan);
-  CHECK(plan->total == 640 + 512 + 256 + 128 + 64);
+  CHECK(plan->total == 640 + 512 + 384 + 256 + 192);
+  CHECK(plan->offsets[5] == 640 + 512 + 384);
 }
 
 TEST_CASE("memory plan: sums beyond 2^63 are refused") {

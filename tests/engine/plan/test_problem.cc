@@ -191,6 +191,7 @@ TEST_CASE("a bad line names its bad token") {
       {"hq8.sq4.d1.f32:block=99999x4", "block_q"},
       {"hq1000000.sq1000000.skv1000000000.d1000000.f32", "2^"},
       {"softmax X=f32[2,3] Y=f32[2,3]:axis=7", "axis 7"},
+      {"softmax X=f32[2,3] Y=f32[2,3]:axis=1,axis=0", "'axis=0'"},
       {"softmax X=f32[2,3] Z=f32[2,3]", "'Z=f32[2,3]'"},
       {"softmax X=f32[2,3 Y=f32[2,3]", "'X=f32[2,3'"},
       {"softmax X=f32[1,1,1,1,1,1,1,1,1]", "8 numbers"},

@@ -80,7 +80,7 @@ TEST_CASE("N1 N2 f64 at the seed's shapes and blocks") {
     uint32_t block;
     double gate;
   } cases[] = {
-      {2, 64, 32, 32, 16, 1e-12}, {2, 128, 64, 64, 32, 1e-12}, {1, 256, 64, 64, 64, 1e-12}, {2, 65, 32, 48, 16, 1e-12}};
+      {2, 64, 32, 32, 16, 1e-12}, {2, 128, 64, 64, 32, 1e-12}, {4, 256, 64, 64, 64, 1e-12}, {2, 65, 32, 48, 16, 1e-12}};
   for (const auto& [batch, seq, dim, dim_v, block, gate] : cases) {
     AttentionCase attention(SAGE_F64, {batch, 1, 1, seq, seq, dim, dim_v}, 11);
     attention.attributes.block_q = attention.attributes.block_kv = block;
@@ -201,9 +201,13 @@ TEST_CASE("R10 online softmax closed form, and any split merges by LSE") {
 }
 
 TEST_CASE("hard inputs: huge and one-hot scores, equal ones, rising maxima, denormals, outliers, sinks") {
-  for (const sage_dtype dtype : {SAGE_F32, SAGE_F64}) {
+  for (const auto& [dtype, algorithm] : {std::pair<sage_dtype, uint32_t>{SAGE_F32, SAGE_ALGORITHM_FLASH},
+                                         {SAGE_F32, SAGE_ALGORITHM_MATERIALISED},
+                                         {SAGE_F64, SAGE_ALGORITHM_FLASH},
+                                         {SAGE_F64, SAGE_ALGORITHM_MATERIALISED}}) {
     AttentionCase base(dtype, {1, 2, 2, 9, 300, 8}, 71);
     base.WithLse();
+    base.attributes.algorithm = algorithm;
     AttentionCase huge = base, equal = base, rising = base, falling = base, tiny = base, outlier = base, sink = base;
     // Scores of +-1e4, whole numbers so that both sides round alike.
     huge.Scale(1).Q().FillIntegers(72, -60, 60), huge.K().FillIntegers(73, -60, 60);
@@ -218,8 +222,10 @@ TEST_CASE("hard inputs: huge and one-hot scores, equal ones, rising maxima, deno
     CheckAgainstOracle(tiny);
     for (int64_t j = 0; j < 300; ++j) outlier.K().Set({0, 0, j, 3}, 24.0), outlier.V().Set({0, 1, j, 2}, 1000.0);
     CheckAgainstOracle(outlier);
-    sink[SAGE_ATTN_SINKS] = OwnedTensor(sink.StatisticsDtype(), {2}).FillValues({80.0, -80.0});
-    CheckAgainstOracle(sink);
+    for (const double strong : {80.0, 2.5}) {  // beyond all scores, and among them
+      sink[SAGE_ATTN_SINKS] = OwnedTensor(sink.StatisticsDtype(), {2}).FillValues({strong, -strong});
+      CheckAgainstOracle(sink);
+    }
   }
 }
 

@@ -157,6 +157,18 @@ TEST_CASE("cpu casts round once: what two roundings would get wrong") {
   }
 }
 
+TEST_CASE("cpu elementwise: lines of several pieces of work, and of a rest of one element") {
+  for (const sage_dtype dtype : {SAGE_F32, SAGE_F64, SAGE_BF16})
+    for (const int64_t length : {2048, 2049, 5000}) {
+      CAPTURE(length);
+      const auto made = [&](uint64_t seed) { return OwnedTensor(dtype, {3, length}).FillNormal(seed); };
+      const auto y = [&] { return OwnedTensor(dtype, {3, length}, {length + 3, 1}); };  // the rows do not merge
+      for (const uint32_t function : {SAGE_FN_NEG, SAGE_FN_SILU}) ExpectExact(Unary(function, 0, made(1), y()));
+      ExpectExact(Unary(SAGE_FN_IDENTITY, 0, made(1), OwnedTensor(SAGE_F16, {3, length}, {length + 3, 1})));
+      ExpectExact(Binary(SAGE_BINARY_SUB, made(2), made(3), y()));
+    }
+}
+
 TEST_CASE("cpu elementwise: threads 1 2 3 8 give the same bits") {
   Random random(5);
   const Shape shape = {37, 5, 900};

@@ -120,6 +120,30 @@ TEST_CASE("cpu LINEAR: the activation is applied to the rounded sum in double, l
   }
 }
 
+TEST_CASE("cpu LINEAR: the bias is added before the activation") {
+  for (uint32_t function = 0; function <= SAGE_FN_NEG; ++function) {
+    if (function == SAGE_FN_ELU) continue;
+    CAPTURE(function);
+    for (const std::string& isa : Isas()) {
+      TestHost host;
+      Instance cpu(Cpu(), host, isa.c_str());
+      for (const sage_dtype dtype : {SAGE_F32, SAGE_F64}) {
+        // Small integers: the sum is exact, so that UNARY behind the biased product has the same bits.
+        OpCase plain = Plain(dtype, 7, 33, 5, true, 3);
+        for (const uint32_t slot : {kX, kW, kBias}) plain.slots[slot].FillIntegers(slot + 1, -4, 4);
+        OpCase fused = plain;
+        fused.attributes = [=](TestOp& op) { op.Attributes(sage_linear_attributes{0, function}); };
+        REQUIRE(RunCase(cpu, plain).status == SAGE_OK);
+        REQUIRE(RunCase(cpu, fused).status == SAGE_OK);
+        OpCase unary{SAGE_OP_UNARY, [=](TestOp& op) { op.Attributes(sage_unary_attributes{0, function, 0}); }, {}};
+        unary.slots = {plain.slots[kY], OwnedTensor(dtype, {7, 33})};
+        REQUIRE(RunCase(cpu, unary).status == SAGE_OK);
+        CHECK(MaxDifference(unary.slots[1], fused.slots[kY]) == 0.0);
+      }
+    }
+  }
+}
+
 TEST_CASE("cpu LINEAR: a row's bits do not depend on how many rows there are, nor on the bucket it was planned for") {
   for (const std::string& isa : Isas()) {
     for (const sage_dtype dtype : kFloats) {
