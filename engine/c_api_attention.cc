@@ -42,7 +42,9 @@ sage_status sage_attention_plan_create(sage_engine* engine, const sage_op* op, c
 void sage_attention_plan_destroy(sage_attention_plan* plan) { sage::DestroyHandle(plan); }
 
 const char* sage_attention_plan_backend(const sage_attention_plan* plan) {
-  return plan == nullptr ? nullptr : plan->plan->backend().name().c_str();
+  if (plan == nullptr) return nullptr;
+  const sage::SharedCall<const sage_attention_plan> call(plan);
+  return plan->plan->backend().name().c_str();
 }
 
 sage_status sage_attention_plan_explain(const sage_attention_plan* plan, char* buffer, uint64_t capacity,
@@ -75,7 +77,7 @@ sage_status sage_attention_run(sage_attention_context* context, const sage_tenso
 }
 
 void sage_attention_cancel(sage_attention_context* context) {
-  if (context == nullptr) return;
+  if (context == nullptr || !context->owner().SameProcess()) return;
   const sage::SharedCall<sage_attention_context> call(context);
   context->context->Cancel();
 }

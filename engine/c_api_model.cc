@@ -209,11 +209,13 @@ sage_status sage_model_check_buffer(sage_engine* engine, const void* bytes, uint
 
 uint32_t sage_model_kind(const sage_model* model) {
   if (model == nullptr || !model->owner().SameProcess()) return 0;
+  const sage::SharedCall<const sage_model> call(model);
   return model->model->kind();
 }
 
 uint32_t sage_model_io_count(const sage_model* model, uint32_t direction) {
   if (model == nullptr || !model->owner().SameProcess()) return 0;
+  const sage::SharedCall<const sage_model> call(model);
   if (const auto* graph = std::get_if<std::shared_ptr<const sage::Graph>>(&model->model->content()); graph != nullptr) {
     if (direction == SAGE_INPUT) return static_cast<uint32_t>((*graph)->inputs.size());
     return direction == SAGE_OUTPUT ? static_cast<uint32_t>((*graph)->outputs.size()) : 0;

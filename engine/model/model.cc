@@ -69,11 +69,13 @@ Status Failure(const std::string& what, const std::vector<ModelError>& errors) {
 
 std::vector<ModelError> ReadBuffer(std::span<const uint8_t> bytes, const std::string& weights_folder,
                                    const ModelOptions& options, Model* model) {
-  // The caller's memory may change, and may lie at any alignment.
-  const size_t kept = std::min(bytes.size(), ModelReader::kMaxFileBytes + 1);
-  const std::vector<uint8_t> copy(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(kept));
+  // The caller's memory may change, and may lie at any alignment. A size that no model has is answered by the reader
+  // without a look at the bytes, which are hardly there.
+  const bool copied = bytes.size() <= ModelReader::kMaxFileBytes;
+  const std::vector<uint8_t> copy(bytes.begin(), copied ? bytes.end() : bytes.begin());
   std::vector<ModelError> errors;
-  ModelReader::Read(copy, weights_folder.empty() ? nullptr : &weights_folder, "model", options, model, &errors);
+  ModelReader::Read(copied ? std::span<const uint8_t>(copy) : bytes, weights_folder.empty() ? nullptr : &weights_folder,
+                    "model", options, model, &errors);
   return errors;
 }
 

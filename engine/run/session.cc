@@ -192,6 +192,10 @@ Status Session::WriteTrace(JsonWriter& out) const {
     out.BeginObject();
     out.Member("name", impl.graph->nodes[i].name);
     out.Member("backend", NodeBackend(static_cast<uint32_t>(i)));
+    // As planned: algorithm and tile, too, are part of the line.
+    if (run.step == NodeRun::Step::kBackend && impl.current != nullptr) {
+      out.Member("problem", impl.current->nodes[i]->problem);
+    }
     const auto span = std::find_if(spans.begin(), spans.end(), [&](const Trace::Span& candidate) {
       return run.span != nullptr && candidate.name == run.span;
     });

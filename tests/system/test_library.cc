@@ -1,11 +1,14 @@
 // libsage.so as a file: what it needs, what it shows, and that loading it leaves the process as it was.
 #include <doctest/doctest.h>
 #include <elf.h>
+#include <unistd.h>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -102,6 +105,34 @@ TEST_CASE("libsage.so needs libc, libm, libstdc++, libgcc_s and nothing else") {
   }
   CHECK_FALSE(library.executable_stack);
   CHECK_FALSE(library.text_relocations);
+}
+
+TEST_CASE("libsage.so, stripped, is under 1.5 MB") {
+  const std::string kind = SAGE_BUILD_KIND, sanitizers = SAGE_SANITIZERS, strip = SAGE_STRIP;
+  if (kind != "Release" || !sanitizers.empty()) {
+    MESSAGE("skipped: a Release build without sanitizers is what is installed; this is "
+            << kind << (sanitizers.empty() ? "" : " with ") << sanitizers);
+    return;
+  }
+  if (strip.empty()) {
+    MESSAGE("skipped: there is no strip on this machine");
+    return;
+  }
+  char path[] = "/tmp/sage-stripped-XXXXXX";
+  const int file = mkstemp(path);
+  REQUIRE(file >= 0);
+  close(file);
+  const std::string command = "'" + strip + "' -o '" + path + "' '" SAGE_LIBRARY "'";
+  REQUIRE_MESSAGE(std::system(command.c_str()) == 0, command);
+  const size_t bytes = Read(path).size();
+  // The same library: stripping takes no exported symbol.
+  const Dynamic stripped = ReadDynamic(path), whole = ReadDynamic(SAGE_LIBRARY);
+  CHECK(std::remove(path) == 0);
+  CHECK(stripped.exported == whole.exported);
+  CHECK(stripped.needed == whole.needed);
+  MESSAGE("stripped: " << bytes << " bytes");
+  CHECK(bytes > 100000);
+  CHECK(bytes < 1500000);
 }
 
 TEST_CASE("libsage.so shows the functions of sage.h and nothing else") {
