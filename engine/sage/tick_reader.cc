@@ -2,13 +2,13 @@
 #include "sage/tick_reader.h"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "options.h"
+#include "sage/base64.h"
 
 namespace sage {
 namespace {
@@ -19,49 +19,6 @@ std::string RangeText(double low, double high) {
   if (below && above) return "lie in [" + NumberText(low) + ", " + NumberText(high) + "]";
   return below ? "be at least " + NumberText(low) : "be at most " + NumberText(high);
 }
-
-// Base64 (RFC 4648, padded) to little-endian floats. Returns false on any character or length that is not strict.
-class Base64Floats {
- public:
-  explicit Base64Floats(std::string_view text) : text_(text) {
-    padding_ = text.ends_with("==") ? 2 : text.ends_with("=") ? 1 : 0;
-    valid_ = text.size() % 4 == 0;
-    for (size_t i = 0; i + padding_ < text.size(); ++i) valid_ = valid_ && Digit(text[i]) < 64;
-    bytes_ = text.size() / 4 * 3 - (valid_ ? padding_ : 0);
-    // The bits that the padding leaves over are 0 in a text that was encoded from bytes.
-    if (valid_ && padding_ > 0) {
-      const uint32_t last = Digit(text[text.size() - padding_ - 1]);
-      valid_ = (last & (padding_ == 2 ? 15u : 3u)) == 0;
-    }
-  }
-  bool valid() const { return valid_; }
-  size_t bytes() const { return bytes_; }
-  float At(size_t index) const {
-    uint32_t word = 0;
-    for (size_t i = 0; i < 4; ++i) word |= Byte(index * 4 + i) << (8 * i);
-    return std::bit_cast<float>(word);
-  }
-
- private:
-  static uint32_t Digit(char c) {
-    if (c >= 'A' && c <= 'Z') return static_cast<uint32_t>(c - 'A');
-    if (c >= 'a' && c <= 'z') return static_cast<uint32_t>(c - 'a') + 26;
-    if (c >= '0' && c <= '9') return static_cast<uint32_t>(c - '0') + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : 64;
-  }
-  uint32_t Byte(size_t at) const {
-    const size_t group = at / 3 * 4;
-    uint32_t bits = 0;
-    for (size_t i = 0; i < 4; ++i) {
-      const uint32_t digit = Digit(text_[group + i]);
-      bits = bits << 6 | (digit < 64 ? digit : 0);
-    }
-    return bits >> (16 - 8 * (at % 3)) & 0xff;
-  }
-  std::string_view text_;
-  size_t padding_ = 0, bytes_ = 0;
-  bool valid_ = false;
-};
 
 }  // namespace
 
@@ -237,17 +194,16 @@ bool TickReader::Vector(const JsonNode& node, const Place& place, const char* wh
   const JsonNode* text = Require(node, place, "f32");
   std::string_view base64;
   if (text == nullptr || !String(*text, place / "f32", what, &base64)) return false;
-  const Base64Floats floats(base64);
-  if (!floats.valid()) {
+  const size_t bytes = Base64Bytes(base64);
+  if (bytes != out.size() * sizeof(float) && IsBase64(base64)) {
+    return Fail("SAGE_E_DIMENSION", place / "f32",
+                Of(what) + " holds " + std::to_string(bytes) + " bytes; the model needs " + std::to_string(out.size()) +
+                    " floats of 4 bytes");
+  }
+  if (bytes != out.size() * sizeof(float) || !Base64ToFloats(base64, out)) {
     return Fail("SAGE_E_SYNTAX", place / "f32", Of(what) + " is not base64 (RFC 4648, with padding)");
   }
-  if (floats.bytes() != out.size() * sizeof(float)) {
-    return Fail("SAGE_E_DIMENSION", place / "f32",
-                Of(what) + " holds " + std::to_string(floats.bytes()) + " bytes; the model needs " +
-                    std::to_string(out.size()) + " floats of 4 bytes");
-  }
   for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = static_cast<double>(floats.At(i));
     if (!(std::fabs(out[i]) <= limit)) {
       return Fail("SAGE_E_RANGE", place[i],
                   Of(what) + " holds " + (std::isnan(out[i]) ? "NaN" : NumberText(out[i])) + "; its values must " +

@@ -1,16 +1,17 @@
 // The reader takes RFC 8259 and nothing else, says where it stopped, and survives any bytes; the writer's numbers read
 // back to the same bits.
 #include "json.h"
+#include "support/heap_count.h"
 
 #include <doctest/doctest.h>
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <random>
 #include <string>
 
-#include "support/heap_count.h"
 
 namespace {
 
@@ -174,6 +175,53 @@ TEST_CASE("json: numbers read back to the same bits") {
     writer.Number(value);
     REQUIRE(reader.Parse(writer.text()).ok());
     CHECK(std::bit_cast<uint64_t>(reader.root().number) == std::bit_cast<uint64_t>(value));
+  }
+}
+
+TEST_CASE("json: short numbers, which have a way of their own, are rounded as the C library does") {
+  std::mt19937_64 random(11);
+  JsonReader reader;
+  for (int i = 0; i < 50000; ++i) {
+    // 1 to 18 digits, a point somewhere, an exponent about where the two ways meet.
+    std::string text = random() % 2 == 0 ? "-" : "";
+    const size_t whole = random() % 9, fraction = random() % 10;
+    text += whole == 0 ? '0' : static_cast<char>('1' + random() % 9);
+    for (size_t k = 1; k < whole; ++k) text += static_cast<char>('0' + random() % 10);
+    if (fraction > 0) text += '.';
+    for (size_t k = 0; k < fraction; ++k) text += static_cast<char>('0' + random() % 10);
+    if (random() % 2 == 0) text += "e" + std::to_string(static_cast<int>(random() % 61) - 30);
+    CAPTURE(text);
+    REQUIRE(reader.Parse(text).ok());
+    CHECK(std::bit_cast<uint64_t>(reader.root().number) == std::bit_cast<uint64_t>(std::strtod(text.c_str(), nullptr)));
+  }
+  REQUIRE(reader.Parse("999999999999999").ok());
+  CHECK((reader.root().integral && reader.root().integer == 999999999999999));
+  REQUIRE(reader.Parse("-9223372036854775808").ok());
+  CHECK((reader.root().integral && reader.root().integer == std::numeric_limits<int64_t>::min()));
+}
+
+TEST_CASE("json: a string ends where it ends, whatever stands at each of eight places") {
+  JsonReader reader;
+  for (size_t length = 0; length < 40; ++length) {
+    const std::string plain(length, '~');
+    for (size_t at = 0; at <= length; ++at) {
+      const auto with = [&](const char* what) { return '"' + plain.substr(0, at) + what + plain.substr(at) + '"'; };
+      CAPTURE(at);
+      REQUIRE(reader.Parse(with("")).ok());
+      CHECK(reader.Text(reader.root()) == plain);
+      REQUIRE(reader.Parse(with("\\n")).ok());
+      CHECK(reader.Text(reader.root()) == plain.substr(0, at) + '\n' + plain.substr(at));
+      REQUIRE(reader.Parse(with("\xc3\xa9")).ok());
+      CHECK(reader.Text(reader.root()) == plain.substr(0, at) + "\xc3\xa9" + plain.substr(at));
+      for (const char* wrong : {"\x1f", "\t", "\x80", "\xff"}) {
+        REQUIRE_FALSE(reader.Parse(with(wrong)).ok());
+        CHECK(reader.error_offset() == at + 1);
+      }
+      REQUIRE_FALSE(reader.Parse(with("\"")).ok());  // closed early: what follows is no JSON
+      CHECK(reader.error_offset() == at + 2);
+      REQUIRE_FALSE(reader.Parse('"' + plain.substr(0, at)).ok());
+      CHECK(reader.error_offset() == 0);
+    }
   }
 }
 

@@ -1,141 +1,49 @@
-// json.cc: a recursive descent over RFC 8259, nothing beside it. Depth is bounded, so the stack is too.
+// json_reader.cc: a recursive descent over RFC 8259, nothing beside it. Depth is bounded, so the stack is too.
 //
-// Not a DOM to be edited and not a stream: one pass fills a flat vector of nodes, and every refusal names its byte.
-#include "json.h"
-
+// Not a DOM to be edited and not a stream: one pass fills a flat vector of nodes, and every refusal names its byte. A
+// tick of embeddings is mostly long strings and short numbers: both have a way of their own through here.
 #include <algorithm>
+#include <bit>
 #include <charconv>
 #include <cmath>
 #include <cstring>
 
+#include "json.h"
+#include "utf8.h"
+
 namespace sage {
 namespace {
 
-// Length of the well-formed UTF-8 sequence at s, 0 when there is none: no overlong forms, no surrogates, <= U+10FFFF.
-size_t Utf8Length(std::string_view s) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xc2 && lead <= 0xdf ? 2 : lead >= 0xe0 && lead <= 0xef ? 3 : 4;
-  if (lead < 0xc2 || lead > 0xf4 || s.size() < length) return 0;
-  const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-  const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-  if (byte(1) < low || byte(1) > high) return 0;
-  for (size_t i = 2; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  return length;
-}
-
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-}  // namespace
-
-// ---- writer ---------------------------------------------------------------------------------------------------------
-
-void JsonWriter::Clear() {
-  text_.clear();
-  comma_ = false;
-}
-
-void JsonWriter::Separate() {
-  if (comma_) text_.push_back(',');
-  comma_ = true;
-}
-
-void JsonWriter::BeginObject() {
-  Separate();
-  text_.push_back('{');
-  comma_ = false;
-}
-
-void JsonWriter::EndObject() {
-  text_.push_back('}');
-  comma_ = true;
-}
-
-void JsonWriter::BeginArray() {
-  Separate();
-  text_.push_back('[');
-  comma_ = false;
-}
-
-void JsonWriter::EndArray() {
-  text_.push_back(']');
-  comma_ = true;
-}
-
-void JsonWriter::Key(std::string_view key) {
-  String(key);
-  text_.push_back(':');
-  comma_ = false;
-}
-
-void JsonWriter::String(std::string_view utf8) {
-  static constexpr char kHex[] = "0123456789abcdef";
-  Separate();
-  text_.push_back('"');
-  for (size_t i = 0; i < utf8.size();) {
-    const char c = utf8[i];
-    const size_t length = Utf8Length(utf8.substr(i));
-    if (length == 0) {
-      text_.append("\xef\xbf\xbd");
-      i += 1;
-      continue;
-    }
-    if (length == 1 && (c == '"' || c == '\\')) {
-      text_.push_back('\\');
-      text_.push_back(c);
-    } else if (length == 1 && static_cast<unsigned char>(c) < 0x20) {
-      const char* shorthand = std::strchr("\bb\ff\nn\rr\tt", c);
-      text_.push_back('\\');
-      if (c != 0 && shorthand != nullptr) {
-        text_.push_back(shorthand[1]);
-      } else {
-        text_.append("u00");
-        text_.push_back(kHex[(c >> 4) & 15]);
-        text_.push_back(kHex[c & 15]);
-      }
-    } else {
-      text_.append(utf8.substr(i, length));
-    }
-    i += length;
+// How many of the n bytes at s, from the first on, are printable ASCII and neither quote nor backslash: what a string
+// is made of, embeddings in base64 above all. Eight bytes a step: in each test below a byte's high bit is set where it
+// is what is looked for; a borrow can set a wrong bit only above a right one, and only the lowest is used.
+size_t PlainRun(const char* s, size_t n) {
+  static_assert(std::endian::native == std::endian::little);
+  constexpr uint64_t kOnes = 0x0101010101010101u, kHigh = 0x80 * kOnes;
+  size_t at = 0;
+  for (; n - at >= 8; at += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, s + at, 8);
+    const uint64_t quote = word ^ '"' * kOnes, backslash = word ^ '\\' * kOnes;
+    const uint64_t stop =
+        (word | ((word - 0x20 * kOnes) & ~word) | ((quote - kOnes) & ~quote) | ((backslash - kOnes) & ~backslash)) &
+        kHigh;
+    if (stop != 0) return at + static_cast<size_t>(std::countr_zero(stop)) / 8;
   }
-  text_.push_back('"');
+  for (; at < n; ++at) {
+    const auto c = static_cast<unsigned char>(s[at]);
+    if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\') break;
+  }
+  return at;
 }
 
-void JsonWriter::Number(double value) {
-  if (!std::isfinite(value)) return Null();
-  Separate();
-  char digits[32];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value);
-  text_.append(digits, static_cast<size_t>(end.ptr - digits));
-}
+// The powers of ten that a double holds exactly.
+constexpr double kPowersOfTen[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
-void JsonWriter::Integer(int64_t value) {
-  Separate();
-  char digits[24];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value);
-  text_.append(digits, static_cast<size_t>(end.ptr - digits));
-}
-
-void JsonWriter::Unsigned(uint64_t value) {
-  Separate();
-  char digits[24];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value);
-  text_.append(digits, static_cast<size_t>(end.ptr - digits));
-}
-
-void JsonWriter::Bool(bool value) { Raw(value ? "true" : "false"); }
-
-void JsonWriter::Null() { Raw("null"); }
-
-void JsonWriter::Raw(std::string_view json) {
-  Separate();
-  text_.append(json);
-}
-
-// ---- reader ---------------------------------------------------------------------------------------------------------
+}  // namespace
 
 // Returns false at the first fault; `what` and `where` then say which. Messages are made only there.
 struct JsonReader::Parser {
@@ -207,6 +115,9 @@ struct JsonReader::Parser {
     return true;
   }
 
+  // Every integer of this many digits is a double: 10^15 < 2^53.
+  static constexpr size_t kExactDigits = 15;
+
   bool Number() {
     const size_t begin = at;
     const uint32_t index = Open(JsonType::kNumber);
@@ -217,11 +128,20 @@ struct JsonReader::Parser {
     if (in[at] == '0' && at + 1 < in.size() && IsDigit(in[at + 1])) {
       return Fail(begin, "a number does not begin with a superfluous 0");
     }
+    bool zero = true, plain = true;
     // `leading` is the decimal exponent of the first digit that is not 0: it tells an overflow from an underflow.
     int64_t leading = 0;
-    bool zero = true, plain = true;
+    // digits: all of them as an integer, while they are few enough for it; scale: the power of ten behind them.
+    uint64_t digits = 0;
+    int64_t scale = 0;
+    size_t count = 0;  // digits from the first that is not 0
+    const auto digit = [&](char c) {
+      if (zero && c == '0') return;
+      zero = false;
+      if (++count <= kExactDigits) digits = digits * 10 + static_cast<uint64_t>(c - '0');
+    };
     while (at < in.size() && IsDigit(in[at])) {
-      if (zero && in[at] != '0') zero = false;
+      digit(in[at]);
       if (!zero) ++leading;
       ++at;
     }
@@ -232,7 +152,8 @@ struct JsonReader::Parser {
       if (at >= in.size() || !IsDigit(in[at])) return Fail(at, "expected a digit after '.', found " + Here());
       while (at < in.size() && IsDigit(in[at])) {
         if (zero && in[at] == '0') --leading;
-        if (in[at] != '0') zero = false;
+        digit(in[at]);
+        --scale;
         ++at;
       }
     }
@@ -247,10 +168,22 @@ struct JsonReader::Parser {
         if (exponent < (int64_t{1} << 40)) exponent = exponent * 10 + (in[at] - '0');
       }
       leading += down ? -exponent : exponent;
+      scale += down ? -exponent : exponent;
     }
     const char* from = in.data() + begin;
     const char* to = in.data() + at;
     JsonNode& node = reader.nodes_[index];
+    // Both factors are exact doubles, so the one rounding of their product or quotient is the right one (Clinger 1990).
+    // The integer is exact by the count of its digits. What is longer goes the long way.
+    if (count <= kExactDigits && scale >= -22 && scale <= 22) {
+      const auto whole = static_cast<double>(digits);
+      const double magnitude = scale < 0 ? whole / kPowersOfTen[-scale] : whole * kPowersOfTen[scale];
+      node.number = negative ? -magnitude : magnitude;
+      node.integral = plain && !(negative && only_zero);
+      if (node.integral) node.integer = negative ? -static_cast<int64_t>(digits) : static_cast<int64_t>(digits);
+      Close(index);
+      return true;
+    }
     const auto read = std::from_chars(from, to, node.number);
     if (read.ec != std::errc() || !std::isfinite(node.number)) {
       if (!zero && leading > 0) return Fail(begin, "the number is outside the range of a double");
@@ -330,6 +263,10 @@ struct JsonReader::Parser {
     const uint32_t index = Open(JsonType::kString);
     ++at;
     while (true) {
+      const size_t run = PlainRun(in.data() + at, in.size() - at);
+      std::memcpy(reader.strings_.data() + used, in.data() + at, run);
+      used += run;
+      at += run;
       if (at >= in.size()) return Fail(begin, "the string that begins here has no end");
       const auto c = static_cast<unsigned char>(in[at]);
       if (c == '"') break;
@@ -411,6 +348,13 @@ struct JsonReader::Parser {
     }
   }
 
+  bool Twice(uint32_t key) {
+    const JsonNode& node = reader.nodes_[key];
+    return Fail(node.offset, "the key \"" + std::string(reader.Text(node)) + "\" is there twice");
+  }
+
+  static constexpr size_t kFewKeys = 16;  // below it comparing each with each is cheaper than sorting
+
   // An object says each key once: what a second one means is the reader's guess, and two readers guess differently.
   bool Unique(uint32_t object) {
     const std::vector<JsonNode>& nodes = reader.nodes_;
@@ -418,14 +362,20 @@ struct JsonReader::Parser {
     keys.clear();
     for (uint32_t i = object + 1; i < nodes[object].next; i = nodes[i + 1].next) keys.push_back(i);
     const auto text = [&](uint32_t i) { return std::string_view(nodes[i].text, nodes[i].size); };
+    if (keys.size() <= kFewKeys) {
+      for (size_t i = 1; i < keys.size(); ++i) {
+        for (size_t k = 0; k < i; ++k) {
+          if (text(keys[i]) == text(keys[k])) return Twice(keys[i]);
+        }
+      }
+      return true;
+    }
     std::sort(keys.begin(), keys.end(), [&](uint32_t a, uint32_t b) {
       const int order = text(a).compare(text(b));
       return order != 0 ? order < 0 : a < b;
     });
     for (size_t i = 1; i < keys.size(); ++i) {
-      if (text(keys[i - 1]) == text(keys[i])) {
-        return Fail(nodes[keys[i]].offset, "the key \"" + std::string(text(keys[i])) + "\" is there twice");
-      }
+      if (text(keys[i - 1]) == text(keys[i])) return Twice(keys[i]);
     }
     return true;
   }
