@@ -5,6 +5,8 @@
 
 #include <span>
 
+#include "sage/support/check_op.h"
+
 namespace sage {
 namespace {
 
@@ -49,47 +51,45 @@ struct Kind {
   const char* name;
   std::span<const char* const> slots;
   uint32_t required;  // bit per slot
-  uint32_t outputs;   // bit per slot
 };
 
 // Empty name = unknown. CONCAT's slots are numbered, so it has none here.
 Kind KindOf(uint32_t kind) {
   switch (kind) {
     case SAGE_OP_ATTENTION:
-      return {"Attention", kAttention, 0xFu,
-              1u << SAGE_ATTN_O | 1u << SAGE_ATTN_LSE | 1u << SAGE_ATTN_WEIGHTS | 1u << SAGE_ATTN_SCORES};
+      return {"Attention", kAttention, 0b1111};
     case SAGE_OP_LINEAR:
-      return {"Linear", kLinear, 0b1011, 0b1000};
+      return {"Linear", kLinear, 0b1011};
     case SAGE_OP_MATMUL:
-      return {"MatMul", kMatMul, 0b111, 0b100};
+      return {"MatMul", kMatMul, 0b111};
     case SAGE_OP_NORM:
-      return {"Norm", kNorm, 0b100001, 0b100000};
+      return {"Norm", kNorm, 0b100001};
     case SAGE_OP_UNARY:
-      return {"Unary", kOneToOne, 0b11, 0b10};
+      return {"Unary", kOneToOne, 0b11};
     case SAGE_OP_BINARY:
-      return {"Binary", kMatMul, 0b111, 0b100};
+      return {"Binary", kMatMul, 0b111};
     case SAGE_OP_SOFTMAX:
-      return {"Softmax", kOneToOne, 0b11, 0b10};
+      return {"Softmax", kOneToOne, 0b11};
     case SAGE_OP_REDUCE:
-      return {"Reduce", kOneToOne, 0b11, 0b10};
+      return {"Reduce", kOneToOne, 0b11};
     case SAGE_OP_GATHER:
-      return {"Gather", kGather, 0b111, 0b100};
+      return {"Gather", kGather, 0b111};
     case SAGE_OP_CONCAT:
-      return {"Concat", {}, 0b11, 0b1};
+      return {"Concat", {}, 0b11};
     case SAGE_OP_SLICE:
-      return {"Slice", kOneToOne, 0b11, 0b10};
+      return {"Slice", kOneToOne, 0b11};
     case SAGE_OP_PERMUTE:
-      return {"Permute", kOneToOne, 0b11, 0b10};
+      return {"Permute", kOneToOne, 0b11};
     case SAGE_OP_TOPK:
-      return {"TopK", kTopK, 0b111, 0b110};
+      return {"TopK", kTopK, 0b111};
     case SAGE_OP_ROPE:
-      return {"Rope", kRope, 0b10001, 0b10000};
+      return {"Rope", kRope, 0b10001};
     case SAGE_OP_POOL:
-      return {"Pool", kPool, 0b101, 0b100};
+      return {"Pool", kPool, 0b101};
     case kKindReshape:
-      return {"Reshape", kOneToOne, 0b11, 0b10};
+      return {"Reshape", kOneToOne, 0b11};
     default:
-      return {nullptr, {}, 0, 0};
+      return {nullptr, {}, 0};
   }
 }
 
@@ -107,11 +107,11 @@ std::string NodePath(size_t index, const Node& node, uint32_t slot) {
   return path;
 }
 
-uint32_t NodeSlotCount(uint32_t kind) {
-  return kind == SAGE_OP_CONCAT ? UINT32_MAX : static_cast<uint32_t>(KindOf(kind).slots.size());
-}
+uint32_t NodeSlotCount(uint32_t kind) { return kind == kKindReshape ? 2 : support::SlotCount(kind); }
 
-bool NodeSlotIsOutput(uint32_t kind, uint32_t slot) { return slot < 32 && ((KindOf(kind).outputs >> slot) & 1u) != 0; }
+bool NodeSlotIsOutput(uint32_t kind, uint32_t slot) {
+  return kind == kKindReshape ? slot == 1 : support::SlotIsOutput(kind, slot);
+}
 
 uint32_t RequiredSlots(uint32_t kind) { return KindOf(kind).required; }
 

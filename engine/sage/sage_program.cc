@@ -30,25 +30,6 @@ const char* WeightSourceName(WeightSource source) {
 
 }  // namespace
 
-const char* StatusCodeName(sage_status code) {
-  constexpr const char* kNames[] = {"SAGE_OK",
-                                    "SAGE_E_INVALID_ARGUMENT",
-                                    "SAGE_E_UNSUPPORTED",
-                                    "SAGE_E_UNKNOWN_FIELD",
-                                    "SAGE_E_OUT_OF_MEMORY",
-                                    "SAGE_E_NOT_FOUND",
-                                    "SAGE_E_IO",
-                                    "SAGE_E_BAD_DATA",
-                                    "SAGE_E_ABI_MISMATCH",
-                                    "SAGE_E_DEVICE",
-                                    "SAGE_E_CANCELLED",
-                                    "SAGE_E_BUSY",
-                                    "SAGE_E_FORKED",
-                                    "SAGE_E_BUFFER_TOO_SMALL",
-                                    "SAGE_E_INTERNAL"};
-  return code >= 0 && code <= SAGE_E_INTERNAL ? kNames[code] : "SAGE_E_INTERNAL";
-}
-
 void Comparison::Widen(const Comparison& other) {
   max_abs_diff = std::max(max_abs_diff, other.max_abs_diff);
   rank_overlap = std::min(rank_overlap, other.rank_overlap);
@@ -200,7 +181,7 @@ Status SageProgram::Refuse() {
 }
 
 Status SageProgram::RefuseRun(const Status& status) {
-  WriteError(StatusCodeName(status.code()), "", status.message());
+  WriteError(StatusName(status.code()), "", status.message());
   return status;
 }
 

@@ -120,9 +120,6 @@ class SageProgram : public Program {
   AttentionUnit* last_unit_ = nullptr;
 };
 
-// SAGE_E_* of a status code, as records name it.
-const char* StatusCodeName(sage_status code);
-
 Result<std::unique_ptr<Program>> MakeExpertProgram(std::shared_ptr<Engine> engine, std::shared_ptr<const Model> model,
                                                    const SessionOptions& options);
 Result<std::unique_ptr<Program>> MakeMetabolicProgram(std::shared_ptr<Engine> engine,

@@ -17,11 +17,7 @@ inline int64_t SizeOf(sage_dtype dtype) { return static_cast<int64_t>(support::D
 inline const char* BytesOf(const sage_tensor& tensor) { return static_cast<const char*>(tensor.data); }
 inline char* MutableBytesOf(const sage_tensor& tensor) { return static_cast<char*>(tensor.data); }
 
-inline int64_t ElementCount(const sage_tensor& tensor) {
-  int64_t count = 1;
-  for (uint32_t i = 0; i < tensor.rank; ++i) count *= tensor.shape[i];
-  return count;
-}
+using support::ElementCount;
 
 // An index space shared by N tensors: neighbouring axes are merged where all of them allow it, axes of length 1 fall
 // away. The last axis is the line.

@@ -51,14 +51,9 @@ sage_status RunTopk(const Job& job);
 sage_status RunRope(const Job& job);
 sage_status RunPool(const Job& job);
 
-// ---- tensors
-// ---------------------------------------------------------------------------------------------------------
+// ---- tensors ----
 
-inline int64_t ElementCount(const sage_tensor& tensor) {
-  int64_t count = 1;
-  for (uint32_t axis = 0; axis < tensor.rank; ++axis) count *= tensor.shape[axis];
-  return count;
-}
+using support::ElementCount;
 
 // The element `offset` strides-elements away from [0,..,0].
 inline char* AddressOf(const sage_tensor& tensor, int64_t offset) {

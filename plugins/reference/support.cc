@@ -17,11 +17,7 @@ constexpr RunFn kKernels[] = {nullptr,    RunAttention, RunLinear, RunMatmul, Ru
                               RunPermute, RunTopk,      RunRope,   RunPool};
 static_assert(std::size(kKernels) == SAGE_OP_POOL + 1);
 
-double Elements(const sage_tensor& tensor) {
-  double count = 1;
-  for (uint32_t axis = 0; axis < tensor.rank; ++axis) count *= static_cast<double>(tensor.shape[axis]);
-  return count;
-}
+double Elements(const sage_tensor& tensor) { return static_cast<double>(ElementCount(tensor)); }
 
 // Scalar operations of one run, by the rule "what the loops do"; conversions and index arithmetic are in the factors.
 double Operations(const OpView& view) {

@@ -8,9 +8,7 @@ namespace {
 
 constexpr uint32_t kMaxTile = 1u << 16;
 
-bool IsElement(sage_dtype dtype) {
-  return IsFloat(dtype) || dtype == SAGE_I8 || dtype == SAGE_I16 || dtype == SAGE_F8_E4M3FN || dtype == SAGE_F8_E5M2;
-}
+bool IsElement(sage_dtype dtype) { return IsFloat(dtype) || IsQuantised(dtype); }
 
 // Statistics are f64 for f64 inputs, else f32.
 sage_dtype StatisticsDtype(const OpRef& op) { return op[SAGE_ATTN_Q].dtype == SAGE_F64 ? SAGE_F64 : SAGE_F32; }

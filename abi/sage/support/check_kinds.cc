@@ -9,9 +9,6 @@ namespace sage::support {
 namespace {
 
 bool IsIndex(sage_dtype dtype) { return dtype == SAGE_I32 || dtype == SAGE_I64; }
-bool IsQuantised(sage_dtype dtype) {
-  return dtype == SAGE_I8 || dtype == SAGE_I16 || dtype == SAGE_F8_E4M3FN || dtype == SAGE_F8_E5M2;
-}
 
 sage_status ExpectIndex(const OpRef& op, uint32_t slot, const Complaint& complain) {
   if (IsIndex(op[slot].dtype)) return SAGE_OK;

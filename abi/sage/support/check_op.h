@@ -35,6 +35,13 @@ uint32_t DtypeSize(sage_dtype dtype);     // bytes; 0 when unknown
 const char* DtypeName(sage_dtype dtype);  // "f32"; "?" when unknown
 const char* KindName(uint32_t kind);      // "ATTENTION"; "?" when unknown
 bool IsFloat(sage_dtype dtype);           // f64 f32 f16 bf16
+bool IsQuantised(sage_dtype dtype);       // i8 i16 f8_e4m3fn f8_e5m2: what scales belong to
+// Elements of a tensor that passed CheckOp, whose product does not overflow.
+inline int64_t ElementCount(const sage_tensor& tensor) {
+  int64_t count = 1;
+  for (uint32_t axis = 0; axis < tensor.rank; ++axis) count *= tensor.shape[axis];
+  return count;
+}
 // The number of slots a kind has; CONCAT: UINT32_MAX. 0 = unknown kind.
 uint32_t SlotCount(uint32_t kind);
 bool SlotIsOutput(uint32_t kind, uint32_t slot);

@@ -102,6 +102,10 @@ uint32_t AttributesSize(uint32_t kind) { return Find(kind).attributes.size; }
 
 uint32_t ReservedOffset(uint32_t kind) { return Find(kind).attributes.reserved; }
 
+bool IsQuantised(sage_dtype dtype) {
+  return dtype == SAGE_I8 || dtype == SAGE_I16 || dtype == SAGE_F8_E4M3FN || dtype == SAGE_F8_E5M2;
+}
+
 const char* KindName(uint32_t kind) { return Find(kind).name; }
 
 uint32_t SlotCount(uint32_t kind) { return Find(kind).slots; }

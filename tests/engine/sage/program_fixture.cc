@@ -96,37 +96,43 @@ std::string Fault(Program& program, const std::string& tick) {
   return record;
 }
 
-double Num(const std::string& record, const std::string& path) {
-  JsonReader json;
+void Refuses(Program& program, const std::string& tick, const char* code, const char* at, const char* words) {
+  const std::string record = Fault(program, tick);
+  CAPTURE(record);
+  CHECK(Text(record, "error.code") == code);
+  CHECK(Text(record, "error.at") == at);
+  CHECK(Text(record, "error.message").find(words) != std::string::npos);
+}
+
+// The value at path, which must be there. json: where it is parsed to.
+const JsonNode& Value(const std::string& record, const std::string& path, JsonReader* json) {
   CAPTURE(record);
   CAPTURE(path);
-  REQUIRE(json.Parse(record).ok());
-  const JsonNode* node = At(json, path);
+  REQUIRE(json->Parse(record).ok());
+  const JsonNode* node = At(*json, path);
   REQUIRE(node != nullptr);
-  REQUIRE(node->type == JsonType::kNumber);
-  return node->number;
+  return *node;
+}
+
+double Num(const std::string& record, const std::string& path) {
+  JsonReader json;
+  const JsonNode& node = Value(record, path, &json);
+  REQUIRE(node.type == JsonType::kNumber);
+  return node.number;
 }
 
 std::string Text(const std::string& record, const std::string& path) {
   JsonReader json;
-  CAPTURE(record);
-  CAPTURE(path);
-  REQUIRE(json.Parse(record).ok());
-  const JsonNode* node = At(json, path);
-  REQUIRE(node != nullptr);
-  return node->type == JsonType::kString ? std::string(json.Text(*node))
-                                         : record.substr(node->offset, node->end - node->offset);
+  const JsonNode& node = Value(record, path, &json);
+  return node.type == JsonType::kString ? std::string(json.Text(node))
+                                        : record.substr(node.offset, node.end - node.offset);
 }
 
 std::vector<double> List(const std::string& record, const std::string& path) {
   JsonReader json;
-  CAPTURE(record);
-  CAPTURE(path);
-  REQUIRE(json.Parse(record).ok());
-  const JsonNode* node = At(json, path);
-  REQUIRE(node != nullptr);
+  const JsonNode& node = Value(record, path, &json);
   std::vector<double> out;
-  for (uint32_t i = json.IndexOf(*node) + 1; i < node->next; i = json.at(i).next) {
+  for (uint32_t i = json.IndexOf(node) + 1; i < node.next; i = json.at(i).next) {
     if (json.at(i).type == JsonType::kNumber) out.push_back(json.at(i).number);
   }
   return out;

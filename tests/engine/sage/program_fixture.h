@@ -22,6 +22,9 @@ std::unique_ptr<Program> Make(const Model::Content& content, int threads = 1);
 std::string Run(Program& program, const std::string& tick);    // the record; CHECKs that the tick was good
 std::string Fault(Program& program, const std::string& tick);  // the error record; CHECKs that it was not
 
+// The tick is refused with this error.code, this error.at, and these words in its error.message.
+void Refuses(Program& program, const std::string& tick, const char* code, const char* at, const char* words);
+
 // A value of a record by its path: Num(record, "decisions.weights.vision"), array elements by number.
 double Num(const std::string& record, const std::string& path);
 std::string Text(const std::string& record, const std::string& path);

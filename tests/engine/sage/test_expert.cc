@@ -222,11 +222,7 @@ TEST_CASE("G2 TRUST_FIRST through ticks: evidence decides, the draw is replayed"
 TEST_CASE("G2 expert: what a tick or a table may not hold") {
   auto program = Make(SmallExperts(3, 1));
   const auto refuses = [&](const std::string& fields, const char* code, const char* at, const char* words) {
-    const std::string record = Fault(*program, "{\"ts\":0," + fields + "}");
-    CAPTURE(record);
-    CHECK(Text(record, "error.code") == code);
-    CHECK(Text(record, "error.at") == at);
-    CHECK(Text(record, "error.message").find(words) != std::string::npos);
+    Refuses(*program, "{\"ts\":0," + fields + "}", code, at, words);
   };
   const std::string router = R"("router_logits":[1,2,3])";
   refuses("\"x_a\":1", "SAGE_E_MISSING", "router_logits", "required");

@@ -166,11 +166,7 @@ TEST_CASE("G2 fusion: what a tick may not hold, its code and its place") {
   params.max_sensors = 2, params.max_rows = 3;
   auto program = Make(params);
   const auto refuses = [&](const std::string& tick, const char* code, const char* at, const char* words) {
-    const std::string record = Fault(*program, tick);
-    CAPTURE(record);
-    CHECK(Text(record, "error.code") == code);
-    CHECK(Text(record, "error.at") == at);
-    CHECK(Text(record, "error.message").find(words) != std::string::npos);
+    Refuses(*program, tick, code, at, words);
   };
   refuses(Tick(0, kThree), "SAGE_E_LIMIT", "sensors", "max_sensors is 2");
   refuses(Tick(0, Sensor("a", kImu, "[" + kX + "," + kX + "]") + "," + Sensor("b", kImu, "[" + kX + "," + kX + "]")),
