@@ -163,8 +163,9 @@ Result<std::unique_ptr<AttentionContext>> AttentionContext::Create(std::shared_p
   const Backend& backend = plan->backend();
   context->plan_ = std::move(plan);
   const AttentionPlan& held = *context->plan_;
-  SAGE_RETURN_IF_ERROR(context->workspace_.Allocate(held.engine().host(), backend.device_type(), backend.device_id(),
-                                                    held.plan().workspace_bytes(), held.guarded()));
+  SAGE_RETURN_IF_ERROR(context->workspace_.Allocate(
+      held.engine().host(), backend.device_type(), backend.device_id(), held.plan().workspace_bytes(),
+      held.guarded() && (backend.device() == nullptr || backend.device()->host_visible())));
   context->token_.cancel = held.cancel();
   context->token_.cancel_user = held.cancel_user();
   if (backend.device_type() != SAGE_CPU) {

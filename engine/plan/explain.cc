@@ -28,6 +28,7 @@ void WriteVerdict(JsonWriter& out, const Verdict& verdict) {
   const bool yes = answer.verdict == SAGE_YES;
   out.BeginObject();
   out.Member("backend", verdict.backend->name());
+  if (verdict.backend->device() != nullptr) out.Member("device", verdict.backend->device()->name());
   out.Member("yes", yes);
   out.Member("reason", TextOf(answer.reason, sizeof answer.reason));
   if (yes) {
@@ -112,7 +113,59 @@ void WriteWarnings(JsonWriter& out, const Graph& graph, const GraphPlan& plan, d
       out.String(fmt::format("node \"{}\": {}", graph.nodes[i].name, node.choice.fallback_reason));
     }
   }
+  if (!plan.exact_placement) {
+    out.String(fmt::format("the graph is too wide to be placed exactly: the best of {} states at each node was kept",
+                           kMaxPlacementStates));
+  }
   out.EndArray();
+}
+
+// What the placement weighed and what came of it: every device with its prices, every copy with its own.
+void WriteDevices(JsonWriter& out, const Graph& graph, const GraphPlan& plan) {
+  const Places places(plan.prices);
+  const auto name = [&](uint32_t place) {
+    return place == 0 ? std::string("cpu") : plan.devices[places.domain(place)].device->name();
+  };
+  out.Key("devices");
+  out.BeginArray();
+  for (size_t i = 1; i < plan.devices.size(); ++i) {
+    const DevicePlan& device = plan.devices[i];
+    out.BeginObject();
+    out.Member("device", device.device->name());
+    out.Member("supplied_by", device.device->supplier());
+    out.Member("host_visible", device.device->host_visible());
+    out.Member("copy_latency_ns", device.device->copy_latency_ns());
+    out.Member("copy_bytes_per_ns", device.device->copy_bytes_per_ns());
+    out.Member("used", device.used);
+    out.Member("arena_bytes", device.arena.total);
+    out.Member("workspace_bytes", device.workspace_bytes);
+    out.Member("copies", device.copies);
+    out.Member("copy_bytes", device.copy_bytes);
+    out.Member("copy_ns", device.copy_ns);
+    out.EndObject();
+  }
+  out.EndArray();
+  out.Key("copies");
+  out.BeginArray();
+  size_t node = 0;
+  for (size_t i = 0; i < plan.actions.size(); ++i) {
+    const PlannedAction& action = plan.actions[i];
+    if (action.kind != PlannedAction::Kind::kCopy) continue;
+    while (node + 1 < plan.nodes.size() && plan.nodes[node + 1]->first_action <= i) ++node;
+    const auto tensor = static_cast<size_t>(action.tensor);
+    out.BeginObject();
+    out.Member("tensor", graph.tensors[tensor].name);
+    out.Member("from", name(action.from));
+    out.Member("to", name(action.to));
+    out.Key("before");  // null: after the last node, for the outputs
+    i < plan.last_actions ? out.String(graph.nodes[node].name) : out.Null();
+    out.Member("bytes", plan.tensors[tensor].bytes);
+    out.Member("cost_ns", places.CopyNs(action.from == 0 ? action.to : action.from, plan.tensors[tensor].bytes));
+    out.EndObject();
+  }
+  out.EndArray();
+  out.Member("copy_ns", plan.copy_ns);
+  out.Member("placement_exact", plan.exact_placement);
 }
 
 }  // namespace
@@ -161,6 +214,10 @@ void WriteChoice(JsonWriter& out, const Choice& choice) {
     out.Member("chosen", choice.verdicts[static_cast<size_t>(choice.chosen)].backend->name());
   } else {
     out.Key("chosen"), out.Null();
+  }
+  if (choice.chosen >= 0) {
+    const auto& device = choice.verdicts[static_cast<size_t>(choice.chosen)].backend->device();
+    if (device != nullptr) out.Member("device", device->name());
   }
   out.Member("why", choice.reason);
   out.Key("fallback");
@@ -212,6 +269,7 @@ void WriteGraphPlan(JsonWriter& out, const Graph& graph, const GraphPlan& plan, 
   out.BeginArray();
   for (size_t i = 0; i < plan.nodes.size(); ++i) WriteNode(out, graph.nodes[i], *plan.nodes[i]);
   out.EndArray();
+  if (plan.devices.size() > 1) WriteDevices(out, graph, plan);
   out.Member("arena_bytes", plan.arena.total);
   out.Member("live_peak_bytes", plan.arena.live_peak);
   out.Member("workspace_bytes", plan.workspace_bytes);

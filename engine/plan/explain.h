@@ -23,7 +23,8 @@ const char* CostSourceName(uint32_t source);
 
 // {"symbols","nodes","arena_bytes","live_peak_bytes","workspace_bytes","border_bytes","prepack_bytes","planned_bytes",
 // "max_memory_bytes","cost_ns","max_latency_ms","warnings"}: a whole graph at one bucket. max_memory: the limit in
-// force.
+// force. Where a backend has a device also "devices" (their prices and what the plan has there), "copies" (each with
+// its tensor, way, price and the node it comes before), "copy_ns" and "placement_exact".
 void WriteGraphPlan(JsonWriter& out, const Graph& graph, const GraphPlan& plan, uint64_t max_memory,
                     double max_latency_ms);
 

@@ -169,7 +169,8 @@ Status StrikeOff(const PlanContext& context, const Status& why, PlannedNode* pla
 }
 
 // Sum of what the chosen answers and the copies cost, and the largest workspaces: after either step.
-void TotalUp(GraphPlan* plan) {
+void TotalUp(const Graph& graph, GraphPlan* plan) {
+  plan->fallback = FallbackText(graph, *plan);
   plan->cost_ns = plan->copy_ns;
   plan->workspace_bytes = plan->prepack_bytes = 0;
   for (DevicePlan& device : plan->devices) device.workspace_bytes = 0;
@@ -190,6 +191,16 @@ Status LayOut(const PlanContext& context, GraphPlan* plan) {
 }
 
 }  // namespace
+
+std::string FallbackText(const Graph& graph, const GraphPlan& plan) {
+  std::string text;
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    const Choice& choice = plan.nodes[i]->choice;
+    if (choice.fallback)
+      text += fmt::format("{}node \"{}\": {}", text.empty() ? "" : "; ", graph.nodes[i].name, choice.fallback_reason);
+  }
+  return text;
+}
 
 size_t RootOf(const GraphPlan& plan, int32_t tensor) {
   const PlannedTensor& planned = plan.tensors[static_cast<size_t>(tensor)];
@@ -215,6 +226,8 @@ Result<std::unique_ptr<GraphPlan>> AssessGraph(const PlanContext& context, const
                                                std::span<const int64_t> key_rows) {
   auto plan = std::make_unique<GraphPlan>();
   plan->key = key;
+  plan->key_rows.assign(key_rows.begin(), key_rows.end());
+  plan->lost.assign(context.lost.begin(), context.lost.end());
   SAGE_RETURN_IF_ERROR(DescribeTensors(context, key, plan.get()));
 
   std::vector<BoundTensor> shapes(plan->tensors.size());
@@ -242,7 +255,7 @@ Result<std::unique_ptr<GraphPlan>> AssessGraph(const PlanContext& context, const
     plan->nodes.push_back(std::move(planned));
   }
   SAGE_RETURN_IF_ERROR(LayOut(context, plan.get()));
-  TotalUp(plan.get());
+  TotalUp(context.graph, plan.get());
   return plan;
 }
 
@@ -274,7 +287,7 @@ Status RealiseGraph(const PlanContext& context, std::span<const std::unique_ptr<
   }
   if (moved) SAGE_RETURN_IF_ERROR(PlanMemoryAndTransfers(context, plan));
   plan->realised = true;
-  TotalUp(plan);
+  TotalUp(context.graph, plan);
   return {};
 }
 

@@ -78,11 +78,13 @@ struct PlannedAction {
   uint32_t domain = 0, other = 0;
   int32_t tensor = kNone;
   uint32_t from = 0, to = 0;
-  uint32_t event = 0;  // kOrder: which of the events of `other`
+  uint32_t event = 0;          // kOrder: which of the events of `other`
+  const char* span = nullptr;  // its name in a trace, the session's; null while tracing is off
 };
 
 // What a plan uses of one device.
 struct DevicePlan {
+  std::shared_ptr<const Device> device;  // null for the CPU
   MemoryPlan arena;
   uint64_t workspace_bytes = 0;  // the largest of its nodes'
   bool used = false;             // some node runs there
@@ -126,12 +128,16 @@ struct GraphPlan {
 
   // By domain; [0], the CPU, is not used. Empty, as is all that follows, where every backend is the CPU's.
   std::vector<DevicePlan> devices;
+  std::vector<PlacementDomain> prices;  // likewise; what the placement weighed
   std::vector<PlannedImage> images;
   std::vector<PlannedAction> actions;  // in order; those from last_actions on come after the last node
   uint32_t last_actions = 0;
-  double copy_ns = 0;           // the copies' part of cost_ns
-  bool exact_placement = true;  // see placement.h
+  double copy_ns = 0;            // the copies' part of cost_ns
+  bool exact_placement = true;   // see placement.h
+  std::vector<LostDevice> lost;  // it does without these
 
+  std::vector<int64_t> key_rows;  // as given to AssessGraph
+  std::string fallback;           // FallbackText, kept so that a run can give it out
   bool realised = false;
   uint64_t last_use = 0;  // the session's, for the oldest to go first
 
@@ -156,6 +162,9 @@ Result<std::unique_ptr<GraphPlan>> AssessGraph(const PlanContext& context, const
 // donors: realised plans of the same graph, whose packed constants may be shared. A backend that said yes and then
 // cannot make its plan is struck off with its reason, and the next best is taken, unless the policy insists.
 Status RealiseGraph(const PlanContext& context, std::span<const std::unique_ptr<GraphPlan>> donors, GraphPlan* plan);
+
+// The policy wishes of all nodes that were not met, in words; empty = none.
+std::string FallbackText(const Graph& graph, const GraphPlan& plan);
 
 // The tensor whose memory `tensor` lies in: itself, or what it is a view of.
 size_t RootOf(const GraphPlan& plan, int32_t tensor);

@@ -237,7 +237,11 @@ Status Walk::PackArenas() {
 
 Status Walk::Run() {
   plan_.actions.clear(), plan_.images.clear(), plan_.devices.clear();
-  if (streams_.size() > 1) plan_.devices.resize(streams_.size());
+  if (streams_.size() > 1) {
+    plan_.prices = PlacementDomains(context_);
+    plan_.devices.resize(streams_.size());
+    for (size_t i = 0; i < streams_.size(); ++i) plan_.devices[i].device = context_.domains[i];
+  }
   MakeHomes();
   for (size_t i = 0; i < context_.graph.nodes.size(); ++i) {
     Node(i);

@@ -12,17 +12,20 @@
 
 namespace sage {
 
-// CPU memory aligned to 64 bytes. Empty until the first Reserve.
+// CPU memory aligned to 64 bytes, or a device's aligned to 256. Empty until the first Reserve.
 class Block {
  public:
-  explicit Block(std::shared_ptr<Host> host) : host_(std::move(host)) {}
+  explicit Block(std::shared_ptr<Host> host, int32_t device_type = SAGE_CPU, int32_t device_id = 0)
+      : host_(std::move(host)), device_type_(device_type), device_id_(device_id) {}
   Block(Block&& other) noexcept
       : host_(std::move(other.host_)),
+        device_type_(other.device_type_),
+        device_id_(other.device_id_),
         data_(std::exchange(other.data_, nullptr)),
         bytes_(std::exchange(other.bytes_, 0)) {}
   Block& operator=(Block&&) = delete;
   ~Block() {
-    if (data_ != nullptr) host_->Free(SAGE_CPU, 0, data_);
+    if (data_ != nullptr) host_->Free(device_type_, device_id_, data_);
   }
 
   unsigned char* data() const { return static_cast<unsigned char*>(data_); }
@@ -32,15 +35,16 @@ class Block {
   Status Reserve(uint64_t bytes) {
     bytes = std::max<uint64_t>(bytes, 64);
     if (bytes <= bytes_) return {};
-    if (data_ != nullptr) host_->Free(SAGE_CPU, 0, data_);
+    if (data_ != nullptr) host_->Free(device_type_, device_id_, data_);
     data_ = nullptr, bytes_ = 0;
-    SAGE_RETURN_IF_ERROR(host_->Alloc(SAGE_CPU, 0, bytes, 64, &data_));
+    SAGE_RETURN_IF_ERROR(host_->Alloc(device_type_, device_id_, bytes, device_type_ == SAGE_CPU ? 64 : 256, &data_));
     bytes_ = bytes;
     return {};
   }
 
  private:
   std::shared_ptr<Host> host_;
+  int32_t device_type_, device_id_;
   void* data_ = nullptr;
   uint64_t bytes_ = 0;
 };

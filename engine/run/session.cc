@@ -105,8 +105,11 @@ Status Session::Run() {
   impl.ran = false;
   if (impl.trace.enabled()) impl.trace.Reset();
   const uint64_t before = impl.engine->host()->allocations();
-  Status status = impl.dirty ? impl.Prepare() : Status();
+  // A lent stream may still be at the last run's work, which host memory takes part in.
+  Status status = impl.on_devices ? impl.AwaitDevices() : Status();
+  if (status.ok() && impl.dirty) status = impl.Prepare();
   if (status.ok()) status = impl.RunNodes();
+  if (!status.ok() && impl.on_devices) impl.DrainDevices();
   impl.counters.heap_allocations += impl.engine->host()->allocations() - before;
   if (!status.ok()) return status;
   ++impl.counters.runs;
@@ -138,6 +141,7 @@ Status Session::GetOutput(uint32_t index, void* data, uint64_t bytes) const {
   }
   if (size == 0) return {};
   if (data == nullptr) return Status(SAGE_E_INVALID_ARGUMENT, impl_->OutputName(index) + ": data is null");
+  if (impl_->on_devices) SAGE_RETURN_IF_ERROR(impl_->AwaitDevices());  // of a lent stream
   CopyTensor(output, out);
   return {};
 }
@@ -154,6 +158,23 @@ Result<sage_tensor> Session::OutputShape(uint32_t index) {
   sage_tensor tensor;
   sage_tensor_init(&tensor, shape.dtype, shape.rank, shape.shape, nullptr);
   return tensor;
+}
+
+Status Session::SetStream(int32_t device_type, int32_t device_id, void* stream) {
+  Impl& impl = *impl_;
+  for (size_t i = 1; i < impl.domains.size(); ++i) {
+    if (impl.domains[i]->type() != device_type || impl.domains[i]->id() != device_id) continue;
+    impl.dirty = true;
+    return impl.devices[i]->Lend(stream);
+  }
+  if (stream == nullptr) return {};  // takes back what was never lent
+  const bool on_cpu = impl.domains.size() == 1;
+  return Status(SAGE_E_UNSUPPORTED,
+                on_cpu ? fmt::format("a stream of device type {}, id {} was lent; this session runs on the CPU, which "
+                                     "has none",
+                                     device_type, device_id)
+                       : fmt::format("a stream of device type {}, id {} was lent; no loaded backend serves that device",
+                                     device_type, device_id));
 }
 
 void Session::Cancel() { impl_->token.cancelled.store(1, std::memory_order_relaxed); }
@@ -196,6 +217,7 @@ Status Session::WriteTrace(JsonWriter& out) const {
     if (run.step == NodeRun::Step::kBackend && impl.current != nullptr) {
       out.Member("problem", impl.current->nodes[i]->problem);
     }
+    if (run.domain != 0) out.Member("device", impl.domains[run.domain]->name());
     const auto span = std::find_if(spans.begin(), spans.end(), [&](const Trace::Span& candidate) {
       return run.span != nullptr && candidate.name == run.span;
     });
@@ -231,6 +253,7 @@ Status Session::WriteTrace(JsonWriter& out) const {
   out.Member("arena_bytes", now.arena_bytes);
   out.Member("workspace_bytes", now.workspace_bytes);
   out.Member("prepack_bytes", now.prepack_bytes);
+  if (impl.domains.size() > 1) out.Member("device_bytes", now.device_bytes);
   out.Member("peak_bytes", impl.engine->host()->peak_bytes());
   out.Member("dropped_spans", impl.trace.dropped());
   out.EndObject();
@@ -250,22 +273,20 @@ const char* Session::NodeBackend(uint32_t index) const {
 
 double Session::PlannedCostNs() const { return impl_->current->cost_ns; }
 
-std::string Session::FallbackReason() const {
-  std::string text;
-  for (size_t i = 0; i < impl_->current->nodes.size(); ++i) {
-    const Choice& choice = impl_->current->nodes[i]->choice;
-    if (!choice.fallback) continue;
-    text +=
-        fmt::format("{}node \"{}\": {}", text.empty() ? "" : "; ", impl_->graph->nodes[i].name, choice.fallback_reason);
-  }
-  return text;
+std::string Session::NodeDevice(uint32_t index) const {
+  if (index >= impl_->current->nodes.size()) return "";
+  const uint32_t domain = impl_->current->nodes[index]->domain;
+  return domain == 0 ? "cpu" : impl_->domains[domain]->name();
 }
+
+const std::string& Session::FallbackReason() const { return impl_->current->fallback; }
 
 Session::Counters Session::counters() const {
   Counters now = impl_->counters;
   now.arena_bytes = impl_->current->arena.total;
   now.workspace_bytes = impl_->current->workspace_bytes;
   now.prepack_bytes = impl_->current->prepack_bytes;
+  now.device_bytes = impl_->current->device_bytes();
   return now;
 }
 

@@ -52,6 +52,12 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  // The stream that this session's work on a device goes to from now on, the device's native one; null = the session's
+  // own again. Run then returns when everything is enqueued: results are there once the caller has waited for the
+  // stream. Nodes on the CPU, and copies between two devices of different types, still make Run wait for what they
+  // read. SAGE_E_UNSUPPORTED when no backend of that device is loaded.
+  Status SetStream(int32_t device_type, int32_t device_id, void* stream);
+
   // Copies in. shape must fit the input's declaration; it stays set until set or bound again.
   // bytes_copied does not count it: that is the call's own meaning.
   Status SetInput(uint32_t index, sage_dtype dtype, std::span<const int64_t> shape, const void* data, uint64_t bytes);
@@ -81,18 +87,22 @@ class Session {
   // What ran node `index` in the current plan: the backend's name, "view" for a Reshape by strides, "engine" for a
   // copy.
   const char* NodeBackend(uint32_t index) const;
+  // "cpu", "cuda:0": where node `index` runs in the current plan.
+  std::string NodeDevice(uint32_t index) const;
   // Sum of the chosen answers' prices at the current plan, in nanoseconds.
   double PlannedCostNs() const;
-  // The policy wishes that were not met, in words; empty = none.
-  std::string FallbackReason() const;
+  // The policy wishes that were not met, in words; empty = none. Of the current plan: valid until the next Run.
+  const std::string& FallbackReason() const;
 
   struct Counters {
     uint64_t runs = 0;              // that succeeded
     uint64_t plans = 0;             // made so far, one a bucket of shapes (or a layout of bound tensors)
     uint64_t replans = 0;           // runs that had to make one
-    uint64_t bytes_copied = 0;      // by the engine in the last run: into planned strides, out of them, reshapes
+    uint64_t bytes_copied = 0;      // by the engine in the last run: into planned strides, out of them, reshapes, and
+                                    // between the CPU and devices
     uint64_t heap_allocations = 0;  // asked of the engine's allocator while runs of this session were in progress
-    uint64_t arena_bytes = 0, workspace_bytes = 0, prepack_bytes = 0;  // of the plan now in use
+    uint64_t arena_bytes = 0, workspace_bytes = 0, prepack_bytes = 0;  // of the plan now in use, on the CPU
+    uint64_t device_bytes = 0;  // arenas and workspaces of that plan on all devices
   };
   Counters counters() const;
 

@@ -20,7 +20,16 @@ void Session::Impl::BindTensors(const GraphPlan& plan, bool* fits) {
       actual[i].shape[axis] = shapes[i].shape[axis];
       if (shapes[i].shape[axis] > planned.description.shape[axis]) *fits = false;
     }
-    if (planned.in_arena) actual[i].data = arena.data() + planned.offset;
+    if (!planned.in_arena) continue;
+    if (planned.domain == 0) {
+      actual[i].data = arena.data() + planned.offset;
+    } else if (places->of(planned.domain) == 0) {  // a device's arena that the CPU reads and writes too
+      actual[i].data = devices[planned.domain]->arena() + planned.offset + planned.before;
+    }
+  }
+  for (const PlannedImage& image : plan.images) {
+    const auto tensor = static_cast<size_t>(image.tensor);
+    if (image.place == 0) actual[tensor].data = arena.data() + image.offset + plan.tensors[tensor].before;
   }
 }
 
@@ -51,11 +60,15 @@ Status Session::Impl::BindNode(const GraphPlan& plan, size_t index, bool* fits) 
   const Node& node = graph->nodes[index];
   const PlannedNode& planned = *plan.nodes[index];
   NodeRun& run = node_runs[index];
+  run.domain = planned.domain;
+  run.first_action = planned.first_action;
   if (planned.reshape != ReshapeMode::kOther) {
     const sage_tensor& x = actual[static_cast<size_t>(node.slots[0])];
     sage_tensor& y = actual[static_cast<size_t>(node.slots[1])];
     if (planned.reshape == ReshapeMode::kView) {
       y.data = x.data;
+      for (std::vector<sage_tensor>& place : away)
+        place[static_cast<size_t>(node.slots[1])].data = place[static_cast<size_t>(node.slots[0])].data;
       for (uint32_t axis = 0; axis < y.rank; ++axis) {
         const int32_t pair = planned.pairs[axis];
         if (pair >= 0 && y.shape[axis] != x.shape[pair]) *fits = false;
@@ -69,7 +82,7 @@ Status Session::Impl::BindNode(const GraphPlan& plan, size_t index, bool* fits) 
     return {};
   }
 
-  const Status built = BuildOp(node, actual, planned.built.op.dynamic_axes, &run.built);
+  const Status built = BuildOp(node, TensorsIn(planned.domain), planned.built.op.dynamic_axes, &run.built);
   if (!built.ok()) return built.At(fmt::format("node \"{}\"", node.name));
   if (std::memcmp(run.built.attributes, planned.plain_attributes, sizeof run.built.attributes) != 0 ||
       run.built.op.num_slots != planned.built.op.num_slots) {
@@ -85,6 +98,7 @@ Status Session::Impl::BindNode(const GraphPlan& plan, size_t index, bool* fits) 
     const sage_tensor& wanted = planned.built.tensors[slot];
     if (!StridesServe(tensor, wanted.stride)) *fits = false;
     std::copy(std::begin(wanted.stride), std::end(wanted.stride), tensor.stride);
+    tensor.device_type = wanted.device_type, tensor.device_id = wanted.device_id;
     for (uint32_t axis = 0; axis < tensor.rank; ++axis) {
       if (tensor.shape[axis] > wanted.shape[axis]) *fits = false;
     }
@@ -95,7 +109,8 @@ Status Session::Impl::BindNode(const GraphPlan& plan, size_t index, bool* fits) 
   run.args.struct_size = sizeof run.args;
   run.args.num_slots = run.built.op.num_slots;
   run.args.slots = run.built.op.slots;
-  run.args.workspace = workspace.data();
+  run.args.workspace = planned.domain == 0 ? workspace.data() : devices[planned.domain]->workspace().data();
+  run.args.stream = planned.domain == 0 ? nullptr : devices[planned.domain]->stream();
   run.args.workspace_bytes = run.plan->workspace_bytes();
   run.args.run = &token;
   return {};
@@ -155,6 +170,7 @@ Status Session::Impl::Bind(GraphPlan* plan, bool* fits) {
     }
   }
   if (!*fits) return {};
+  BindAway(*plan);
   if (node_runs.size() != graph->nodes.size()) node_runs = std::vector<NodeRun>(graph->nodes.size());
   for (size_t i = 0; i < graph->nodes.size() && *fits; ++i) {
     SAGE_RETURN_IF_ERROR(BindNode(*plan, i, fits));
@@ -164,6 +180,7 @@ Status Session::Impl::Bind(GraphPlan* plan, bool* fits) {
     all_exact = true;
     return {};
   }
+  BindActions(*plan);
   SAGE_RETURN_IF_ERROR(BindOutputCopies(*plan));
   return CheckOverlaps();
 }

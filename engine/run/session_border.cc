@@ -113,6 +113,7 @@ Status Session::Impl::CheckInput(uint32_t index, sage_dtype dtype, std::span<con
 
 Status Session::Impl::ReserveInput(uint32_t index, std::span<const int64_t> shape, bool* moved) {
   InputState& input = inputs[index];
+  if (on_devices) SAGE_RETURN_IF_ERROR(AwaitDevices());  // a lent stream may still read what is about to be written
   SAGE_ASSIGN_OR_RETURN(const int64_t count, ElementCount(shape));
   const sage_dtype dtype = *TensorOf(graph->inputs[index]).dtype;
   uint64_t bytes = 0;

@@ -1,5 +1,6 @@
 // session_impl.h: what a session holds. session.cc has the public calls, session_border.cc inputs and outputs,
-// session_plan.cc finds or makes the plan for the shapes now set, session_run.cc binds pointers to it and runs.
+// session_plan.cc finds or makes the plan for the shapes now set, session_bind.cc gives it this session's memory,
+// session_run.cc runs it, session_devices.cc has what only a plan with devices needs.
 #ifndef SAGE_ENGINE_RUN_SESSION_IMPL_H_
 #define SAGE_ENGINE_RUN_SESSION_IMPL_H_
 
@@ -10,6 +11,7 @@
 
 #include "plan/graph_plan.h"
 #include "run/block.h"
+#include "run/device_state.h"
 #include "run/session.h"
 #include "run/trace.h"
 #include "run/workspace.h"
@@ -38,10 +40,19 @@ struct CopyJob {
   sage_tensor from{}, to{};
 };
 
+// A PlannedAction bound to this session's memory.
+struct BoundAction {
+  PlannedAction planned;
+  sage_tensor from{}, to{};  // kCopy; an axis that repeats by stride 0 counts once
+  uint64_t whole_bytes = 0;  // > 0: one copy of so many bytes, gaps included, does it
+};
+
 // One node bound to this session's memory.
 struct NodeRun {
   enum class Step : uint8_t { kNothing, kCopy, kBackend };
   Step step = Step::kNothing;
+  uint32_t domain = 0;  // 0 = the CPU
+  uint32_t first_action = 0;
   const Plan* plan = nullptr;
   const char* span = nullptr;     // "cpu:attn0", lives as long as the session; null while tracing is off
   const void* span_of = nullptr;  // whose name it begins with
@@ -53,7 +64,9 @@ struct NodeRun {
 struct Session::Impl {
   Impl(std::shared_ptr<Engine> the_engine, std::shared_ptr<const Graph> the_graph, const SessionOptions& the_options);
 
-  PlanContext Context() const { return {*graph, backends, options.policy}; }
+  PlanContext Context(std::span<const LostDevice> lost = {}) const {
+    return {*graph, backends, options.policy, domains, lost};
+  }
   const GraphTensor& TensorOf(int32_t index) const { return graph->tensors[static_cast<size_t>(index)]; }
   std::string InputName(uint32_t index) const;
   std::string OutputName(uint32_t index) const;
@@ -73,9 +86,12 @@ struct Session::Impl {
   void MakeKey(bool all_fixed);
   void AddCallerLayouts();
   GraphPlan* FindPlan();
-  Result<std::unique_ptr<GraphPlan>> Assess() const;
+  Result<std::unique_ptr<GraphPlan>> Assess(std::span<const LostDevice> lost = {}) const;
   Status CheckMemory(const GraphPlan& plan) const;
-  Status Realise(GraphPlan* plan);
+  // *lost: the domain whose memory, stream or events could not be had; 0 = the failure is another one.
+  Status Realise(GraphPlan* plan, uint32_t* lost);
+  // Makes *plan, one of `plans`, ready; without a device that fails, unless the policy of a node on it insists.
+  Status RealiseOrReplace(GraphPlan** plan);
   Result<GraphPlan*> FindOrMakePlan();
   void Keep(std::unique_ptr<GraphPlan> plan);
   Status WarmUp();
@@ -90,6 +106,21 @@ struct Session::Impl {
   Status BindOutputCopies(const GraphPlan& plan);
   void NameSpan(const void* who, const std::string& backend, const std::string& node, NodeRun* run);
 
+  // session_devices.cc
+  void FindDomains();
+  void NameActions(GraphPlan* plan);
+  Status ReserveDevices(const GraphPlan& plan, uint32_t* lost);
+  // Addresses of tensors in other places than host memory, before nodes are bound.
+  void BindAway(const GraphPlan& plan);
+  // The copies and waits, after nodes are bound.
+  void BindActions(const GraphPlan& plan);
+  std::vector<sage_tensor>& TensorsIn(uint32_t domain);
+  Status RunActions(uint32_t first, uint32_t last);
+  Status FinishDevices();  // at the end of a run: outputs are there, unless a stream was lent
+  Status AwaitDevices();   // whatever is still on any stream
+  void DrainDevices();     // the same after an error, whose words are the ones that count
+  Status RunMirrored(size_t index, NodeRun* run, VerifyReport* report);
+
   // session_run.cc
   Status RunNodes();
   Status RunNode(size_t index, NodeRun* run);
@@ -99,6 +130,8 @@ struct Session::Impl {
   std::shared_ptr<const Graph> graph;
   SessionOptions options;
   std::vector<std::shared_ptr<Backend>> backends;
+  std::vector<std::shared_ptr<const Device>> domains;  // [0] null, the CPU; one entry where no backend has a device
+  std::unique_ptr<Places> places;
   uint64_t max_memory = UINT64_MAX;
   double max_latency_ms = 0;
 
@@ -115,7 +148,11 @@ struct Session::Impl {
   uint64_t clock = 0;
 
   Block arena;
-  Workspace workspace;  // for the hungriest node
+  Workspace workspace;                                // for the hungriest node on the CPU
+  std::vector<std::unique_ptr<DeviceState>> devices;  // by domain; [0] null
+  bool on_devices = false;                            // the bound plan has actions or nodes there
+  uint32_t last_actions = 0;
+  std::vector<BoundAction> actions;
   std::vector<NodeRun> node_runs;
   std::vector<CopyJob> stage, finish;
   std::deque<std::string> span_names;
@@ -125,10 +162,11 @@ struct Session::Impl {
   // Reused by every Prepare, so that a known bucket allocates nothing.
   PlanKey key;
   std::vector<int64_t> symbol_values, key_rows;
-  std::vector<int32_t> symbol_givers;  // input that gave the value, or -1
-  std::vector<BoundTensor> shapes;     // at run
-  std::vector<sage_tensor> actual;     // shapes at run, planned strides, data
-  std::vector<uint8_t> in_place;       // per tensor: written straight into the caller's memory
+  std::vector<int32_t> symbol_givers;          // input that gave the value, or -1
+  std::vector<BoundTensor> shapes;             // at run
+  std::vector<sage_tensor> actual;             // shapes at run, planned strides, data in host memory
+  std::vector<std::vector<sage_tensor>> away;  // likewise, in places 1, 2 ...
+  std::vector<uint8_t> in_place;               // per tensor: written straight into the caller's memory
 
   RunToken token;
   Trace trace;

@@ -44,6 +44,7 @@ Status Session::Impl::Initialise() {
     const bool judged = node.kind == SAGE_OP_ATTENTION && policy.algorithm.value == SAGE_ALGORITHM_AUTO;
     flash_thresholds.push_back(judged ? policy.flash_threshold.value : 0);
   }
+  FindDomains();
   for (size_t i = 0; i < graph->inputs.size(); ++i) inputs.emplace_back(engine->host());
   for (size_t i = 0; i < graph->outputs.size(); ++i) outputs.emplace_back(engine->host());
   token.cancel = options.cancel, token.cancel_user = options.cancel_user;
@@ -75,7 +76,7 @@ Status Session::Impl::Initialise() {
   SAGE_RETURN_IF_ERROR(CheckMemory(*plan));
   Keep(std::move(plan));
   current = plans.back().get();
-  if (graph->symbols.empty()) SAGE_RETURN_IF_ERROR(Realise(current));
+  if (graph->symbols.empty()) SAGE_RETURN_IF_ERROR(RealiseOrReplace(&current));
   return options.warmup_all ? WarmUp() : Status();
 }
 
@@ -167,29 +168,78 @@ GraphPlan* Session::Impl::FindPlan() {
   return nullptr;
 }
 
-Result<std::unique_ptr<GraphPlan>> Session::Impl::Assess() const { return AssessGraph(Context(), key, key_rows); }
+Result<std::unique_ptr<GraphPlan>> Session::Impl::Assess(std::span<const LostDevice> lost) const {
+  return AssessGraph(Context(lost), key, key_rows);
+}
 
 Status Session::Impl::CheckMemory(const GraphPlan& plan) const {
   if (plan.planned_bytes() <= max_memory) return {};
+  const uint64_t elsewhere = plan.device_bytes();
   return Status(
       SAGE_E_OUT_OF_MEMORY,
-      fmt::format("the plan needs {} bytes (intermediates {}, workspace {}, inputs and outputs {}), max_memory "
+      fmt::format("the plan needs {} bytes (intermediates {}, workspace {}, inputs and outputs {}{}), max_memory "
                   "is {}: raise it, or lower the maxima of the symbols",
-                  plan.planned_bytes(), plan.arena.total, plan.workspace_bytes, plan.border_bytes, max_memory));
+                  plan.planned_bytes(), plan.arena.total, plan.workspace_bytes, plan.border_bytes,
+                  elsewhere == 0 ? "" : fmt::format(", on devices {}", elsewhere), max_memory));
 }
 
-Status Session::Impl::Realise(GraphPlan* plan) {
+Status Session::Impl::Realise(GraphPlan* plan, uint32_t* lost) {
+  *lost = 0;
   if (!plan->realised) {
     SAGE_RETURN_IF_ERROR(CheckMemory(*plan));
-    SAGE_RETURN_IF_ERROR(RealiseGraph(Context(), plans, plan));
+    SAGE_RETURN_IF_ERROR(RealiseGraph(Context(plan->lost), plans, plan));
+    NameActions(plan);
     ++counters.plans;
   }
-  if (plan->arena.total > arena.bytes()) dirty = true;
+  SAGE_RETURN_IF_ERROR(ReserveDevices(*plan, lost));
+  if (plan->arena.total > arena.bytes()) {
+    SAGE_RETURN_IF_ERROR(AwaitDevices());  // a lent stream may still use what is about to go
+    dirty = true;
+  }
   SAGE_RETURN_IF_ERROR(arena.Reserve(plan->arena.total));
   if (plan->workspace_bytes <= workspace.bytes() && workspace.data() != nullptr) return {};
   dirty = true;
   // Never none: a backend may ask for 0 bytes and is still given an address.
   return workspace.Allocate(engine->host(), SAGE_CPU, 0, std::max<uint64_t>(plan->workspace_bytes, 64), options.guard);
+}
+
+Status Session::Impl::RealiseOrReplace(GraphPlan** plan) {
+  while (true) {
+    GraphPlan* const failed = *plan;
+    uint32_t domain = 0;
+    const Status status = Realise(failed, &domain);
+    if (status.ok() || domain == 0) return status;
+    // The device is there and has no room: the graph is planned once more without it.
+    const std::string reason = fmt::format("cannot hold this plan: {}", status.message());
+    std::vector<size_t> moved;
+    for (size_t i = 0; i < failed->nodes.size(); ++i) {
+      const PlannedNode& node = *failed->nodes[i];
+      if (node.domain != domain) continue;
+      if (!node.policy.backend.value.empty() || node.policy.strict.value)
+        return status.At(fmt::format("node \"{}\"", graph->nodes[i].name));
+      moved.push_back(i);
+    }
+    std::vector<LostDevice> lost = failed->lost;
+    lost.push_back({domains[domain], reason});
+    Result<std::unique_ptr<GraphPlan>> next = AssessGraph(Context(lost), failed->key, failed->key_rows);
+    if (!next.ok()) return status;
+    (*next)->last_use = failed->last_use;
+    for (const size_t i : moved) {
+      Choice& choice = (*next)->nodes[i]->choice;
+      choice.fallback = true;
+      choice.fallback_reason +=
+          fmt::format("{}{} {}", choice.fallback_reason.empty() ? "" : "; ", domains[domain]->name(), reason);
+    }
+    (*next)->fallback = FallbackText(*graph, **next);
+    engine->host()->Log(SAGE_LOG_WARNING, (*next)->fallback);
+    const auto slot =
+        std::find_if(plans.begin(), plans.end(), [&](const auto& known) { return known.get() == failed; });
+    std::erase(verified, failed);
+    if (current == failed) current = next->get();
+    *plan = next->get();
+    *slot = std::move(*next);
+    dirty = true;
+  }
 }
 
 void Session::Impl::Keep(std::unique_ptr<GraphPlan> plan) {
@@ -214,7 +264,7 @@ Result<GraphPlan*> Session::Impl::FindOrMakePlan() {
     Keep(std::move(assessed));
   }
   plan->last_use = ++clock;
-  SAGE_RETURN_IF_ERROR(Realise(plan));
+  SAGE_RETURN_IF_ERROR(RealiseOrReplace(&plan));
   return plan;
 }
 

@@ -18,6 +18,12 @@ Status Session::Impl::RunNode(size_t index, NodeRun* run) {
     counters.bytes_copied += CopyTensor(run->copy.from, run->copy.to);
     return {};
   }
+  if (run->domain != 0) {
+    // Enqueued: what it does, its faults included, shows when the stream is waited for.
+    devices[run->domain]->Enqueued(&name);
+    const Status enqueued = run->plan->Run(run->args);
+    return enqueued.ok() ? enqueued : enqueued.At(fmt::format("node \"{}\" on {}", name, run->plan->backend().name()));
+  }
   if (options.guard) workspace.Arm(run->args.workspace_bytes);
   const Status status = run->plan->Run(run->args);
   if (!workspace.Intact()) {
@@ -33,9 +39,14 @@ Status Session::Impl::RunVerified(size_t index, NodeRun* run) {
   if (run->step != NodeRun::Step::kBackend || &run->plan->backend() == engine->reference().get()) {
     return RunNode(index, run);
   }
-  NodeVerifier verifier(*engine->reference(), run->built);
-  SAGE_RETURN_IF_ERROR(RunNode(index, run));
-  VerifyReport report = verifier.Compare(&token);
+  VerifyReport report;
+  if (run->domain == 0) {
+    NodeVerifier verifier(*engine->reference(), run->built);
+    SAGE_RETURN_IF_ERROR(RunNode(index, run));
+    report = verifier.Compare(&token);
+  } else {
+    SAGE_RETURN_IF_ERROR(RunMirrored(index, run, &report));
+  }
   report.node = graph->nodes[index].name;
   report.backend = run->plan->backend().name();
   if (report.suspicious) {
@@ -55,6 +66,10 @@ Status Session::Impl::RunNodes() {
   for (const CopyJob& job : stage) counters.bytes_copied += CopyTensor(job.from, job.to);
   for (size_t i = 0; i < node_runs.size(); ++i) {
     NodeRun& run = node_runs[i];
+    if (on_devices) {
+      const uint32_t next = i + 1 < node_runs.size() ? node_runs[i + 1].first_action : last_actions;
+      SAGE_RETURN_IF_ERROR(RunActions(run.first_action, next));
+    }
     if (run.step == NodeRun::Step::kNothing) continue;
     const uint64_t span = run.span != nullptr ? trace.Begin(run.span) : 0;
     // A trace is read after the run; this says where it is while it runs, to whoever places a crash.
@@ -63,6 +78,7 @@ Status Session::Impl::RunNodes() {
     trace.End(span);
     if (!status.ok()) return status;
   }
+  if (on_devices) SAGE_RETURN_IF_ERROR(FinishDevices());
   for (const CopyJob& job : finish) counters.bytes_copied += CopyTensor(job.from, job.to);
   if (verify && !seen) verified.push_back(current);
   return {};

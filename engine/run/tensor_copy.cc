@@ -66,6 +66,33 @@ uint64_t CopyTensor(const sage_tensor& from, const sage_tensor& to) {
   return static_cast<uint64_t>(count * size);
 }
 
+uint64_t CopyTensorBy(const sage_tensor& from, const sage_tensor& to, MoveBytesFn move, void* ctx) {
+  const int64_t count = Elements(from);
+  if (count == 0) return 0;
+  const int64_t size = support::DtypeSize(from.dtype);
+  uint32_t from_inner = 0, to_inner = 0;
+  const int64_t from_run = RunLength(from, &from_inner), to_run = RunLength(to, &to_inner);
+  const int64_t chunk = std::gcd(from_run, to_run);
+  Walk source(from, from_inner, from_run, chunk), target(to, to_inner, to_run, chunk);
+  const auto* in = static_cast<const unsigned char*>(from.data);
+  auto* out = static_cast<unsigned char*>(to.data);
+  uint64_t moved = 0;
+  for (int64_t done = 0; done < count; done += chunk, source.Next(), target.Next()) {
+    const auto bytes = static_cast<uint64_t>(chunk * size);
+    if (!move(ctx, out + target.offset() * size, in + source.offset() * size, bytes)) break;
+    moved += bytes;
+  }
+  return moved;
+}
+
+uint64_t RunsOf(const sage_tensor& from, const sage_tensor& to) {
+  const int64_t count = Elements(from);
+  if (count == 0) return 0;
+  uint32_t inner = 0;
+  const int64_t from_run = RunLength(from, &inner);
+  return static_cast<uint64_t>(count / std::gcd(from_run, RunLength(to, &inner)));
+}
+
 bool IsContiguous(const sage_tensor& tensor) {
   int64_t step = 1;
   for (uint32_t i = 0; i < tensor.rank; ++i) {

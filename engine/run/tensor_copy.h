@@ -14,6 +14,13 @@ namespace sage {
 // copied.
 uint64_t CopyTensor(const sage_tensor& from, const sage_tensor& to);
 
+// As CopyTensor, with another way to move bytes: move(ctx, to, from, bytes) is called for each run of neighbouring
+// elements, in order, until it answers false. Returns what was moved.
+using MoveBytesFn = bool (*)(void* ctx, void* to, const void* from, uint64_t bytes);
+uint64_t CopyTensorBy(const sage_tensor& from, const sage_tensor& to, MoveBytesFn move, void* ctx);
+// How many calls that makes.
+uint64_t RunsOf(const sage_tensor& from, const sage_tensor& to);
+
 // Elements follow each other without gaps in row-major order; axes of size 1 may have any stride. True when empty.
 bool IsContiguous(const sage_tensor& tensor);
 

@@ -24,17 +24,17 @@ Status Workspace::Allocate(std::shared_ptr<Host> host, int32_t device_type, int3
                            bool guarded) {
   Release();
   const bool on_cpu = device_type == 0 || device_type == SAGE_CPU;
-  guarded = guarded && on_cpu;
+  const uint64_t align = on_cpu ? 64 : 256;
   if (bytes == 0 && !guarded) return {};
-  if (bytes > UINT64_MAX - 2 * kBand)
+  if (bytes > UINT64_MAX - align - kBand)
     return Status(SAGE_E_OUT_OF_MEMORY, fmt::format("a workspace of {} bytes is asked for", bytes));
   void* memory = nullptr;
-  SAGE_RETURN_IF_ERROR(
-      host->Alloc(device_type, device_id, guarded ? bytes + 2 * kBand : bytes, on_cpu ? 64 : 256, &memory));
+  // The band below fills the last bytes of what keeps the scratch aligned.
+  SAGE_RETURN_IF_ERROR(host->Alloc(device_type, device_id, guarded ? align + bytes + kBand : bytes, align, &memory));
   host_ = std::move(host);
   device_type_ = device_type, device_id_ = device_id;
   memory_ = static_cast<unsigned char*>(memory);
-  data_ = guarded ? memory_ + kBand : memory_;
+  data_ = guarded ? memory_ + align : memory_;
   bytes_ = bytes;
   guarded_ = guarded;
   Arm(bytes);
@@ -50,11 +50,11 @@ void Workspace::Release() {
 void Workspace::Arm(uint64_t used) {
   used_ = std::min(used, bytes_);
   if (!guarded_) return;
-  memset(memory_, kPattern, kBand);
-  memset(memory_ + kBand + used_, kPattern, kBand);
+  memset(data() - kBand, kPattern, kBand);
+  memset(data() + used_, kPattern, kBand);
 }
 
-bool Workspace::BandsIntact() const { return Holds(memory_) && Holds(memory_ + kBand + used_); }
+bool Workspace::BandsIntact() const { return Holds(data() - kBand) && Holds(data() + used_); }
 
 Status WorkspaceOverrun(const std::string& backend, uint64_t used) {
   return Status(SAGE_E_INTERNAL,

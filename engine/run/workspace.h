@@ -21,12 +21,13 @@ class Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  // bytes of scratch, aligned to 64 on CPU and 256 on a device. guarded: with bands, which only CPU memory has. What
+  // bytes of scratch, aligned to 64 on CPU and 256 on a device. guarded: with bands, which only memory that the
+  // CPU may touch can have: its own, and that of devices which share it. What
   // was held before is given back first. 0 bytes: a null pointer, unless guarded.
   Status Allocate(std::shared_ptr<Host> host, int32_t device_type, int32_t device_id, uint64_t bytes, bool guarded);
   void Release();
 
-  void* data() const { return data_; }
+  unsigned char* data() const { return data_; }
   uint64_t bytes() const { return bytes_; }
   // False: something was written outside [data, data + used), used <= bytes. A shared workspace is checked against the
   // share of the node that ran: call Arm(used) before its run.
@@ -38,8 +39,7 @@ class Workspace {
   bool BandsIntact() const;
   std::shared_ptr<Host> host_;
   int32_t device_type_ = SAGE_CPU, device_id_ = 0;
-  unsigned char* memory_ = nullptr;
-  void* data_ = nullptr;
+  unsigned char *memory_ = nullptr, *data_ = nullptr;
   uint64_t bytes_ = 0, used_ = 0;
   bool guarded_ = false;
 };

@@ -102,7 +102,7 @@ Status SageProgram::RunUnit(AttentionUnit* unit) {
   last_unit_ = unit;
   SAGE_RETURN_IF_ERROR(unit->Run());
   backend_ = unit->Backend();
-  const std::string fallback = unit->session().FallbackReason();
+  const std::string& fallback = unit->session().FallbackReason();
   if (!fallback.empty()) {
     flags_ |= kFallback;
     reason_ = fallback;
