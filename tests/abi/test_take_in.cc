@@ -29,7 +29,7 @@ std::vector<unsigned char> Bytes(uint32_t size, unsigned char fill) {
 
 TEST_CASE("take_in: a shorter struct is zero-extended, at any alignment") {
   std::vector<unsigned char> theirs(17, 0x11);
-  const uint32_t size = 12;
+  const uint32_t size = 16;
   std::memcpy(theirs.data() + 1, &size, 4);
   sage_norm_attributes mine;
   std::memset(&mine, 0xFF, sizeof mine);
@@ -37,7 +37,7 @@ TEST_CASE("take_in: a shorter struct is zero-extended, at any alignment") {
   CHECK(mine.struct_size == sizeof mine);
   CHECK(mine.mode == 0x11111111u);
   CHECK(mine.axis == 0x11111111);
-  CHECK(mine.reserved == 0);
+  CHECK(mine.reserved == 0x11111111u);
   CHECK(mine.epsilon == 0);
 }
 
@@ -52,6 +52,15 @@ TEST_CASE("take_in: a longer struct passes with a zero tail, and is an unknown f
       tampered[sizeof(sage_op) + i] = 1;
       CHECK(sage_take_in(&mine, sizeof mine, tampered.data()) == SAGE_E_UNKNOWN_FIELD);
     }
+  }
+}
+
+TEST_CASE("take_in: a size that cuts a field is refused: half a pointer is an address") {
+  for (uint32_t size = 8; size < sizeof(sage_tensor); ++size) {
+    const auto theirs = Bytes(size, 0x11);
+    sage_tensor mine;
+    CHECK(sage_take_in(&mine, sizeof mine, theirs.data()) == (size % 8 == 0 ? SAGE_OK : SAGE_E_INVALID_ARGUMENT));
+    if (size % 8 == 0) CHECK(mine.data == nullptr);
   }
 }
 

@@ -1,6 +1,7 @@
 /* take_in.h: the struct_size rule, once, for every entry.
  *
- * A shorter struct is zero-extended (its writer is older). A longer one passes only if what we do not know is zero:
+ * A shorter struct is zero-extended (its writer is older). No version of a struct has a size that is no multiple of 8,
+ * so one that is shorter and has is garbage: it would cut a field, and half a pointer is an address. A longer one passes only if what we do not know is zero:
  * else its writer set something, and dropping a softcap silently is a wrong answer. Not ABI: compiled into each side.
  */
 #ifndef SAGE_TAKE_IN_H_
@@ -18,6 +19,7 @@ static inline sage_status sage_take_in(void* mine, uint32_t mine_size, const voi
   if (theirs == 0) return SAGE_E_INVALID_ARGUMENT;
   memcpy(&size, theirs, sizeof size);
   if (size < SAGE_STRUCT_MIN || size > SAGE_STRUCT_MAX) return SAGE_E_INVALID_ARGUMENT;
+  if (size < mine_size && size % 8 != 0) return SAGE_E_INVALID_ARGUMENT;
   for (uint32_t i = mine_size; i < size; ++i)
     if (bytes[i] != 0) return SAGE_E_UNKNOWN_FIELD;
   memset(mine, 0, mine_size);
