@@ -1,9 +1,7 @@
 // bench.cc: the verb `bench`: time one attention problem on every backend that serves it, or a model. The answer is
 // checked before anything is timed; backends take turns, so that a slow minute of the machine hurts all of them alike.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,8 +11,11 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "io.h"
 #include "plan/elements.h"
 #include "plan/problem.h"
+#include "report/bench_report.h"
+#include "report/progress.h"
 #include "report/roofline.h"
 #include "sage/support/check_op.h"
 #include "tensor_argument.h"
@@ -35,27 +36,16 @@ struct BenchFlags {
   std::string attention, model, ticks, format = "text";
   std::vector<std::string> backends, inputs;
   double min_time = 0.5;
+  int warmup = 2;
   bool json = false;
 };
 
-struct Row {
-  std::string problem, backend, dtype, note;
-  uint64_t threads = 1;
-  std::vector<double> samples;
-  double flops = 0, bytes = 0, max_abs_err = NAN, rel_err = NAN;
-};
+using Row = BenchRow;
 
 double Now() {
   timespec t{};
   clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
-}
-
-double Percentile(std::vector<double> samples, double p) {
-  if (samples.empty()) return NAN;
-  std::sort(samples.begin(), samples.end());
-  const auto rank = static_cast<size_t>(std::ceil(p / 100 * static_cast<double>(samples.size())));
-  return samples[std::min(samples.size() - 1, rank == 0 ? 0 : rank - 1)];
 }
 
 // Pairs (query, key) that are computed: causal and window bounds are not counted as work, masks are.
@@ -165,20 +155,28 @@ uint64_t Threads(sage_engine* engine) {
   return Json::parse(TextOf(sage_engine_describe, engine)).value("threads", uint64_t{1});
 }
 
-// Rounds of one run each until min_time a backend and at least 30 samples (or 20 times min_time) have passed.
+// Rounds of one run each until min_time a backend and at least 30 samples (or 20 times min_time) have passed. Ctrl-C
+// ends it with what there is by then.
 template <class RunOne>
-void TimeInTurns(std::vector<Row>* rows, double min_time, RunOne&& run_one) {
-  for (size_t i = 0; i < rows->size(); ++i) run_one(i), run_one(i);  // warm-up
-  const double limit = min_time * 1e9 * static_cast<double>(rows->size());
-  const double begin = Now();
-  while (!Interrupted()) {
-    for (size_t i = 0; i < rows->size(); ++i) {
-      const double start = Now();
-      run_one(i);
-      (*rows)[i].samples.push_back(Now() - start);
+void TimeInTurns(std::vector<Row>* rows, const BenchFlags& flags, RunOne&& run_one) {
+  const double limit = flags.min_time * 1e9 * static_cast<double>(rows->size());
+  Progress progress("measuring", limit);
+  try {
+    for (size_t i = 0; i < rows->size(); ++i)
+      for (int run = 0; run < flags.warmup && !Interrupted(); ++run) run_one(i);
+    const double begin = Now();
+    while (!Interrupted()) {
+      for (size_t i = 0; i < rows->size(); ++i) {
+        const double start = Now();
+        run_one(i);
+        (*rows)[i].samples.push_back(Now() - start);
+      }
+      const double spent = Now() - begin;
+      progress.Show(spent);
+      if ((spent >= limit && rows->front().samples.size() >= 30) || spent >= 20 * limit) break;
     }
-    const double spent = Now() - begin;
-    if ((spent >= limit && rows->front().samples.size() >= 30) || spent >= 20 * limit) break;
+  } catch (const Failure& failure) {
+    if (failure.code != kExitInterrupted) throw;
   }
 }
 
@@ -193,6 +191,8 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
     throw Failure(ExitCodeOf(made.code()), made.message());
 
   std::vector<std::string> names = flags.backends;
+  if (names.empty() && !flags.session.backend.empty()) names.push_back(flags.session.backend);
+  const bool named = !names.empty();
   if (names.empty())
     for (uint32_t i = 0; i < sage_engine_backend_count(engine); ++i)
       names.emplace_back(sage_engine_backend_name(engine, i));
@@ -230,14 +230,16 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
     row.problem = ProblemString(problem.op), row.backend = name, row.dtype = support::DtypeName(q.dtype),
     row.threads = Threads(engine);
     row.flops = flops, row.bytes = bytes;
-    if (name == "reference" && too_slow && flags.backends.empty()) continue;  // minutes a run; ask for it by name
+    if (name == "reference" && too_slow && !named) continue;  // minutes a run; ask for it by name
     PlanPtr plan;
     try {
       plan = MakePlan(engine, flags, name, problem.op);
     } catch (const Failure& failure) {
       // A NO is an answer; a backend named by the caller has to be there and able.
-      if (!flags.backends.empty() || failure.code != kExitNoBackend) throw;
-      fmt::print(stderr, "sage-engine: {} left out: {}\n", name, failure.message);
+      if (named || failure.code != kExitNoBackend) throw;
+      const size_t line = failure.message.rfind('\n');  // the last line is the backend's own sentence
+      fmt::print(stderr, "sage-engine: left out: {}\n",
+                 line == std::string::npos ? name + ": " + failure.message : failure.message.substr(line + 1));
       continue;
     }
     auto runner = std::make_unique<Runner>(std::move(plan));
@@ -264,102 +266,114 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
     runners.push_back(std::move(runner));
   }
   if (rows.empty()) throw Failure(kExitNoBackend, "no backend serves " + flags.attention);
-  TimeInTurns(&rows, flags.min_time, [&](size_t i) { runners[i]->Run(problem.pointers); });
+  TimeInTurns(&rows, flags, [&](size_t i) { runners[i]->Run(problem.pointers); });
   return rows;
+}
+
+SessionPtr MakeSession(sage_model* model, const BenchFlags& flags, const SessionFlags& session) {
+  const OptionsPtr options = session.Create(flags.engine);
+  Error error;
+  sage_session* raw = nullptr;
+  Require(sage_session_create(model, options.get(), &raw, &error), error, Shown(flags.model));
+  return SessionPtr(raw);
+}
+
+// Returns their bytes.
+double SetInputs(sage_model* model, sage_session* session, const BenchFlags& flags) {
+  double bytes = 0;
+  for (const std::string& argument : flags.inputs) {
+    const NamedTensor input = ParseTensorArgument(argument);
+    const uint32_t index = IndexOf(model, SAGE_INPUT, input.name, "--input");
+    bytes += static_cast<double>(input.tensor.bytes.size());
+    Error error;
+    Require(
+        sage_session_set_input(session, index, input.tensor.dtype, static_cast<uint32_t>(input.tensor.shape.size()),
+                               input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(), &error),
+        error, "--input " + input.name);
+  }
+  return bytes;
+}
+
+// The first run of the model again on the reference, where that is a matter of seconds, and what differs.
+void CheckModel(sage_model* model, sage_session* session, const BenchFlags& flags, Row* row) {
+  SessionFlags on_reference;
+  on_reference.backend = "reference";
+  const SessionPtr oracle = MakeSession(model, flags, on_reference);
+  SetInputs(model, oracle.get(), flags);
+  const Json explain = Json::parse(TextOf(sage_session_explain, oracle.get()), nullptr, false);
+  if (explain.is_object() && explain.value("cost_ns", 0.0) > kMaxCheckNs) {
+    row->note = "not checked: the reference would take too long";
+    return;
+  }
+  const Json mine = Json::parse(TextOf(sage_session_explain, session), nullptr, false);
+  for (const Json& node : mine.is_object() ? mine.value("nodes", Json::array()) : Json::array())
+    row->flops += node.value("flops", 0.0);
+  Error error;
+  Require(sage_session_run(oracle.get(), &error), error, "reference");
+  double worst = 0, difference2 = 0, norm2 = 0;
+  for (uint32_t i = 0; i < sage_model_io_count(model, SAGE_OUTPUT); ++i) {
+    const HostTensor got = GetOutput(session, i), expected = GetOutput(oracle.get(), i);
+    row->bytes += static_cast<double>(got.bytes.size());
+    row->dtype = support::DtypeName(got.dtype);
+    for (int64_t at = 0; at < got.elements(); ++at) {
+      const double a = ElementAsDouble(got, at), b = ElementAsDouble(expected, at);
+      if ((std::isnan(a) && std::isnan(b)) || a == b) {
+        norm2 += std::isfinite(b) ? b * b : 0;
+        continue;
+      }
+      const double difference = std::fabs(a - b);
+      worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
+      difference2 += difference * difference, norm2 += b * b;
+    }
+  }
+  row->max_abs_err = worst;
+  row->rel_err = std::sqrt(norm2 > 0 ? difference2 / norm2 : difference2);
+  const bool narrow = row->dtype == "f16" || row->dtype == "bf16";
+  if (!(row->rel_err <= (narrow ? 2e-2 : 1e-4)) && flags.session.accuracy != "lossy")
+    throw Failure(kExitWrongAnswer, fmt::format("{}: wrong answer, relative error {:.3g} against the reference; "
+                                                "nothing was timed",
+                                                Shown(flags.model), row->rel_err));
 }
 
 std::vector<Row> BenchModel(sage_engine* engine, const BenchFlags& flags) {
   const ModelPtr model = LoadModel(engine, flags.model);
-  const OptionsPtr options = flags.session.Create(flags.engine);
+  const SessionPtr owner = MakeSession(model.get(), flags, flags.session);
+  sage_session* raw = owner.get();
   Error error;
-  sage_session* raw = nullptr;
-  Require(sage_session_create(model.get(), options.get(), &raw, &error), error, flags.model);
-  const SessionPtr session(raw);
   std::vector<Row> rows(1);
   Row& row = rows[0];
   row.problem = flags.model, row.backend = flags.session.backend.empty() ? "chosen" : flags.session.backend,
   row.threads = Threads(engine), row.dtype = "model";
-  for (const std::string& argument : flags.inputs) {
-    const NamedTensor input = ParseTensorArgument(argument);
-    uint32_t found = UINT32_MAX;
-    for (uint32_t i = 0; i < sage_model_io_count(model.get(), SAGE_INPUT); ++i) {
-      const char* name = nullptr;
-      Require(sage_model_io_info(model.get(), SAGE_INPUT, i, &name, nullptr, nullptr, nullptr, &error), error);
-      if (input.name == name) found = i;
-    }
-    if (found == UINT32_MAX)
-      throw Failure(kExitUsage, fmt::format("--input {}: the model has no input of that name", input.name));
-    row.bytes += static_cast<double>(input.tensor.bytes.size());
-    Require(
-        sage_session_set_input(raw, found, input.tensor.dtype, static_cast<uint32_t>(input.tensor.shape.size()),
-                               input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(), &error),
-        error, "--input " + input.name);
-  }
+  row.bytes = SetInputs(model.get(), raw, flags);
   if (sage_model_kind(model.get()) == SAGE_MODEL_OP_GRAPH) {
     Require(sage_session_run(raw, &error), error, flags.model);
-    TimeInTurns(&rows, flags.min_time, [&](size_t) { Require(sage_session_run(raw, &error), error); });
+    CheckModel(model.get(), raw, flags, &row);
+    TimeInTurns(&rows, flags, [&](size_t) { Require(sage_session_run(raw, &error), error); });
     return rows;
   }
   if (flags.ticks.empty())
     throw Failure(kExitUsage, fmt::format("{}: a SAGE graph is timed over --ticks FILE", flags.model));
-  const int descriptor = open(flags.ticks.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw Failure(kExitBadFile, fmt::format("{}: {}", flags.ticks, std::strerror(errno)));
+  const int descriptor = OpenToRead(flags.ticks);
   LineReader reader(descriptor);
+  Progress progress("of the ticks", static_cast<double>(SizeOfFile(descriptor)));
   std::string_view line;
-  while (reader.Next(&line) == LineReader::Kind::kLine) {
+  LineReader::Kind kind = LineReader::Kind::kEnd;
+  uint64_t number = 0;
+  while ((kind = reader.Next(&line)) != LineReader::Kind::kEnd) {
+    if (kind == LineReader::Kind::kFailed)
+      throw Failure(kExitBadFile, fmt::format("{}: {}", Shown(flags.ticks), std::strerror(errno)));
     const double begin = Now();
     const sage_status status = sage_session_tick(raw, line.data(), line.size(), &error);
-    row.samples.push_back(Now() - begin);
-    Require(status, error, flags.ticks);
+    const double spent = Now() - begin;
+    Require(status, error, fmt::format("{}:{}", Shown(flags.ticks), ++number));
+    if (number > static_cast<uint64_t>(flags.warmup)) row.samples.push_back(spent);
+    progress.Show(static_cast<double>(reader.bytes()));
   }
-  close(descriptor);
-  if (row.samples.empty()) throw Failure(kExitBadFile, flags.ticks + ": no ticks in it");
+  CloseRead(descriptor);
+  if (row.samples.empty() && number > 0 && !Interrupted())
+    throw Failure(kExitUsage, fmt::format("{}: {} ticks, all of them warm-up; lower --warmup", flags.ticks, number));
+  if (number == 0 && !Interrupted()) throw Failure(kExitBadFile, Shown(flags.ticks) + ": no ticks in it");
   return rows;
-}
-
-Json ToJson(const Row& row) {
-  const double median = Percentile(row.samples, 50);
-  Json json;
-  json["problem"] = row.problem, json["backend"] = row.backend, json["threads"] = row.threads,
-  json["dtype"] = row.dtype;
-  json["median_ns"] = median, json["p90_ns"] = Percentile(row.samples, 90),
-  json["p99_ns"] = Percentile(row.samples, 99);
-  json["min_ns"] = Percentile(row.samples, 0), json["samples"] = row.samples.size();
-  json["flops"] = row.flops, json["gflops"] = row.flops / median, json["bytes"] = row.bytes,
-  json["gbps"] = row.bytes / median;
-  json["max_abs_err"] = std::isnan(row.max_abs_err) ? Json() : Json(row.max_abs_err);
-  json["rel_err"] = std::isnan(row.rel_err) ? Json() : Json(row.rel_err);
-  if (!row.note.empty()) json["note"] = row.note;
-  return json;
-}
-
-void PrintText(const std::vector<Row>& rows, const Roofline& roofline) {
-  fmt::print("{}\n\n", rows[0].problem);
-  fmt::print(
-      "| backend | threads | median | p99 | min | GFLOP/s | GB/s | max abs error | rel error "
-      "|\n|---|--:|--:|--:|--:|--:|--:|--:|--:|\n");
-  for (const Row& row : rows) {
-    const double median = Percentile(row.samples, 50);
-    fmt::print("| {} | {} | {} | {} | {} | {:.1f} | {:.2f} | {:.2g} | {:.2g} |{}\n", row.backend, row.threads,
-               Duration(median), Duration(Percentile(row.samples, 99)), Duration(Percentile(row.samples, 0)),
-               row.flops / median, row.bytes / median, row.max_abs_err, row.rel_err,
-               row.note.empty() ? "" : " " + row.note);
-  }
-  fmt::print(
-      "\nThis machine, one thread, in the same run: {:.0f} GFLOP/s of fp32 multiply-adds, {:.1f} GB/s read from "
-      "memory.\n",
-      roofline.fma_gflops, roofline.stream_gbps);
-}
-
-void PrintCsv(const std::vector<Row>& rows) {
-  fmt::print(
-      "problem,backend,threads,dtype,median_ns,p90_ns,p99_ns,min_ns,flops,gflops,bytes,gbps,max_abs_err,rel_err\n");
-  for (const Row& row : rows) {
-    const double median = Percentile(row.samples, 50);
-    fmt::print("\"{}\",{},{},{},{},{},{},{},{},{},{},{},{},{}\n", row.problem, row.backend, row.threads, row.dtype,
-               median, Percentile(row.samples, 90), Percentile(row.samples, 99), Percentile(row.samples, 0), row.flops,
-               row.flops / median, row.bytes, row.bytes / median, row.max_abs_err, row.rel_err);
-  }
 }
 
 int Bench(const BenchFlags& flags) {
@@ -369,17 +383,7 @@ int Bench(const BenchFlags& flags) {
   const std::vector<Row> rows =
       flags.attention.empty() ? BenchModel(engine.get(), flags) : BenchAttention(engine.get(), flags);
   const Roofline roofline = MeasureRoofline();
-  if (flags.json || flags.format == "json") {
-    Json report;
-    report["rows"] = Json::array();
-    for (const Row& row : rows) report["rows"].push_back(ToJson(row));
-    report["roofline"] = {{"fma_gflops", roofline.fma_gflops}, {"stream_gbps", roofline.stream_gbps}, {"threads", 1}};
-    fmt::print("{}\n", report.dump());
-  } else if (flags.format == "csv") {
-    PrintCsv(rows);
-  } else {
-    PrintText(rows, roofline);
-  }
+  fmt::print("{}", BenchReport(flags.json ? "json" : flags.format, rows, roofline));
   return Interrupted() ? kExitInterrupted : kExitOk;
 }
 
@@ -396,9 +400,12 @@ void AddBench(CLI::App& app, Action* action) {
   verb->add_option("--min-time", flags->min_time, "seconds a backend, at least")
       ->capture_default_str()
       ->check(CLI::Range(0.001, 3600.0));
-  verb->add_option("--format", flags->format, "text (a Markdown table), csv or json")
+  verb->add_option("--format", flags->format, "text and md (a Markdown table), html (one file), csv, json")
       ->capture_default_str()
-      ->check(CLI::IsMember({"text", "csv", "json"}));
+      ->check(CLI::IsMember({"text", "md", "html", "csv", "json"}));
+  verb->add_option("--warmup", flags->warmup, "runs, or ticks, that come first and are not counted")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1000000));
   verb->add_flag("--json", flags->json, "the same as --format json");
   flags->session.AddTo(verb);
   flags->engine.AddTo(verb);

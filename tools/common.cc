@@ -1,20 +1,18 @@
 // common.cc: shared flags, files and interrupts of the verbs.
 #include "common.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <numeric>
 
+#include "isolate.h"
+#include "sage/plugin.h"
 #include "text_form.h"
 
 namespace sage::tool {
@@ -35,7 +33,10 @@ void SetPair(sage_options* options, const std::string& pair) {
   Set(options, pair.substr(0, equals), pair.substr(equals + 1));
 }
 
-void LogToStderr(void*, int32_t level, const char* utf8, uint64_t length) {
+void LogToStderr(void* user, int32_t level, const char* utf8, uint64_t length) {
+  const auto* sink = static_cast<const EngineFlags::LogSink*>(user);
+  if (level >= SAGE_LOG_DEBUG) NoteNode({utf8, length});
+  if (level > sink->level) return;
   const char* names[] = {"", "error", "warning", "info", "debug"};
   fmt::print(stderr, "sage-engine: {}: {}\n", level >= 1 && level <= 4 ? names[level] : "log",
              std::string_view(utf8, length));
@@ -46,7 +47,7 @@ void LogToStderr(void*, int32_t level, const char* utf8, uint64_t length) {
 void EngineFlags::AddTo(CLI::App* app) {
   app->add_option("--threads", threads, "worker threads, the caller counted; default: what this process may use")
       ->check(CLI::Range(1, 256));
-  app->add_option("--plugin", plugins, "load this backend as well (absolute path); may be repeated")
+  app->add_option("--plugin", plugins, "load this backend as well, from its file; may be repeated")
       ->allow_extra_args(false);
   app->add_option("--option", options,
                   "any option of the library as KEY=VALUE, such as cpu.isa=scalar; may be repeated")
@@ -66,15 +67,26 @@ EnginePtr EngineFlags::Create() const {
     if (key.find('.') != std::string::npos || key == "threads" || key == "log_level" || key == "max_memory")
       SetPair(raw, pair);
   }
-  if (verbose) {
+  bool asked = false;
+  for (const std::string& pair : options) asked = asked || pair.starts_with("log_level=");
+  sink->level = verbose || asked ? INT32_MAX : SAGE_LOG_WARNING;
+  if (InIsolatedChild()) {  // the node at hand is a debug line
+    Set(raw, "log_level", "debug");
+    if (sink->level > SAGE_LOG_INFO) sink->level = SAGE_LOG_INFO;
+  } else if (verbose) {
     Set(raw, "log_level", "info");
   }
-  Require(sage_options_set_log(raw, LogToStderr, nullptr, &error), error);
+  Require(sage_options_set_log(raw, LogToStderr, sink.get(), &error), error);
   sage_engine* engine = nullptr;
   Require(sage_engine_create(raw, &engine, &error), error);
   EnginePtr result(engine);
-  for (const std::string& path : plugins)
-    Require(sage_engine_load_plugin(engine, path.c_str(), &error), error, "--plugin " + path);
+  const int32_t level = sink->level;
+  for (const std::string& path : plugins) {
+    sink->level = SAGE_LOG_ERROR;  // what the library would warn of is what we fail with
+    const sage_status status = sage_engine_load_plugin(engine, AbsolutePath(path).c_str(), &error);
+    sink->level = level;
+    Require(status, error, "--plugin");
+  }
   return result;
 }
 
@@ -107,13 +119,11 @@ OptionsPtr SessionFlags::Create(const EngineFlags& engine,
 ModelBytes ReadModelBytes(const std::string& path) {
   ModelBytes result;
   const std::string text = ReadFile(path, kMaxModelBytes);
-  if (text.empty())
-    throw Failure(kExitBadFile, fmt::format("{}: an empty file, not a model", path == "-" ? "stdin" : path));
+  if (text.empty()) throw Failure(kExitBadFile, fmt::format("{}: an empty file, not a model", Shown(path)));
   result.weights_folder = path == "-" ? "." : std::filesystem::path(path).parent_path().string();
   if (result.weights_folder.empty()) result.weights_folder = ".";
   Result<std::vector<uint8_t>> bytes = ModelToBinary(text);
-  if (!bytes.ok())
-    throw Failure(kExitBadFile, fmt::format("{}: {}", path == "-" ? "stdin" : path, bytes.status().message()));
+  if (!bytes.ok()) throw Failure(kExitBadFile, fmt::format("{}: {}", Shown(path), bytes.status().message()));
   result.bytes = std::move(*bytes);
   return result;
 }
@@ -124,66 +134,8 @@ ModelPtr LoadModel(sage_engine* engine, const std::string& path) {
   sage_model* raw = nullptr;
   Require(sage_model_load_buffer(engine, model.bytes.data(), model.bytes.size(), model.weights_folder.c_str(), &raw,
                                  &error),
-          error, path == "-" ? "stdin" : path);
+          error, Shown(path));
   return ModelPtr(raw);
-}
-
-std::string ReadFile(const std::string& path, uint64_t limit_bytes) {
-  const bool from_stdin = path == "-";
-  const int descriptor = from_stdin ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw Failure(kExitBadFile, fmt::format("{}: {}", path, std::strerror(errno)));
-  struct stat info {};
-  if (!from_stdin && fstat(descriptor, &info) == 0 && S_ISDIR(info.st_mode)) {
-    close(descriptor);
-    throw Failure(kExitBadFile, fmt::format("{}: is a folder, not a file", path));
-  }
-  std::string content;
-  char chunk[65536];
-  ssize_t count = 0;
-  while ((count = read(descriptor, chunk, sizeof chunk)) != 0) {
-    if (count < 0 && errno == EINTR) {
-      if (Interrupted()) break;
-      continue;
-    }
-    if (count < 0) {
-      const int reason = errno;
-      if (!from_stdin) close(descriptor);
-      throw Failure(kExitBadFile, fmt::format("{}: {}", path, std::strerror(reason)));
-    }
-    content.append(chunk, static_cast<size_t>(count));
-    if (content.size() > limit_bytes) {
-      if (!from_stdin) close(descriptor);
-      throw Failure(kExitBadFile, fmt::format("{}: larger than {}, the most that is read", path,
-                                              Bytes(static_cast<double>(limit_bytes))));
-    }
-  }
-  if (!from_stdin) close(descriptor);
-  return content;
-}
-
-void WriteFileAtomically(const std::string& path, const std::string& bytes) {
-  std::string temporary = path + ".XXXXXX";
-  const int descriptor = mkstemp(temporary.data());
-  if (descriptor < 0) throw Failure(kExitBadFile, fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
-  size_t done = 0;
-  int reason = 0;
-  while (done < bytes.size() && reason == 0) {
-    const ssize_t count = write(descriptor, bytes.data() + done, bytes.size() - done);
-    if (count > 0)
-      done += static_cast<size_t>(count);
-    else if (errno != EINTR)
-      reason = errno;
-  }
-  // mkstemp's 0600 would surprise whoever else reads the results: what the umask allows is what any new file has.
-  const mode_t mask = umask(0);
-  umask(mask);
-  if (reason == 0 && (fchmod(descriptor, 0666 & ~mask) != 0 || fsync(descriptor) != 0)) reason = errno;
-  if (close(descriptor) != 0 && reason == 0) reason = errno;
-  if (reason == 0 && std::rename(temporary.c_str(), path.c_str()) != 0) reason = errno;
-  if (reason != 0) {
-    unlink(temporary.c_str());
-    throw Failure(kExitBadFile, fmt::format("{}: cannot be written: {}", path, std::strerror(reason)));
-  }
 }
 
 void CatchInterrupts() {
@@ -201,7 +153,8 @@ int32_t CancelCallback(void*) { return Interrupted() ? 1 : 0; }
 bool IsTerminal(int descriptor) { return isatty(descriptor) == 1; }
 
 std::string DidYouMean(const std::string& given, const std::vector<std::string>& known) {
-  size_t best = 4;  // more than three edits is another word
+  // A typing slip, not another word: at most three edits, fewer in short words.
+  size_t best = given.size() < 2 ? 1 : std::clamp<size_t>(given.size() / 3, 1, 3) + 1;
   std::string nearest;
   for (const std::string& name : known) {
     std::vector<size_t> row(name.size() + 1);

@@ -4,10 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api.h"
+#include "files.h"
 
 namespace sage::tool {
 
@@ -17,6 +20,12 @@ struct EngineFlags {
   std::vector<std::string> plugins;
   std::vector<std::string> options;  // key=value, anything the library knows
   bool verbose = false;
+
+  // What reaches stderr of the library's log. The engine holds its address: these flags outlive the engine.
+  struct LogSink {
+    int32_t level = 0;
+  };
+  std::shared_ptr<LogSink> sink = std::make_shared<LogSink>();
 
   void AddTo(CLI::App* app);
   EnginePtr Create() const;
@@ -37,11 +46,6 @@ struct ModelBytes {
 };
 ModelBytes ReadModelBytes(const std::string& path);
 ModelPtr LoadModel(sage_engine* engine, const std::string& path);
-
-// Whole file; "-" = stdin. Failure(kExitBadFile) naming the file, the system's reason, and the limit where it is above.
-std::string ReadFile(const std::string& path, uint64_t limit_bytes);
-// Temporary file beside it, synced, renamed: the old content or the new, never half.
-void WriteFileAtomically(const std::string& path, const std::string& bytes);
 
 // Turns SIGINT and SIGTERM into a flag; the second one kills as usual. Interrupted() is what cancel callbacks ask.
 void CatchInterrupts();

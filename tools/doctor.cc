@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "common.h"
+#include "output.h"
 #include "report/backend_list.h"
 #include "verbs.h"
 
@@ -143,7 +144,7 @@ int Doctor(const DoctorFlags& flags) {
   }
   report["healthy"] = healthy;
   if (flags.json) {
-    fmt::print("{}\n", report.dump(2));
+    fmt::print("{}\n", JsonText(report, 2));
     return healthy ? kExitOk : kExitWrongAnswer;
   }
   const Json& machine = report["machine"];
@@ -159,7 +160,7 @@ int Doctor(const DoctorFlags& flags) {
              machine["cgroup_memory"].get<std::string>(), machine["cgroup_cpu"].get<std::string>(),
              machine["nvidia_driver"].get<std::string>());
   fmt::print("\nbackends\n");
-  PrintBackends(stdout, report["engine"].dump());
+  PrintBackends(stdout, JsonText(report["engine"]));
   fmt::print("\nself-test (causal attention, 4/2 heads, against the reference)\n");
   for (const Json& test : report["self_test"]) {
     fmt::print("  {:<12} {}", test["backend"].get<std::string>(), test["ok"].get<bool>() ? "ok" : "WRONG");

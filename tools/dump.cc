@@ -7,6 +7,7 @@
 #include <set>
 
 #include "common.h"
+#include "output.h"
 #include "text_form.h"
 #include "verbs.h"
 
@@ -53,7 +54,7 @@ Edges EdgesOf(const Json& node) {
   return edges;
 }
 
-std::string Quoted(const std::string& text) { return Json(text).dump(); }
+std::string Quoted(const std::string& text) { return JsonText(Json(text)); }
 
 void PrintDot(const Json& model) {
   fmt::print("digraph {} {{\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n",
@@ -99,10 +100,10 @@ void PrintText(const Json& model, uint64_t bytes) {
   for (const Json& file : model.value("weight_files", Json::array()))
     fmt::print("weights {}  {}{}\n", file.value("path", "?"), Bytes(file.value("size", 0.0)),
                file.contains("sha256") ? ", sha256 " + file["sha256"].get<std::string>() : "");
-  if (model.contains("policy")) fmt::print("policy {}\n", model["policy"].dump());
+  if (model.contains("policy")) fmt::print("policy {}\n", JsonText(model["policy"]));
   const Json graph = model.value("graph", Json::object());
   if (model.value("graph_type", "") != "OpGraph") {
-    for (const auto& [key, value] : graph.items()) fmt::print("  {:<24} {}\n", key, value.dump());
+    for (const auto& [key, value] : graph.items()) fmt::print("  {:<24} {}\n", key, JsonText(value));
     return;
   }
   for (const Json& symbol : graph.value("symbols", Json::array()))
@@ -121,10 +122,10 @@ void PrintText(const Json& model, uint64_t bytes) {
     const Edges edges = EdgesOf(node);
     fmt::print("node   {:<12} {:<10} {} -> {}{}\n", node.value("name", "?"), node.value("op_type", "?"),
                fmt::join(edges.reads, ", "), fmt::join(edges.writes, ", "),
-               node.contains("policy") ? "  policy " + node["policy"].dump() : "");
+               node.contains("policy") ? "  policy " + JsonText(node["policy"]) : "");
   }
-  fmt::print("in     {}\nout    {}\n", graph.value("inputs", Json::array()).dump(),
-             graph.value("outputs", Json::array()).dump());
+  fmt::print("in     {}\nout    {}\n", JsonText(graph.value("inputs", Json::array())),
+             JsonText(graph.value("outputs", Json::array())));
 }
 
 int Dump(const DumpFlags& flags) {
@@ -151,10 +152,11 @@ int Dump(const DumpFlags& flags) {
     return kExitOk;
   }
   const Result<std::string> text = ModelToJson(model.bytes, false);
-  if (!text.ok()) throw Failure(kExitBadFile, fmt::format("{}: {}", flags.model, text.status().message()));
-  const Json json = Json::parse(*text);
+  if (!text.ok()) throw Failure(kExitBadFile, fmt::format("{}: {}", Shown(flags.model), text.status().message()));
+  const Json json = Json::parse(*text, nullptr, false);
+  if (json.is_discarded()) throw Failure(kExitBadFile, Shown(flags.model) + ": its names are not UTF-8");
   if (flags.json)
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", JsonText(json, 2));
   else if (flags.dot)
     PrintDot(json);
   else

@@ -16,10 +16,12 @@ inline constexpr int kExitBadFile = 3;
 inline constexpr int kExitNoBackend = 4;
 inline constexpr int kExitDevice = 5;         // device, or memory
 inline constexpr int kExitInterrupted = 130;  // Ctrl-C
+inline constexpr int kExitPipe = 141;         // nobody reads stdout any more: as if ended by SIGPIPE
 
 int ExitCodeOf(sage_status status);
 
-// What a verb throws to end with a message on stderr; main turns it into the exit code. Never crosses the C ABI.
+// What a verb throws to end with a message on stderr (empty: it is said already); Guarded turns it into the exit code.
+// Never crosses the C ABI.
 struct Failure {
   int code;
   std::string message;

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "io.h"
+#include "output.h"
 #include "tensor_argument.h"
 #include "verbs.h"
 
@@ -22,7 +24,7 @@ struct ExplainFlags {
   bool json = false;
 };
 
-std::string Text(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string Text(const Json& value) { return value.is_string() ? value.get<std::string>() : JsonText(value); }
 
 void PrintNode(const Json& node) {
   fmt::print("{}  {}\n", node.value("name", "?"), node.value("problem", node.value("kind", "")));
@@ -64,18 +66,11 @@ int Explain(const ExplainFlags& flags) {
   const SessionPtr session(raw);
   for (const std::string& argument : flags.inputs) {
     const NamedTensor input = ParseTensorArgument(argument);
-    bool found = false;
-    for (uint32_t i = 0; i < sage_model_io_count(model.get(), SAGE_INPUT) && !found; ++i) {
-      const char* name = nullptr;
-      Require(sage_model_io_info(model.get(), SAGE_INPUT, i, &name, nullptr, nullptr, nullptr, &error), error);
-      if (input.name != name) continue;
-      found = true;
-      Require(sage_session_set_input(raw, i, input.tensor.dtype, static_cast<uint32_t>(input.tensor.shape.size()),
-                                     input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(),
-                                     &error),
-              error, "--input " + input.name);
-    }
-    if (!found) throw Failure(kExitUsage, fmt::format("--input {}: the model has no input of that name", input.name));
+    const uint32_t index = IndexOf(model.get(), SAGE_INPUT, input.name, "--input");
+    Require(
+        sage_session_set_input(raw, index, input.tensor.dtype, static_cast<uint32_t>(input.tensor.shape.size()),
+                               input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(), &error),
+        error, "--input " + input.name);
   }
   const std::string text = TextOf(sage_session_explain, session.get());
   if (flags.json) {

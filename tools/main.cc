@@ -4,11 +4,11 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <exception>
 #include <string>
 #include <vector>
 
 #include "common.h"
+#include "output.h"
 #include "verbs.h"
 
 namespace sage::tool {
@@ -30,30 +30,35 @@ const CLI::App* Innermost(const CLI::App& app) {
   return current;
 }
 
-// CLI11 says what was wrong; we add the nearest name, since an unknown flag is mostly a typing slip.
+// " plugin show" of the verb `plugin show`, "" of the program itself.
+std::string Path(const CLI::App& verb) {
+  return verb.get_parent() == nullptr ? std::string() : Path(*verb.get_parent()) + " " + verb.get_name();
+}
+
+// CLI11 says what was wrong; we add the nearest name, since an unknown flag is mostly a typing slip, and say of an
+// unknown word that it is unknown before we say that another one is missing.
 int UsageError(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* verb = Innermost(app);
-  std::string hint;
+  std::string message = error.what();
   for (const std::string& word : verb->remaining(true)) {
     if (word.empty()) continue;
     if (word[0] == '-') {
-      hint = DidYouMean(word.substr(0, word.find('=')), OptionNames(*verb));
-    } else {
-      std::vector<std::string> verbs;
-      for (const CLI::App* sub : verb->get_subcommands([](const CLI::App*) { return true; }))
-        verbs.push_back(sub->get_name());
-      if (!verbs.empty()) {
-        fmt::print(stderr, "sage-engine: unknown verb \"{}\"{}\n", word, DidYouMean(word, verbs));
-        fmt::print(stderr, "Known: {}. Try: sage-engine --help\n", fmt::join(verbs, ", "));
-        return kExitUsage;
-      }
+      const std::string flag = word.substr(0, word.find('='));
+      message = fmt::format("unknown flag \"{}\"{}", flag, DidYouMean(flag, OptionNames(*verb)));
+      break;
     }
+    std::vector<std::string> verbs;
+    for (const CLI::App* sub : verb->get_subcommands([](const CLI::App*) { return true; }))
+      verbs.push_back(sub->get_name());
+    if (!verbs.empty()) {
+      fmt::print(stderr, "sage-engine: unknown verb \"{}\"{}\n", word, DidYouMean(word, verbs));
+      fmt::print(stderr, "Known: {}. Try: sage-engine{} --help\n", fmt::join(verbs, ", "), Path(*verb));
+      return kExitUsage;
+    }
+    message = fmt::format("unexpected argument \"{}\"", word);
     break;
   }
-  fmt::print(stderr, "sage-engine: {}{}\n", error.what(), hint);
-  const std::string name = verb->get_name();
-  fmt::print(stderr, "Try: sage-engine {}{}--help\n", name == "sage-engine" ? "" : name,
-             name == "sage-engine" ? "" : " ");
+  fmt::print(stderr, "sage-engine: {}\nTry: sage-engine{} --help\n", message, Path(*verb));
   return kExitUsage;
 }
 
@@ -64,7 +69,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
   app.footer(
-      "Exit codes: 0 right, 1 wrong answer, 2 usage, 3 bad file, 4 no backend, 5 device or memory.\n"
+      "Exit codes: 0 right, 1 wrong answer, 2 usage, 3 bad file, 4 no backend, 5 device or memory, 130 interrupted.\n"
       "First steps: sage-engine doctor; sage-engine run MODEL --ticks FILE; sage-engine explain MODEL");
   Action action;
   AddRun(app, &action);
@@ -87,29 +92,12 @@ int Main(int argc, char** argv) {
     return UsageError(app, error);
   }
   CatchInterrupts();
-  const int code = action();
-  // A full disk or a closed pipe shows up here, not in the prints before.
-  if (std::fflush(stdout) != 0) {
-    fmt::print(stderr, "sage-engine: stdout could not be written\n");
-    return code == kExitOk ? kExitBadFile : code;
-  }
-  return code;
+  return action();
 }
 
 }  // namespace
 }  // namespace sage::tool
 
 int main(int argc, char** argv) {
-  try {
-    return sage::tool::Main(argc, argv);
-  } catch (const sage::tool::Failure& failure) {
-    fmt::print(stderr, "sage-engine: {}\n", failure.message);
-    return failure.code;
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "sage-engine: out of memory\n");
-    return sage::tool::kExitDevice;
-  } catch (const std::exception& caught) {
-    fmt::print(stderr, "sage-engine: a bug, please report it: {}\n", caught.what());
-    return sage::tool::kExitWrongAnswer;
-  }
+  return sage::tool::Guarded([&] { return sage::tool::Main(argc, argv); });
 }

@@ -14,6 +14,7 @@ namespace sage::tool {
 namespace {
 
 constexpr uint64_t kMaxFile = 16ull << 30;
+constexpr std::string_view kMagic = "\x93NUMPY";
 
 struct NumpyType {
   const char* descr;
@@ -47,8 +48,8 @@ int64_t HostTensor::elements() const {
 }
 
 HostTensor ReadNpy(const std::string& path) {
-  const std::string file = ReadFile(path, kMaxFile);
-  if (file.size() < 10 || file.compare(0, 6, "\x93NUMPY") != 0) Bad(path, "it does not begin with \\x93NUMPY");
+  const std::string file = ReadFile(path, kMaxFile, kMagic);
+  if (file.size() < 10 || !file.starts_with(kMagic)) Bad(path, "it does not begin with \\x93NUMPY");
   const int major = static_cast<unsigned char>(file[6]);
   size_t length = 0, start = 0;
   if (major == 1) {

@@ -2,16 +2,13 @@
 // contract.
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <climits>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "common.h"
 #include "conformance/conformance.h"
 #include "isolate.h"
+#include "output.h"
 #include "report/backend_list.h"
 #include "verbs.h"
 
@@ -29,17 +26,9 @@ struct PluginFlags {
   int problems = 200;
 };
 
-// The engine takes absolute paths only; a person at a shell may write any.
-std::string Absolute(const std::string& file) {
-  char resolved[PATH_MAX];
-  if (realpath(file.c_str(), resolved) == nullptr)
-    throw Failure(kExitBadFile, fmt::format("{}: {}", file, std::strerror(errno)));
-  return resolved;
-}
-
 // What the engine says of the one library; a refused one is described too.
 Json DescribeOne(const PluginFlags& flags) {
-  const std::string path = Absolute(flags.file);
+  const std::string path = AbsolutePath(flags.file);
   EngineFlags own = flags.engine;
   const EnginePtr engine = own.Create();
   Error error;
@@ -66,16 +55,16 @@ int List(const PluginFlags& flags) {
 int Show(const PluginFlags& flags) {
   const Json plugin = DescribeOne(flags);
   if (flags.json) {
-    fmt::print("{}\n", plugin.dump());
+    fmt::print("{}\n", JsonText(plugin));
   } else {
     for (const auto& [key, value] : plugin.items()) {
       if (value.is_null() || (value.is_string() && value.get<std::string>().empty())) continue;
       std::string text;
       if (value.is_array())
         for (const Json& item : value)
-          text += (text.empty() ? "" : " ") + (item.is_string() ? item.get<std::string>() : item.dump());
+          text += (text.empty() ? "" : " ") + (item.is_string() ? item.get<std::string>() : JsonText(item));
       else
-        text = value.is_string() ? value.get<std::string>() : value.dump();
+        text = value.is_string() ? value.get<std::string>() : JsonText(value);
       fmt::print("{:<16} {}\n", key, text);
     }
   }
@@ -88,7 +77,7 @@ int Check(const PluginFlags& flags) {
   conformance::ConformanceOptions options;
   options.seed = flags.seed;
   options.problems = flags.problems;
-  const std::string path = Absolute(flags.file);
+  const std::string path = AbsolutePath(flags.file);
   const conformance::ConformanceReport report = conformance::RunConformance(path, options);
   int failed = 0, passed = 0, skipped = 0;
   Json checks = Json::array();
@@ -107,7 +96,7 @@ int Check(const PluginFlags& flags) {
     Json json;
     json["plugin"] = path;
     json["checks"] = checks;
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", JsonText(json));
   } else {
     fmt::print("{} passed, {} failed, {} skipped\n", passed, failed, skipped);
   }

@@ -1,7 +1,5 @@
 // run.cc: the verb `run`: inputs to outputs for an op graph, a tick stream to decisions for a SAGE graph.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
@@ -10,9 +8,12 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "io.h"
 #include "isolate.h"
 #include "live/live.h"
 #include "npy.h"
+#include "output.h"
+#include "report/progress.h"
 #include "report/summary.h"
 #include "sage/support/check_op.h"
 #include "tensor_argument.h"
@@ -35,21 +36,6 @@ struct RunFlags {
   bool isolate = false, json = false, summary = false;
 };
 
-// The number of the input or output called `name`, or a Failure that lists those there are.
-uint32_t IndexOf(sage_model* model, uint32_t direction, const std::string& name, const char* flag) {
-  std::vector<std::string> names;
-  for (uint32_t i = 0; i < sage_model_io_count(model, direction); ++i) {
-    const char* own = nullptr;
-    Error error;
-    Require(sage_model_io_info(model, direction, i, &own, nullptr, nullptr, nullptr, &error), error);
-    if (name == own) return i;
-    names.emplace_back(own);
-  }
-  throw Failure(kExitUsage, fmt::format("{} {}: the model has no {} of that name{}. It has: {}", flag, name,
-                                        direction == SAGE_INPUT ? "input" : "output", DidYouMean(name, names),
-                                        names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "))));
-}
-
 void SetInputs(sage_model* model, sage_session* session, const std::vector<std::string>& arguments) {
   for (const std::string& argument : arguments) {
     const NamedTensor input = ParseTensorArgument(argument);
@@ -60,19 +46,6 @@ void SetInputs(sage_model* model, sage_session* session, const std::vector<std::
                                input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(), &error),
         error, "--input " + input.name);
   }
-}
-
-HostTensor GetOutput(sage_session* session, uint32_t index) {
-  Error error;
-  HostTensor tensor;
-  uint32_t rank = 0;
-  int64_t shape[SAGE_MAX_RANK] = {};
-  uint64_t bytes = 0;
-  Require(sage_session_output_info(session, index, &tensor.dtype, &rank, shape, &bytes, &error), error);
-  tensor.shape.assign(shape, shape + rank);
-  tensor.bytes.resize(bytes);
-  Require(sage_session_get_output(session, index, tensor.bytes.data(), bytes, &error), error);
-  return tensor;
 }
 
 // max |a - b| and whether |a - b| <= atol + rtol * |b| everywhere; NaN equals NaN.
@@ -171,7 +144,7 @@ int RunOpGraph(const RunFlags& flags, sage_model* model, sage_session* session) 
       Require(sage_model_io_info(model, SAGE_OUTPUT, i, &name, nullptr, nullptr, nullptr, &error), error);
       json["outputs"][name] = OutputJson(GetOutput(session, i));
     }
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", JsonText(json));
   } else {
     for (uint32_t i = 0; i < sage_model_io_count(model, SAGE_OUTPUT); ++i) {
       const char* name = nullptr;
@@ -182,18 +155,12 @@ int RunOpGraph(const RunFlags& flags, sage_model* model, sage_session* session) 
   return code;
 }
 
-void PrintLine(std::string_view record) {
-  if (std::fwrite(record.data(), 1, record.size(), stdout) != record.size() || std::fputc('\n', stdout) == EOF ||
-      std::fflush(stdout) != 0)
-    throw Failure(kExitBadFile, fmt::format("stdout: {}", std::strerror(errno)));
-}
-
-int RunTicks(const RunFlags& flags, sage_session* session, TickStream* stream, Summary* summary) {
-  const int descriptor = flags.ticks == "-" ? STDIN_FILENO : open(flags.ticks.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw Failure(kExitBadFile, fmt::format("{}: {}", flags.ticks, std::strerror(errno)));
+int RunTicks(const RunFlags& flags, TickStream* stream, Summary* summary) {
   TrustSource trust(flags.trust);
+  const int descriptor = OpenToRead(flags.ticks);
   LineReader reader(descriptor);
-  const std::string place = flags.ticks == "-" ? "stdin" : flags.ticks;
+  Progress progress("of the ticks", static_cast<double>(SizeOfFile(descriptor)), true);
+  const std::string place = Shown(flags.ticks);
   uint64_t line_number = 0;
   int code = kExitOk;
   std::string_view line;
@@ -204,12 +171,13 @@ int RunTicks(const RunFlags& flags, sage_session* session, TickStream* stream, S
     if (kind == LineReader::Kind::kFailed)
       throw Failure(kExitBadFile, fmt::format("{}: {}", place, std::strerror(errno)));
     ++line_number;
-    // A line beyond the limit is a bad tick like any other: the stream goes on behind it.
-    if (kind == LineReader::Kind::kTooLong) line = "\x01line longer than 16 MiB";
+    // A line beyond the limit is a bad tick like any other: its beginning alone is too long already, which is what the
+    // engine says, and the stream goes on behind it.
     if (trust.active() && kind == LineReader::Kind::kLine) line = trust.Fill(line, &with_trust);
     const std::string_view record = stream->Tick(line);
     PrintLine(record);
     if (stream->bad()) {
+      progress.Clear();
       fmt::print(stderr, "sage-engine: {}:{}: {}\n", place, line_number, stream->error());
       if (flags.stream.strict) {
         code = kExitBadFile;
@@ -219,12 +187,13 @@ int RunTicks(const RunFlags& flags, sage_session* session, TickStream* stream, S
       summary->Add(record);
     }
     stream->SnapshotIfDue();
+    progress.Show(static_cast<double>(reader.bytes()));
   }
-  if (descriptor != STDIN_FILENO) close(descriptor);
+  progress.Clear();
+  CloseRead(descriptor);
   if (stream->bad_ticks() > 0)
     fmt::print(stderr, "sage-engine: {}: {} of {} ticks were bad; see their records\n", place, stream->bad_ticks(),
                line_number);
-  (void)session;
   return Interrupted() ? kExitInterrupted : code;
 }
 
@@ -236,6 +205,9 @@ int RunSageGraph(const RunFlags& flags, sage_model* model, sage_session* session
   if (flags.ticks.empty() == !flags.live.on)
     throw Failure(kExitUsage,
                   fmt::format("{}: a SAGE graph needs one of --ticks FILE (- for stdin) and --live", flags.model));
+  if (flags.stream.snapshot_every > 0 && flags.stream.snapshot.empty())
+    throw Failure(kExitUsage, "--snapshot-every: say where to with --snapshot FILE");
+  if (!flags.stream.snapshot.empty()) RequireWritable(flags.stream.snapshot);  // not after an hour of ticks
   SetInputs(model, session, flags.inputs);
   const nlohmann::json explain = nlohmann::json::parse(TextOf(sage_session_explain, session), nullptr, false);
   TickStream stream(session, flags.stream, explain.is_object() ? explain.value("max_latency_ms", 0.0) : 0.0);
@@ -243,7 +215,7 @@ int RunSageGraph(const RunFlags& flags, sage_model* model, sage_session* session
   Summary summary(sage_model_kind(model));
   const int code =
       flags.live.on ? RunLive(flags.live, sage_model_kind(model), ReadModelBytes(flags.model).bytes, &stream, &summary)
-                    : RunTicks(flags, session, &stream, &summary);
+                    : RunTicks(flags, &stream, &summary);
   stream.SnapshotAtEnd();
   if (flags.summary) summary.Print(stderr, TextOf(sage_session_explain, session), stream);
   return code;
@@ -259,7 +231,6 @@ int Run(const RunFlags& flags) {
   sage_session* raw = nullptr;
   Require(sage_session_create(model.get(), options.get(), &raw, &error), error, flags.model);
   const SessionPtr session(raw);
-  if (flags.isolate) NameIsolatedSession(session.get());
   const int code = sage_model_kind(model.get()) == SAGE_MODEL_OP_GRAPH
                        ? RunOpGraph(flags, model.get(), session.get())
                        : RunSageGraph(flags, model.get(), session.get());

@@ -419,6 +419,8 @@ Result<std::vector<uint8_t>> ModelToBinary(std::string_view text) {
 Result<std::string> ModelToJson(std::span<const uint8_t> model, bool defaults) {
   // In memory of our own, at an alignment that the format wants.
   const std::vector<uint8_t> bytes(model.begin(), model.end());
+  if (bytes.size() < 8 || std::memcmp(bytes.data() + 4, fb::ModelIdentifier(), 4) != 0)
+    return Bad("this is not a model: bytes 4 to 7 of a binary one are \"SAG1\", and JSON begins with {");
   flatbuffers::Verifier verifier(bytes.data(), bytes.size(), 16, 65536);
   if (bytes.size() > kMaxText || !fb::VerifyModelBuffer(verifier))
     return Bad("the bytes are no complete model: damaged, cut short, or something else");

@@ -12,12 +12,14 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "output.h"
 
 namespace sage::tool {
 namespace {
 
 constexpr size_t kRing = 65536;
 constexpr uint64_t kMaxSnapshot = 64ull << 20;
+constexpr size_t kMaxDepth = 32;  // of a snapshot, as the engine's reader has it
 
 uint64_t Now() {
   timespec t{};
@@ -87,9 +89,11 @@ void TickStream::WriteSnapshot() {
 void TickStream::Restore() {
   if (flags_.restore.empty()) return;
   std::string bytes = ReadFile(flags_.restore, kMaxSnapshot);
+  if (bytes.empty())
+    throw Failure(kExitBadFile, fmt::format("--restore {}: an empty file, not a snapshot", flags_.restore));
   Error error;
   sage_status status = sage_session_restore(session_, bytes.data(), bytes.size(), &error);
-  if (status != SAGE_OK && flags_.restore_anyway) {
+  if (status != SAGE_OK && flags_.restore_anyway && !NestsDeeper(bytes, kMaxDepth)) {
     // Only the tie to the model is loosened; version, kind and every value are still checked.
     nlohmann::json snapshot = nlohmann::json::parse(bytes, nullptr, false);
     uint64_t needed = 0;
@@ -101,13 +105,13 @@ void TickStream::Restore() {
     if (snapshot.is_object() && mine.is_object() && snapshot.contains("model_sha256") &&
         mine.contains("model_sha256") && snapshot["model_sha256"] != mine["model_sha256"]) {
       snapshot["model_sha256"] = mine["model_sha256"];
-      bytes = snapshot.dump();
+      bytes = JsonText(snapshot);
       status = sage_session_restore(session_, bytes.data(), bytes.size(), &error);
       if (status == SAGE_OK)
         fmt::print(stderr, "sage-engine: {}: of another model; its state was taken over as asked\n", flags_.restore);
     }
   }
-  Require(status, error, flags_.restore);
+  Require(status, error, "--restore " + flags_.restore);
 }
 
 double TickStream::Percentile(double p) const {
@@ -126,6 +130,7 @@ bool LineReader::Fill() {
   while (true) {
     const ssize_t count = read(descriptor_, chunk, sizeof chunk);
     if (count > 0) {
+      bytes_ += static_cast<uint64_t>(count);
       data_.append(chunk, static_cast<size_t>(count));
       return true;
     }
@@ -136,25 +141,42 @@ bool LineReader::Fill() {
   }
 }
 
+// What is buffered is the beginning of a line beyond the limit: it is kept, the rest is read and dropped.
+LineReader::Kind LineReader::SkipLine(std::string_view* line) {
+  beginning_.assign(data_, begin_, kMaxLine + 1);
+  while (true) {
+    const size_t newline = data_.find('\n', begin_);
+    if (newline != std::string::npos) {
+      begin_ = newline + 1;
+      break;
+    }
+    begin_ = data_.size();
+    if (Fill()) continue;
+    if (failed_) return Kind::kFailed;
+    if (Interrupted()) return Kind::kEnd;
+    break;
+  }
+  *line = beginning_;
+  return Kind::kTooLong;
+}
+
 LineReader::Kind LineReader::Next(std::string_view* line) {
-  bool too_long = false;
   size_t searched = begin_;
   while (true) {
     const size_t newline = data_.find('\n', searched);
+    if (std::min(newline, data_.size()) - begin_ > kMaxLine) return SkipLine(line);
     if (newline != std::string::npos) {
       *line = std::string_view(data_).substr(begin_, newline - begin_);
       begin_ = newline + 1;
-      if (line->size() > kMaxLine) too_long = true;
-      return too_long ? Kind::kTooLong : Kind::kLine;
+      return Kind::kLine;
     }
-    if (data_.size() - begin_ > kMaxLine) too_long = true, begin_ = data_.size();
     const size_t kept = data_.size() - begin_;
     if (!Fill()) {
       if (failed_) return Kind::kFailed;
-      if (Interrupted() || (data_.size() == begin_ && !too_long)) return Kind::kEnd;
+      if (Interrupted() || kept == 0) return Kind::kEnd;
       *line = std::string_view(data_).substr(begin_);  // the last line needs no newline
       begin_ = data_.size();
-      return too_long ? Kind::kTooLong : Kind::kLine;
+      return Kind::kLine;
     }
     searched = begin_ + kept;
   }

@@ -58,14 +58,18 @@ class LineReader {
   static constexpr size_t kMaxLine = 16u << 20;
   explicit LineReader(int descriptor) : descriptor_(descriptor) {}
   enum class Kind { kLine, kTooLong, kEnd, kFailed };
-  // *line is valid until the next call. kTooLong: the line was skipped to its end. kEnd also on an interrupt.
+  // *line is valid until the next call. kTooLong: its first kMaxLine + 1 bytes; the rest was skipped. kEnd also on an
+  // interrupt. kFailed: errno says why.
   Kind Next(std::string_view* line);
+  uint64_t bytes() const { return bytes_; }  // read so far
 
  private:
   bool Fill();
+  Kind SkipLine(std::string_view* line);
   int descriptor_;
-  std::string data_;
+  std::string data_, beginning_;  // beginning_: of a line that is too long
   size_t begin_ = 0;
+  uint64_t bytes_ = 0;
   bool end_ = false, failed_ = false;
 };
 

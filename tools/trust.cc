@@ -7,9 +7,15 @@
 #include <vector>
 
 #include "api.h"
+#include "common.h"
 #include "sage/reputation.h"
 
 namespace sage::tool {
+namespace {
+
+constexpr size_t kMaxDepth = 32;  // of a tick, as the engine's reader has it
+
+}  // namespace
 
 struct TrustSource::Store {
   sage_reputation* handle = nullptr;
@@ -34,6 +40,7 @@ TrustSource::~TrustSource() = default;
 std::string_view TrustSource::Fill(std::string_view tick, std::string* storage) {
   using Json = nlohmann::ordered_json;
   // One row only: a batch names a context a row, and its caller has a trust row for each.
+  if (NestsDeeper(tick, kMaxDepth)) return tick;  // the engine refuses it, with the place
   Json json = Json::parse(tick, nullptr, false);
   if (!json.is_object() || json.contains("trust") || !json.contains("router_logits")) return tick;
   const Json& logits = json["router_logits"];

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "output.h"
+#include "report/progress.h"
 #include "verbs.h"
 
 namespace sage::tool {
@@ -20,14 +22,18 @@ struct ValidateFlags {
 // The report of one file: {"file", "valid", "errors": [{"path", "message"}]}.
 nlohmann::ordered_json Check(sage_engine* engine, const ValidateFlags& flags, const std::string& path) {
   nlohmann::ordered_json report;
-  report["file"] = path;
+  report["file"] = Shown(path);
   report["valid"] = false;
   report["errors"] = nlohmann::ordered_json::array();
   ModelBytes model;
   try {
     model = ReadModelBytes(path);
   } catch (const Failure& failure) {
-    report["errors"].push_back({{"path", ""}, {"message", failure.message}});
+    // The file's name stands in "file" already.
+    const std::string named = Shown(path) + ": ";
+    const std::string message =
+        failure.message.starts_with(named) ? failure.message.substr(named.size()) : failure.message;
+    report["errors"].push_back({{"path", ""}, {"message", message}});
     return report;
   }
   Error error;
@@ -68,20 +74,23 @@ int Validate(const ValidateFlags& flags) {
   const EnginePtr engine = flags.engine.Create();
   int code = kExitOk;
   for (const std::string& path : flags.models) {
-    const auto report = Check(engine.get(), flags, path);
+    const auto report = [&] {
+      const Busy busy("verifying " + path);
+      return Check(engine.get(), flags, path);
+    }();
     const bool valid = report["valid"].get<bool>();
     if (flags.json) {
-      fmt::print("{}\n", report.dump());
+      fmt::print("{}\n", JsonText(report));
     } else if (!valid) {
-      fmt::print("{}: {} error{}\n", path, report["errors"].size(), report["errors"].size() == 1 ? "" : "s");
+      fmt::print("{}: {} error{}\n", Shown(path), report["errors"].size(), report["errors"].size() == 1 ? "" : "s");
       for (const auto& error : report["errors"]) {
         const std::string place = error.value("path", "");
         fmt::print("  {}{}{}\n", place, place.empty() ? "" : ": ", error.value("message", ""));
       }
     } else if (!report["planned"].get<bool>()) {
-      fmt::print("{}: valid, but cannot be planned here: {}\n", path, report["plan_error"].get<std::string>());
+      fmt::print("{}: valid, but cannot be planned here: {}\n", Shown(path), report["plan_error"].get<std::string>());
     } else {
-      fmt::print("{}: valid\n", path);
+      fmt::print("{}: valid\n", Shown(path));
     }
     if (!valid)
       code = kExitBadFile;
