@@ -37,7 +37,7 @@ void ModelReader::ReadAttention(const fb::GraphAttention* attention, int64_t d_m
   out->scale = attention->scale() ? *attention->scale()
                : cosine           ? 1.0
                                   : 1.0 / std::sqrt(static_cast<double>(std::max<int64_t>(out->head_dim, 1)));
-  const int64_t q_out = out->query_heads * out->head_dim, kv_out = out->kv_heads * out->head_dim;
+  const int64_t q_out = HeadsWidth(out->query_heads, out->head_dim), kv_out = HeadsWidth(out->kv_heads, out->head_dim);
   ReadProjection(attention->q_proj(), path + ".q_proj", *out, q_out, out->d_model, &out->q_proj);
   ReadProjection(attention->k_proj(), path + ".k_proj", *out, kv_out, out->d_model, &out->k_proj);
   ReadProjection(attention->v_proj(), path + ".v_proj", *out, kv_out, out->d_model, &out->v_proj);

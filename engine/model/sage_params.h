@@ -37,6 +37,13 @@ struct SageAttention {
   sage_dtype dtype = SAGE_F32;
 };
 
+// heads x head_dim. A file's numbers are multiplied before they are judged: those beyond any model's give a width that
+// nothing fits, not an overflow.
+inline int64_t HeadsWidth(int64_t heads, int64_t head_dim) {
+  int64_t width = 0;
+  return __builtin_mul_overflow(heads, head_dim, &width) ? INT64_MAX : width;
+}
+
 enum class TrustLink : uint8_t { kLinear = 0, kLog = 1, kLogit = 2 };
 enum class Selection : uint8_t { kBlend = 0, kTrustFirst = 1 };
 

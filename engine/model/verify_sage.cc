@@ -1,6 +1,7 @@
 // verify_sage.cc: ranges and relations of the SAGE parameters. Every comparison is written so that NaN fails it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/verify.h"
@@ -8,6 +9,8 @@
 
 namespace sage {
 namespace {
+
+constexpr int64_t kMaxSeeded = int64_t{1} << 28;
 
 class Checker {
  public:
@@ -43,12 +46,19 @@ class Checker {
     if (a.mode > GraphMode::kCompare) Fail("attention.mode", "is {}, which is not known", static_cast<int>(a.mode));
     if (a.weights > WeightSource::kFile)
       Fail("attention.weights", "is {}, which is not known", static_cast<int>(a.weights));
-    if (a.weights == WeightSource::kIdentity && a.query_heads * a.head_dim != a.d_model)
+    if (a.weights == WeightSource::kIdentity && HeadsWidth(a.query_heads, a.head_dim) != a.d_model)
       Fail("attention.head_dim",
            "is {}: with IDENTITY weights the heads are slices of the input, so {} query heads x head_dim must be "
            "d_model {}",
            a.head_dim, a.query_heads, a.d_model);
-    const int64_t q_out = a.query_heads * a.head_dim, kv_out = a.kv_heads * a.head_dim;
+    const int64_t q_out = HeadsWidth(a.query_heads, a.head_dim), kv_out = HeadsWidth(a.kv_heads, a.head_dim);
+    // Each number is a draw of Philox: a few bytes must not ask for hours of them.
+    int64_t seeded = 0;
+    if (a.weights == WeightSource::kSeeded &&
+        (__builtin_mul_overflow(std::max(q_out, kv_out), a.d_model, &seeded) || seeded > kMaxSeeded))
+      Fail("attention.weights",
+           "is SEEDED, which makes at most {} numbers a projection; this one has {} x {}: use FILE", kMaxSeeded,
+           std::max(q_out, kv_out), a.d_model);
     Projection("attention.q_proj", a, a.q_proj, true, q_out, a.d_model);
     Projection("attention.k_proj", a, a.k_proj, true, kv_out, a.d_model);
     Projection("attention.v_proj", a, a.v_proj, fusion, kv_out, a.d_model);
@@ -65,14 +75,15 @@ class Checker {
     }
     if (!from_file) return Fail(field, "is given, but weights is not FILE: one of the two is meant");
     if (!needed) return Fail(field, "is given, but this graph has no such projection");
-    Bytes(fmt::format("{}.weight", field), weights->weight_dtype, weights->weight, out * in);
+    Bytes(fmt::format("{}.weight", field), weights->weight_dtype, weights->weight, HeadsWidth(out, in));
     if (weights->bias) Bytes(fmt::format("{}.bias", field), weights->bias_dtype, *weights->bias, out);
   }
   void Bytes(const std::string& field, sage_dtype dtype, const Constant& constant, int64_t elements) {
     if (!support::IsFloat(dtype))
       return Fail(field, "is {}; it must be F64, F32, F16 or BF16", support::DtypeName(dtype));
-    const uint64_t needed = static_cast<uint64_t>(elements) * support::DtypeSize(dtype);
-    if (constant.bytes != needed || (needed > 0 && constant.data == nullptr))
+    uint64_t needed = 0;
+    if (__builtin_mul_overflow(static_cast<uint64_t>(elements), uint64_t{support::DtypeSize(dtype)}, &needed) ||
+        constant.bytes != needed || (needed > 0 && constant.data == nullptr))
       Fail(field, "has {} bytes, {} elements of {} need {}", constant.bytes, elements, support::DtypeName(dtype),
            needed);
   }

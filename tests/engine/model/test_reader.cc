@@ -151,6 +151,17 @@ TEST_CASE("reader: parameters out of range are named") {
       {"FusionGraph", "\"max_rows\": 0", "graph.max_rows: is 0"},
       {"FusionGraph", "\"snarc\": {\"reward\": \"nan\"}", "snarc.reward: is nan"},
       {"FusionGraph", "\"attention\": {\"weights\": \"FILE\"}", "attention.o_proj: is missing"},
+      // Minutes and 16 GiB of random numbers from a few bytes; and products that would overflow before they are judged.
+      {"MetabolicGraph",
+       "\"attention\": {\"weights\": \"SEEDED\", \"d_model\": 65536, \"query_heads\": 1024, \"kv_heads\": 1024, "
+       "\"head_dim\": 64}",
+       "is SEEDED, which makes at most 268435456 numbers a projection; this one has 65536 x 65536: use FILE"},
+      {"ExpertGraph",
+       "\"attention\": {\"weights\": \"SEEDED\", \"d_model\": 4294967295, \"query_heads\": 4294967295, \"kv_heads\": "
+       "4294967295, \"head_dim\": 4294967295}",
+       "attention.query_heads: is 4294967295; it must be 1 to 1024"},
+      {"FusionGraph", "\"attention\": {\"query_heads\": 4294967295, \"kv_heads\": 1, \"head_dim\": 4294967295}",
+       "attention.head_dim: is 4294967295; it must be 1 to 65536"},
   };
   for (const auto& [kind, graph, message] : cases) {
     CAPTURE(graph);
