@@ -12,12 +12,11 @@
 #include <vector>
 
 #include "sage/reputation.h"
+#include "support/error_slot.h"
 
 namespace {
 
-struct Error : sage_error {
-  Error() : sage_error{} { struct_size = sizeof(sage_error); }
-};
+using sage::test::Error;
 
 // A path nothing stands at, removed at the end.
 struct TempPath {

@@ -17,13 +17,9 @@
 #include <vector>
 
 #include "sage/sage.h"
+#include "support/error_slot.h"
 
 namespace sage::test {
-
-struct Error : sage_error {
-  Error() : sage_error{} { struct_size = sizeof(sage_error); }
-  bool Says(const char* word) const { return std::string(message).find(word) != std::string::npos; }
-};
 
 struct OptionsOf {
   sage_options* handle = nullptr;

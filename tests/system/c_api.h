@@ -14,16 +14,12 @@
 #include <vector>
 
 #include "sage/sage.h"
+#include "support/error_slot.h"
 #include "text_form.h"
 
 namespace sage::test {
 
 using nlohmann::json;
-
-struct Error : sage_error {
-  Error() : sage_error{} { struct_size = sizeof(sage_error); }
-  bool Says(const std::string& part) const { return std::string(message).find(part) != std::string::npos; }
-};
 
 using Settings = std::vector<std::pair<std::string, std::string>>;
 

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "common/entries.h"
+#include "support/error_slot.h"
 #include "support/run_op.h"
 
 namespace sage::test {
@@ -97,11 +98,6 @@ struct Scripted {
     op.Attributes(relu).Slot(0, x).Slot(1, y);
     REQUIRE(instance.status() == SAGE_OK);
   }
-};
-
-struct Error : sage_error {
-  Error() : sage_error{} { struct_size = sizeof(sage_error); }
-  bool Says(const char* part) const { return std::string(message).find(part) != std::string::npos; }
 };
 
 TEST_CASE("entries: the table has every entry, and names what its author gave") {
