@@ -308,10 +308,12 @@ sage_status sage_session_bind_flat(sage_session* session, uint32_t direction, ui
 sage_status sage_session_set_stream(sage_session* session, int32_t device_type, int32_t device_id, void* stream,
                                     sage_error* err) {
   return ExclusiveBorder("sage_session_set_stream", "session", session, err, [&]() -> Status {
-    if (stream == nullptr) return {};  // takes back what was never lent, or nothing
+    if (session->session != nullptr) return session->session->SetStream(device_type, device_id, stream);
+    if (stream == nullptr) return {};  // takes back what was never lent
     return Status(
         SAGE_E_UNSUPPORTED,
-        fmt::format("a stream of device type {}, id {} was lent; this session runs on the CPU, which has none",
+        fmt::format("a stream of device type {}, id {} was lent; a tick graph's results are read by the engine itself, "
+                    "which waits for them",
                     device_type, device_id));
   });
 }

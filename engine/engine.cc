@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
+#include <set>
 
 #include "backend/feature_names.h"
 #include "fmt/format.h"
@@ -290,6 +291,25 @@ void Engine::Describe(JsonWriter& out) const {
       strings("kinds", KindNames(file.table->kinds));
       strings("features", FeatureNames(file.table->features));
     }
+    out.EndObject();
+  }
+  out.EndArray();
+  out.Key("devices");
+  out.BeginArray();
+  std::set<const Device*> shown;
+  for (const std::shared_ptr<Backend>& backend : backends_) {
+    const Device* device = backend->device().get();
+    if (device == nullptr || !shown.insert(device).second) continue;
+    uint64_t free_bytes = 0, total_bytes = 0;
+    const Status known = device->MemoryInfo(&free_bytes, &total_bytes);
+    out.BeginObject();
+    out.Member("device", device->name());
+    out.Member("supplied_by", device->supplier());
+    out.Member("host_visible", device->host_visible());
+    out.Member("copy_latency_ns", device->copy_latency_ns());
+    out.Member("copy_bytes_per_ns", device->copy_bytes_per_ns());
+    if (known.ok()) out.Member("free_bytes", free_bytes), out.Member("total_bytes", total_bytes);
+    text_or_null("error", known.message());
     out.EndObject();
   }
   out.EndArray();

@@ -41,7 +41,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // unknown key is refused; so is one that is read when an engine is created, unless the engine was given the same:
   // it would silently do nothing. A backend's ("cpu.isa") likewise.
   Status CheckOptions(const Options& options, std::string_view scope) const;
-  // {"version","abi","threads","plugins":[...],"folders":[...]}
+  // {"version","abi","threads","plugins":[...],"devices":[...],"folders":[...]}
   void Describe(JsonWriter& out) const;
 
  private:
