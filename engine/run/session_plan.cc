@@ -190,6 +190,7 @@ Status Session::Impl::Realise(GraphPlan* plan, uint32_t* lost) {
     SAGE_RETURN_IF_ERROR(RealiseGraph(Context(plan->lost), plans, plan));
     NameActions(plan);
     ++counters.plans;
+    if (!plan->fallback.empty()) engine->host()->Log(SAGE_LOG_WARNING, plan->fallback);
   }
   SAGE_RETURN_IF_ERROR(ReserveDevices(*plan, lost));
   if (plan->arena.total > arena.bytes()) {

@@ -180,6 +180,40 @@ TEST_CASE(
   CHECK(same == decisions);  // a budget warns; it never changes a result
 }
 
+TEST_CASE(
+    "G3 S6 a kernel that cannot do what was wished falls back aloud: flag, reason, log line, the same kind of result") {
+  std::string log;
+  ApiOptions options(Settings{{"log_level", "warning"}});
+  REQUIRE(sage_options_set_log(
+              options.get(),
+              [](void* user, int32_t, const char* text, uint64_t length) {
+                static_cast<std::string*>(user)->append(text, length).push_back('\n');
+              },
+              &log, nullptr) == SAGE_OK);
+  const ApiEngine engine = MakeEngine(options.get());
+  if (!HasBackend(engine.get(), "cpu")) {
+    MESSAGE("skipped: the cpu plugin is not built");
+    return;
+  }
+  const ApiModel model = MakeModel(
+      engine.get(),
+      {{"graph_type", "ExpertGraph"},
+       {"graph", {{"attention", {{"d_model", 8}, {"query_heads", 4}, {"kv_heads", 2}}}, {"num_experts", 6}}}});
+  const json tick = {{"ts", 0}, {"router_logits", Draw(6, -1, 1)}, {"trust", Draw(6, 0, 1)}, {"k", 3}};
+  const ApiSession plain = MakeSession(model.get());
+  const json expected = Tick(plain.get(), tick);
+  CHECK(std::string(expected["flags"].dump()).find("fallback") == std::string::npos);
+  CHECK(log.empty());
+  // The graphs ask for weights, which no flash kernel has to give.
+  const ApiSession wishing = MakeSession(model.get(), {{"algorithm", "flash"}});
+  const json record = Tick(wishing.get(), tick);
+  CHECK(std::string(record["flags"].dump()).find("\"fallback\"") != std::string::npos);
+  CHECK(record["reason"].get<std::string>().find("algorithm flash") != std::string::npos);
+  CHECK(record["decisions"] == expected["decisions"]);
+  CHECK(record["backend"] == expected["backend"]);
+  CHECK_MESSAGE(log.find("algorithm flash") != std::string::npos, log);
+}
+
 TEST_CASE("G7 top 8 of 128 by the weighted sum and by attention: one kind of answer, the same at gamma 0, both timed") {
   const auto values = Draw(128 * 768, -1, 1);
   const std::vector<float> experts(values.begin(), values.end());
