@@ -8,6 +8,8 @@
 #include "attention_plan.h"
 #include "graph_builder.h"
 #include "model/layers.h"
+#include "model/sage_params.h"
+#include "sage/program.h"
 #include "support/heap_count.h"
 
 using namespace sage;
@@ -189,4 +191,30 @@ TEST_CASE("S16 a one-shot context takes no memory: dynamic sizes, a fallback, a 
     CHECK((*context)->Run(slots.data(), SAGE_ATTN_NUM_SLOTS, nullptr).ok());
     CHECK(HeapAllocations() == before);
   }
+}
+
+TEST_CASE("S16 S6 a tick under a fallback takes no memory, and says the fallback every time") {
+  const auto engine = LayerEngine();
+  if (engine->FindBackend("cpu") == nullptr) {
+    MESSAGE("skipped: the cpu plugin is not built");
+    return;
+  }
+  ExpertParams params;
+  params.attention.d_model = 8, params.attention.query_heads = 4, params.attention.kv_heads = 2;
+  params.attention.head_dim = 2;
+  params.num_experts = 6, params.top_k = 2;
+  SessionOptions options;
+  options.policy.algorithm = SAGE_ALGORITHM_FLASH;  // the graph asks for weights, which flash does not have
+  auto program = Program::Create(engine, std::make_shared<const Model>(Model::Content(params)), options);
+  REQUIRE_MESSAGE(program.ok(), program.status().message());
+  const std::string tick = R"({"ts":1,"router_logits":[1,2,3,4,5,6],"trust":[0.1,0.2,0.3,0.4,0.5,0.6]})";
+  bool good = true, said = true;
+  const auto [heap, host] = AllocationsOf(*engine, [&](int) {
+    good = (*program)->Tick(tick).ok() && good;
+    said = (*program)->Decision().find("\"fallback\"") != std::string_view::npos && said;
+  });
+  CHECK(good);
+  CHECK(said);
+  CHECK(heap == 0);
+  CHECK(host == 0);
 }
