@@ -1,4 +1,4 @@
-// dump.cc: the verb `dump`: a model as text, JSON, a drawing, or what it becomes when lowered.
+// dump.cc: the verb `dump`: a model as text, JSON, a drawing, what it becomes when lowered, or its memory map.
 #include <fmt/format.h>
 
 #include <map>
@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;
 struct DumpFlags {
   EngineFlags engine;
   std::string model;
-  bool json = false, dot = false, lowered = false;
+  bool json = false, dot = false, lowered = false, memory = false;
 };
 
 // The fields of an op that name what it writes; every other string that is a tensor's name is read.
@@ -111,8 +111,10 @@ void PrintText(const Json& model, uint64_t bytes) {
   for (const Json& tensor : graph.value("tensors", Json::array())) {
     std::vector<std::string> dims;
     for (const Json& dim : tensor.value("shape", Json::array())) dims.push_back(DimText(dim));
-    fmt::print("tensor {:<12} {} [{}]{}\n", tensor.value("name", "?"), tensor.value("dtype", "(from its file)"),
-               fmt::join(dims, ", "),
+    fmt::print("tensor {:<12} {}{}\n", tensor.value("name", "?"),
+               !tensor.contains("dtype") && !tensor.contains("shape")
+                   ? std::string("as its file says")
+                   : fmt::format("{} [{}]", tensor.value("dtype", "as its file says"), fmt::join(dims, ", ")),
                tensor.contains("weight")
                    ? " weight " + tensor["weight"].value("key", tensor["weight"].value("file", ""))
                : tensor.contains("values") ? " constant"
@@ -128,25 +130,78 @@ void PrintText(const Json& model, uint64_t bytes) {
              JsonText(graph.value("outputs", Json::array())));
 }
 
+// One plan's tensors: where each lies, and what it all adds up to.
+void PrintMemory(const Json& plan, const std::vector<std::string>& nodes) {
+  const auto node = [&](int64_t number) {
+    if (number < 0) return std::string("-");
+    return static_cast<size_t>(number) < nodes.size() ? nodes[static_cast<size_t>(number)] : fmt::format("{}", number);
+  };
+  fmt::print("  {:<24} {:<9} {:>12} {:>12}  {}\n", "tensor", "where", "offset", "bytes", "first to last node");
+  for (const Json& tensor : plan.value("tensors", Json::array())) {
+    const std::string view = tensor.contains("of") ? " of " + tensor["of"].get<std::string>() : "";
+    fmt::print("  {:<24} {:<9} {:>12} {:>12}  {} .. {}\n", tensor.value("name", "?"), tensor.value("where", "?") + view,
+               tensor.contains("offset") ? JsonText(tensor["offset"]) : "-", tensor.value("bytes", uint64_t{0}),
+               node(tensor.value("first", int64_t{-1})), node(tensor.value("last", int64_t{-1})));
+  }
+  const std::pair<const char*, const char*> totals[] = {
+      {"arena_bytes", "arena"},
+      {"live_peak_bytes", "  alive at once, at most"},
+      {"workspace_bytes", "scratch of the largest node"},
+      {"border_bytes", "inputs and outputs"},
+      {"planned_bytes", "planned together"},
+      {"prepack_bytes", "constants packed by backends"},
+      {"max_memory_bytes", "limit"},
+  };
+  for (const auto& [key, name] : totals)
+    if (plan.contains(key))
+      fmt::print("  {:<34} {:>24}  {}\n", name, JsonText(plan[key]), Bytes(plan[key].get<double>()));
+}
+
+int DumpMemory(const DumpFlags& flags, const Json& explain) {
+  if (flags.json) {
+    Json plans = explain.value("sessions", Json::array());
+    if (!explain.contains("sessions")) {
+      plans.push_back(explain);
+      plans[0].erase("nodes");
+      plans[0].erase("warnings");
+    }
+    fmt::print("{}\n", JsonText(plans));
+    return kExitOk;
+  }
+  fmt::print("at the largest shapes the model allows, 64 bytes aligned\n");
+  if (!explain.contains("sessions")) {
+    std::vector<std::string> nodes;
+    for (const Json& node : explain.value("nodes", Json::array())) nodes.push_back(node.value("name", "?"));
+    PrintMemory(explain, nodes);
+    return kExitOk;
+  }
+  for (const Json& session : explain["sessions"]) {
+    fmt::print("\n{}\n", session.value("name", "?"));
+    PrintMemory(session, {});
+  }
+  return kExitOk;
+}
+
 int Dump(const DumpFlags& flags) {
   const ModelBytes model = ReadModelBytes(flags.model);
-  if (flags.lowered) {
+  if (flags.lowered || flags.memory) {
     const EnginePtr engine = flags.engine.Create();
     Error error;
     sage_model* raw_model = nullptr;
     Require(sage_model_load_buffer(engine.get(), model.bytes.data(), model.bytes.size(), model.weights_folder.c_str(),
                                    &raw_model, &error),
-            error, flags.model);
+            error, Shown(flags.model));
     const ModelPtr loaded(raw_model);
     sage_session* raw_session = nullptr;
-    Require(sage_session_create(raw_model, nullptr, &raw_session, &error), error, flags.model);
+    Require(sage_session_create(raw_model, nullptr, &raw_session, &error), error, Shown(flags.model));
     const SessionPtr session(raw_session);
     const std::string text = TextOf(sage_session_explain, session.get());
+    const Json explain = Json::parse(text);
+    if (flags.memory) return DumpMemory(flags, explain);
     if (flags.json) {
       fmt::print("{}\n", text);
       return kExitOk;
     }
-    const Json explain = Json::parse(text);
     for (const Json& node : explain.value("nodes", Json::array()))
       fmt::print("node   {:<20} {}\n", node.value("name", "?"), node.value("problem", node.value("kind", "?")));
     return kExitOk;
@@ -168,11 +223,14 @@ int Dump(const DumpFlags& flags) {
 
 void AddDump(CLI::App& app, Action* action) {
   auto flags = std::make_shared<DumpFlags>();
-  CLI::App* verb = app.add_subcommand("dump", "show a model: text, JSON, a drawing, or what it lowers to");
+  CLI::App* verb = app.add_subcommand("dump", "show a model: text, JSON, a drawing, what it lowers to, its memory map");
   verb->add_option("model", flags->model, "the model: binary (.fbs), JSON, or - for stdin")->required();
   verb->add_flag("--json", flags->json, "as JSON");
   CLI::Option* dot = verb->add_flag("--dot", flags->dot, "as a Graphviz drawing");
-  verb->add_flag("--lowered", flags->lowered, "the op graph it becomes")->excludes(dot);
+  CLI::Option* lowered = verb->add_flag("--lowered", flags->lowered, "the op graph it becomes")->excludes(dot);
+  verb->add_flag("--memory", flags->memory, "where each tensor lies, and how much that is")
+      ->excludes(dot)
+      ->excludes(lowered);
   flags->engine.AddTo(verb);
   verb->callback([flags, action] { *action = [flags] { return Dump(*flags); }; });
 }

@@ -10,6 +10,7 @@
 #include "isolate.h"
 #include "output.h"
 #include "report/backend_list.h"
+#include "report/progress.h"
 #include "verbs.h"
 
 namespace sage::tool {
@@ -78,7 +79,17 @@ int Check(const PluginFlags& flags) {
   options.seed = flags.seed;
   options.problems = flags.problems;
   const std::string path = AbsolutePath(flags.file);
-  const conformance::ConformanceReport report = conformance::RunConformance(path, options);
+  // Group by group, so that a person sees how far it is.
+  conformance::ConformanceReport report;
+  const std::vector<std::string> groups = conformance::GroupNames();
+  {
+    Progress progress("checking", static_cast<double>(groups.size()));
+    for (size_t i = 0; i < groups.size() && !Interrupted(); ++i) {
+      progress.Show(static_cast<double>(i), fmt::format("checking: {}", groups[i]));
+      options.groups = {groups[i]};
+      for (auto& check : conformance::RunConformance(path, options).checks) report.checks.push_back(std::move(check));
+    }
+  }
   int failed = 0, passed = 0, skipped = 0;
   Json checks = Json::array();
   for (const auto& check : report.checks) {
@@ -100,6 +111,7 @@ int Check(const PluginFlags& flags) {
   } else {
     fmt::print("{} passed, {} failed, {} skipped\n", passed, failed, skipped);
   }
+  if (Interrupted()) return kExitInterrupted;
   return failed == 0 ? kExitOk : kExitWrongAnswer;
 }
 

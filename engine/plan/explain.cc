@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include <vector>
+
 #include "plan/attention_memory.h"
 #include "sage/support/check_op.h"
 
@@ -89,6 +91,42 @@ void WriteNode(JsonWriter& out, const Node& node, const PlannedNode& planned) {
   out.Key("policy");
   WritePolicy(out, planned.policy);
   out.EndObject();
+}
+
+// Where each tensor lies at the planned shapes: "input" (the caller's or the session's copy), "constant", "arena" (with
+// its offset), "view" (in `of`). first, last: the nodes that touch it, by number; what lies in one arena at the same
+// offset never lives at the same time. `offset` is in the arena of the device where that is not the CPU's.
+void WriteTensors(JsonWriter& out, const Graph& graph, const GraphPlan& plan) {
+  std::vector<int64_t> first(plan.tensors.size(), -1), last(plan.tensors.size(), -1);
+  for (size_t node = 0; node < graph.nodes.size(); ++node) {
+    for (const int32_t slot : graph.nodes[node].slots) {
+      if (slot == kNone) continue;
+      const auto tensor = static_cast<size_t>(slot);
+      if (first[tensor] < 0) first[tensor] = static_cast<int64_t>(node);
+      last[tensor] = static_cast<int64_t>(node);
+    }
+  }
+  out.Key("tensors");
+  out.BeginArray();
+  for (size_t i = 0; i < plan.tensors.size(); ++i) {
+    const PlannedTensor& tensor = plan.tensors[i];
+    if (tensor.storage == Storage::kUnused) continue;
+    const bool view = tensor.storage == Storage::kView;
+    out.BeginObject();
+    out.Member("name", graph.tensors[i].name);
+    out.Member("where", view                                   ? "view"
+                        : tensor.storage == Storage::kConstant ? "constant"
+                        : tensor.in_arena                      ? "arena"
+                                                               : "input");
+    if (view) out.Member("of", graph.tensors[static_cast<size_t>(tensor.base)].name);
+    if (!view && tensor.in_arena) out.Member("offset", tensor.offset);
+    out.Member("bytes", tensor.bytes);
+    if (tensor.domain != 0) out.Member("device", tensor.domain);
+    out.Member("first", first[i]);
+    out.Member("last", last[i]);
+    out.EndObject();
+  }
+  out.EndArray();
 }
 
 void WriteWarnings(JsonWriter& out, const Graph& graph, const GraphPlan& plan, double max_latency_ms) {
@@ -269,6 +307,7 @@ void WriteGraphPlan(JsonWriter& out, const Graph& graph, const GraphPlan& plan, 
   out.BeginArray();
   for (size_t i = 0; i < plan.nodes.size(); ++i) WriteNode(out, graph.nodes[i], *plan.nodes[i]);
   out.EndArray();
+  WriteTensors(out, graph, plan);
   if (plan.devices.size() > 1) WriteDevices(out, graph, plan);
   out.Member("arena_bytes", plan.arena.total);
   out.Member("live_peak_bytes", plan.arena.live_peak);

@@ -21,7 +21,7 @@ const char* AlgorithmName(uint32_t algorithm);
 const char* AccuracyName(uint32_t accuracy);
 const char* CostSourceName(uint32_t source);
 
-// {"symbols","nodes","arena_bytes","live_peak_bytes","workspace_bytes","border_bytes","prepack_bytes","planned_bytes",
+// {"symbols","nodes","tensors","arena_bytes","live_peak_bytes","workspace_bytes","border_bytes","prepack_bytes","planned_bytes",
 // "max_memory_bytes","cost_ns","max_latency_ms","warnings"}: a whole graph at one bucket. max_memory: the limit in
 // force. Where a backend has a device also "devices" (their prices and what the plan has there), "copies" (each with
 // its tensor, way, price and the node it comes before), "copy_ns" and "placement_exact".

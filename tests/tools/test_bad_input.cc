@@ -227,3 +227,14 @@ TEST_CASE("a file that is no plugin, and one that is not there") {
   CHECK(Says(text.out + text.err, "libsage_x.so"));
   CHECK(RunTool({"plugin", "show", "/nowhere/x.so"}).code == 3);
 }
+
+TEST_CASE("dropout at inference is an error that says so") {
+  const TempFolder folder;
+  const ToolResult result = RunTool({"explain", folder.Write("d.json", R"({"graph_type":"OpGraph","graph":{
+    "tensors":[{"name":"q","dtype":"F32","shape":[{"size":1},{"size":1},{"size":4},{"size":8}]}],
+    "nodes":[{"name":"attn","op_type":"Attention","op":{"q":"q","k":"q","v":"q","out":"o","dropout_p":0.1}}],
+    "inputs":["q"],"outputs":["o"]}})")});
+  CHECK(result.code == 3);
+  CHECK(Says(result.err, "dropout"));
+  CHECK(Says(result.err, "inference"));
+}

@@ -90,6 +90,62 @@ TEST_CASE("convert and dump: JSON to binary and back is lossless; the drawing na
   CHECK(Says(RunTool({"dump", "--lowered", kModels + "fusion.json"}).out, "node"));
 }
 
+TEST_CASE("convert --pin writes the weights' sizes and digests; from then on another file is refused") {
+  const TempFolder folder;
+  const std::string model = R"({"name":"w","weight_files":[{"path":"w.bin","format":"RAW","size":1}],
+    "graph_type":"OpGraph","graph":{"tensors":[{"name":"x","dtype":"F32","shape":[{"size":2}]},
+    {"name":"w","dtype":"F32","shape":[{"size":2},{"size":2}],"weight":{"file":"w.bin"}}],
+    "nodes":[{"name":"lin","op_type":"Linear","op":{"x":"x","weight":"w","out":"y"}}],"inputs":["x"],"outputs":["y"]}})";
+  const std::string loose = folder.Write("w.json", model), pinned = folder.File("p.json"),
+                    binary = folder.File("p.fbs");
+  CHECK(RunTool({"convert", "--pin", loose, pinned}).code == 3);  // there is no such file yet
+  folder.Write("w.bin", std::string(16, '\0'));
+  REQUIRE(RunTool({"convert", "--pin", loose, pinned}).code == 0);
+  const json file = json::parse(ReadAll(pinned))["weight_files"][0];
+  CHECK(file["size"] == 16);
+  CHECK(file["sha256"] == "374708fff7719dd5979ec875d56cd2286f6d3cf7ec317a3b25632aab28ec37bb");
+  REQUIRE(RunTool({"convert", "--pin", loose, binary}).code == 0);
+  CHECK(RunTool({"validate", pinned, binary}).code == 0);
+  folder.Write("w.bin", std::string(16, '\1'));
+  const ToolResult changed = RunTool({"validate", pinned});
+  CHECK(changed.code == 3);
+  CHECK(Says(changed.out, "w.bin"));
+  const std::string outside = folder.Write("o.json", R"({"weight_files":[{"path":"../w.bin","size":1}],
+    "graph_type":"FusionGraph","graph":{}})");
+  CHECK(RunTool({"convert", "--pin", outside, folder.File("q.json")}).code == 3);
+}
+
+TEST_CASE("dump --memory: tensors of one arena that live at once do not overlap; totals are those of explain") {
+  const ToolResult result = RunTool({"dump", "--memory", "--json", kModels + "gqa_layer.json"});
+  REQUIRE(result.code == 0);
+  const json plan = json::parse(result.out)[0];
+  size_t in_arena = 0;
+  for (const json& a : plan["tensors"]) {
+    if (a["where"] != "arena") continue;
+    ++in_arena;
+    CHECK(a["offset"].get<uint64_t>() + a["bytes"].get<uint64_t>() <= plan["arena_bytes"].get<uint64_t>());
+    for (const json& b : plan["tensors"]) {
+      if (b["where"] != "arena" || a["name"] == b["name"] || a["last"] < b["first"] || b["last"] < a["first"]) continue;
+      const uint64_t a0 = a["offset"], a1 = a0 + a["bytes"].get<uint64_t>(), b0 = b["offset"],
+                     b1 = b0 + b["bytes"].get<uint64_t>();
+      CHECK((a1 <= b0 || b1 <= a0));
+    }
+  }
+  CHECK(in_arena == 6);  // q, k, v, heads, y, and x in the strides of the plan
+  CHECK(plan["planned_bytes"] ==
+        json::parse(RunTool({"explain", "--json", kModels + "gqa_layer.json"}).out)["planned_bytes"]);
+  CHECK(Says(RunTool({"dump", "--memory", kModels + "gqa_layer.json"}).out, "q_proj .. attn"));
+  CHECK(Says(RunTool({"dump", "--memory", kModels + "expert.json"}).out, "planned together"));
+}
+
+TEST_CASE("convert proves that what it writes is a model") {
+  const TempFolder folder;
+  const ToolResult result = RunTool({"convert", folder.Write("x", "neither JSON nor a model"), folder.File("x.fbs")});
+  CHECK(result.code == 3);
+  CHECK(Says(result.err, "this is not a model"));
+  CHECK(ReadAll(folder.File("x.fbs")).empty());
+}
+
 TEST_CASE("run: outputs by file and JSON, --expect right and wrong, both backends agree") {
   const TempFolder folder;
   const std::string model = folder.Write("a.json", kAttention), expected = folder.File("o.npy");
@@ -160,6 +216,23 @@ TEST_CASE("bench checks the answer first and prints the agreed fields") {
     for (const char* key : {"problem", "backend", "threads", "dtype", "median_ns", "p90_ns", "p99_ns", "min_ns",
                             "flops", "gflops", "bytes", "gbps", "max_abs_err", "rel_err"})
       CHECK_MESSAGE(row.contains(key), key);
+  for (const char* format : {"md", "html", "csv"}) {
+    const ToolResult shown = RunTool({"bench", "--attn", "b1.hq2.sq8.d8.f32", "--backend", "cpu", "--min-time", "0.01",
+                                      "--warmup", "0", "--format", format});
+    CAPTURE(format);
+    CHECK(shown.code == 0);
+    CHECK(Says(shown.out, "b1.hq2.hkv2.sq8.skv8.d8.f32"));
+    CHECK(Says(shown.out, "cpu"));
+    CHECK(!Says(shown.out, "reference"));  // only the one that was named
+    CHECK(!Says(shown.out, "http"));       // nothing is loaded from elsewhere
+  }
+  const TempFolder folder;
+  std::vector<std::string> model = {"bench", folder.Write("a.json", kAttention), "--json", "--min-time", "0.01"};
+  const ToolResult of_model = RunWith(model, AttentionInputs(12));
+  REQUIRE(of_model.code == 0);
+  const json row = json::parse(of_model.out)["rows"][0];
+  CHECK(row["max_abs_err"].get<double>() < 1e-5);  // against the reference
+  CHECK(row["flops"].get<double>() > 0);
   CHECK(RunTool({"bench", "--attn", "b1.hq4.nonsense"}).code == 2);
   CHECK(RunTool({"bench"}).code == 2);
 }

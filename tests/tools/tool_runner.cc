@@ -34,12 +34,13 @@ std::string ReadAll(const std::string& path) {
   return text.str();
 }
 
-ToolResult RunTool(const std::vector<std::string>& arguments, const std::string& input, int limit_seconds) {
+namespace {
+
+ToolResult Run(const std::vector<std::string>& command, const std::string& input, int limit_seconds) {
   const TempFolder folder;
   folder.Write("in", input);
-  const std::string tool = SAGE_TOOL_PATH;
-  std::vector<char*> argv = {const_cast<char*>(tool.c_str())};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  std::vector<char*> argv;
+  for (const std::string& argument : command) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const std::string in = folder.File("in"), out = folder.File("out"), err = folder.File("err");
   const pid_t child = fork();
@@ -48,7 +49,7 @@ ToolResult RunTool(const std::vector<std::string>& arguments, const std::string&
                                 open(err.c_str(), O_WRONLY | O_CREAT, 0600)};
     for (int i = 0; i < 3; ++i) dup2(descriptors[i], i);
     alarm(static_cast<unsigned>(limit_seconds));
-    execv(tool.c_str(), argv.data());
+    execv(argv[0], argv.data());
     _exit(127);
   }
   ToolResult result;
@@ -59,6 +60,22 @@ ToolResult RunTool(const std::vector<std::string>& arguments, const std::string&
   result.out = ReadAll(out);
   result.err = ReadAll(err);
   return result;
+}
+
+}  // namespace
+
+ToolResult RunTool(const std::vector<std::string>& arguments, const std::string& input, int limit_seconds) {
+  std::vector<std::string> command = {SAGE_TOOL_PATH};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return Run(command, input, limit_seconds);
+}
+
+ToolResult RunShell(const std::string& script, const TempFolder& folder, int limit_seconds) {
+  const std::string examples = std::string(SAGE_SOURCE_DIR) + "/examples";
+  return Run({"/bin/bash", "-c",
+              "TOOL='" SAGE_TOOL_PATH "' MODELS='" + examples + "/models' TICKS='" + examples + "/ticks' DIR='" +
+                  folder.path() + "'\n" + script},
+             {}, limit_seconds);
 }
 
 }  // namespace sage::test

@@ -33,6 +33,10 @@ std::string ReadAll(const std::string& path);
 // Standard input is `input`. Ended after limit_seconds (code 137).
 ToolResult RunTool(const std::vector<std::string>& arguments, const std::string& input = {}, int limit_seconds = 60);
 
+// The same through bash, for what needs a shell's pipes, redirections and signals: $TOOL is the tool, $MODELS and
+// $TICKS the examples' folders, $DIR the caller's folder.
+ToolResult RunShell(const std::string& script, const TempFolder& folder, int limit_seconds = 60);
+
 }  // namespace sage::test
 
 #endif  // SAGE_TESTS_TOOLS_TOOL_RUNNER_H_
