@@ -85,11 +85,12 @@ class GraphMaker {
   std::shared_ptr<const Graph> Finish() { return std::make_shared<const Graph>(std::move(graph_)); }
 
  private:
-  // Element `index` of the matrix or its bias as the model has it.
-  double Element(uint32_t which, const ProjectionWeights* file, bool bias, int64_t index) const {
-    if (file == nullptr) return SeededWeight(attention_, which, index);
-    return bias ? LoadNumber(file->bias_dtype, file->bias->data, index)
-                : LoadNumber(file->weight_dtype, file->weight.data, index);
+  // Elements first, first + 1, ... of the matrix as the model has it.
+  void Elements(uint32_t which, const ProjectionWeights* file, int64_t first, std::span<double> out) const {
+    if (file == nullptr) return SeededWeights(attention_, which, first, out);
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = LoadNumber(file->weight_dtype, file->weight.data, first + static_cast<int64_t>(i));
+    }
   }
 
   Result<int32_t> Matrix(uint32_t which, int64_t out, int64_t in, bool ones, bool only_bias = false) {
@@ -133,16 +134,14 @@ class GraphMaker {
                                               " bytes; make d_model or the heads smaller, or raise max_memory");
     }
     auto memory = std::make_shared<std::vector<char>>(static_cast<size_t>(bytes));
-    for (int64_t row = 0, at = 0; row < out; ++row) {
-      for (int64_t column = 0; column < columns; ++column, ++at) {
-        double value = 0;
-        if (only_bias || column == in) {
-          value = file != nullptr && file->bias.has_value() ? Element(which, file, true, row) : 0;
-        } else {
-          value = Element(which, file, false, row * in + column);
-        }
-        StoreNumbers(dtype_, memory->data(), at, {&value, 1});
+    std::vector<double> line(static_cast<size_t>(columns));
+    for (int64_t row = 0; row < out; ++row) {
+      if (!only_bias) Elements(which, file, row * in, std::span(line).first(static_cast<size_t>(in)));
+      if (only_bias || ones) {
+        const bool given = file != nullptr && file->bias.has_value();
+        line.back() = given ? LoadNumber(file->bias_dtype, file->bias->data, row) : 0;
       }
+      StoreNumbers(dtype_, memory->data(), row * columns, line);
     }
     made.constant = Constant{memory->data(), static_cast<uint64_t>(bytes), memory};
     return tensor;
@@ -155,26 +154,31 @@ class GraphMaker {
   Graph graph_;
 };
 
-// The mean over a group's slices, L2-normalised. Scaled by the largest element first, so that no square overflows.
+// The mean over a group's slices, L2-normalised. Scaled by a power of two first, so that no square overflows, and sums
+// instead of means, since both factors go when the length is divided out.
 void GroupSlice(const SageAttention& attention, std::span<const double> embedding, int64_t group,
                 std::span<double> out) {
   const int64_t heads = attention.query_heads / attention.kv_heads, d = attention.head_dim;
+  const double* slices = embedding.data() + group * heads * d;
+  // The largest sum stays below 2^1024: embeddings are bounded by the tensor's dtype, so only f64 comes near it.
+  const double shrink = attention.dtype == SAGE_F64 ? 1 / static_cast<double>(heads) : 1;
   double largest = 0, squares = 0;
   for (int64_t i = 0; i < d; ++i) {
-    double sum = 0;
-    for (int64_t h = 0; h < heads; ++h) {
-      sum += embedding[static_cast<size_t>((group * heads + h) * d + i)] / static_cast<double>(heads);
-    }
+    double sum = slices[i] * shrink;
+    for (int64_t h = 1; h < heads; ++h) sum += slices[h * d + i] * shrink;
     out[static_cast<size_t>(i)] = sum;
     largest = std::max(largest, std::fabs(sum));
   }
   if (!(largest > 0)) return std::fill(out.begin(), out.end(), 0.0);
+  const int exponent = std::ilogb(largest);
+  // Below 2^-1022 the power of two has no double; the values are so few bits there that dividing them is as exact.
+  const double scale = std::ldexp(1, std::clamp(-exponent, -1022, 1023));
   for (double& value : out) {
-    value /= largest;
+    value *= scale;
     squares += value * value;
   }
-  const double norm = std::sqrt(squares);
-  for (double& value : out) value /= norm;
+  const double inverse = 1 / std::sqrt(squares);
+  for (double& value : out) value *= inverse;
 }
 
 void RawRow(std::span<const double> embedding, std::span<double> out) {
@@ -184,10 +188,24 @@ void RawRow(std::span<const double> embedding, std::span<double> out) {
 
 }  // namespace
 
-double SeededWeight(const SageAttention& attention, uint32_t which, int64_t index) {
+void SeededWeights(const SageAttention& attention, uint32_t which, int64_t first, std::span<double> out) {
   const double bound = 1 / std::sqrt(static_cast<double>(attention.d_model));
-  const auto pair = UniformPair(attention.weight_seed, static_cast<uint64_t>(index) / 2, RandomStream::kWeights, which);
-  return bound * (2 * pair[static_cast<size_t>(index % 2)] - 1);
+  const auto weight = [&](double unit) { return bound * (2 * unit - 1); };
+  const auto pair = [&](int64_t index) {
+    return UniformPair(attention.weight_seed, static_cast<uint64_t>(index) / 2, RandomStream::kWeights, which);
+  };
+  // Elements come in pairs: an odd end at either side is half of one.
+  if (!out.empty() && first % 2 == 1) {
+    out.front() = weight(pair(first)[1]);
+    out = out.subspan(1);
+    ++first;
+  }
+  if (out.size() % 2 == 1) {
+    out.back() = weight(pair(first + static_cast<int64_t>(out.size()) - 1)[0]);
+    out = out.first(out.size() - 1);
+  }
+  UniformPairs(attention.weight_seed, static_cast<uint64_t>(first) / 2, RandomStream::kWeights, which, out);
+  for (double& value : out) value = weight(value);
 }
 
 int64_t QueryWidth(const SageAttention& attention) {

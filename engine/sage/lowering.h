@@ -66,8 +66,9 @@ void ProjectKey(const SageAttention& attention, std::span<const double> embeddin
 int64_t QueryWidth(const SageAttention& attention);
 int64_t KeyWidth(const SageAttention& attention);
 
-// One weight matrix [rows, columns] in double: SEEDED by Philox, FILE from its bytes.
-double SeededWeight(const SageAttention& attention, uint32_t which, int64_t index);
+// Elements first, first + 1, ... (row-major) of the SEEDED matrix `which`: 0 q, 1 k, 2 v, 3 o. An element depends on
+// its index and the seed, not on where a call begins.
+void SeededWeights(const SageAttention& attention, uint32_t which, int64_t first, std::span<double> out);
 
 }  // namespace sage
 

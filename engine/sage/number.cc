@@ -75,24 +75,20 @@ double LargestFinite(sage_dtype dtype) {
 }
 
 void StoreNumbers(sage_dtype dtype, void* base, int64_t first, std::span<const double> values) {
-  for (const double value : values) {
-    switch (dtype) {
-      case SAGE_F64:
-        Put(base, first, value);
-        break;
-      case SAGE_F32:
-        Put(base, first, static_cast<float>(value));
-        break;
-      case SAGE_F16:
-        Put(base, first, ToF16(value));
-        break;
-      case SAGE_BF16:
-        Put(base, first, ToBf16(value));
-        break;
-      default:
-        break;
-    }
-    ++first;
+  const auto store = [&](auto convert) {
+    for (const double value : values) Put(base, first++, convert(value));
+  };
+  switch (dtype) {
+    case SAGE_F64:
+      return store([](double value) { return value; });
+    case SAGE_F32:
+      return store([](double value) { return static_cast<float>(value); });
+    case SAGE_F16:
+      return store(ToF16);
+    case SAGE_BF16:
+      return store(ToBf16);
+    default:
+      return;
   }
 }
 

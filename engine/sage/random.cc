@@ -3,26 +3,66 @@
 
 namespace sage {
 
-std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, uint64_t key) {
+namespace {
+
+// N blocks side by side: word w of block i is counter[w][i]. The loops over i are what a compiler vectorises.
+template <size_t N>
+void Rounds(uint32_t (&counter)[4][N], uint64_t key) {
   constexpr uint64_t kMultiplier0 = 0xd2511f53, kMultiplier1 = 0xcd9e8d57;
   auto low = static_cast<uint32_t>(key), high = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
-    const uint64_t a = kMultiplier0 * counter[0], b = kMultiplier1 * counter[2];
-    counter = {static_cast<uint32_t>(b >> 32) ^ counter[1] ^ low, static_cast<uint32_t>(b),
-               static_cast<uint32_t>(a >> 32) ^ counter[3] ^ high, static_cast<uint32_t>(a)};
+    for (size_t i = 0; i < N; ++i) {
+      const uint64_t a = kMultiplier0 * counter[0][i], b = kMultiplier1 * counter[2][i];
+      counter[0][i] = static_cast<uint32_t>(b >> 32) ^ counter[1][i] ^ low;
+      counter[1][i] = static_cast<uint32_t>(b);
+      counter[2][i] = static_cast<uint32_t>(a >> 32) ^ counter[3][i] ^ high;
+      counter[3][i] = static_cast<uint32_t>(a);
+    }
     low += 0x9e3779b9u;
     high += 0xbb67ae85u;
   }
-  return counter;
+}
+
+// The 53 high bits of two words. Signed on the way to double: below 2^53 it is the same number, and one instruction.
+double Unit(uint32_t high, uint32_t low) {
+  return static_cast<double>(static_cast<int64_t>((static_cast<uint64_t>(high) << 32 | low) >> 11)) * 0x1p-53;
+}
+
+template <size_t N>
+void Pairs(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, double* out) {
+  uint32_t words[4][N];
+  for (size_t i = 0; i < N; ++i) {
+    words[0][i] = static_cast<uint32_t>(tick + i);
+    words[1][i] = static_cast<uint32_t>((tick + i) >> 32);
+    words[2][i] = static_cast<uint32_t>(stream);
+    words[3][i] = item;
+  }
+  Rounds(words, seed);
+  for (size_t i = 0; i < N; ++i) {
+    out[2 * i] = Unit(words[0][i], words[1][i]);
+    out[2 * i + 1] = Unit(words[2][i], words[3][i]);
+  }
+}
+
+}  // namespace
+
+std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, uint64_t key) {
+  uint32_t words[4][1] = {{counter[0]}, {counter[1]}, {counter[2]}, {counter[3]}};
+  Rounds(words, key);
+  return {words[0][0], words[1][0], words[2][0], words[3][0]};
 }
 
 std::array<double, 2> UniformPair(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item) {
-  const auto word = Philox4x32(
-      {static_cast<uint32_t>(tick), static_cast<uint32_t>(tick >> 32), static_cast<uint32_t>(stream), item}, seed);
-  const auto unit = [](uint32_t high, uint32_t low) {
-    return static_cast<double>((static_cast<uint64_t>(high) << 32 | low) >> 11) * 0x1p-53;
-  };
-  return {unit(word[0], word[1]), unit(word[2], word[3])};
+  std::array<double, 2> pair;
+  Pairs<1>(seed, tick, stream, item, pair.data());
+  return pair;
+}
+
+void UniformPairs(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, std::span<double> out) {
+  constexpr size_t kBlocks = 8;
+  size_t i = 0;
+  for (; out.size() - i >= 2 * kBlocks; i += 2 * kBlocks) Pairs<kBlocks>(seed, tick + i / 2, stream, item, &out[i]);
+  for (; i + 1 < out.size(); i += 2) Pairs<1>(seed, tick + i / 2, stream, item, &out[i]);
 }
 
 uint32_t HashId(std::string_view id) {

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <random>
+#include <span>
 #include <string_view>
 
 namespace sage {
@@ -31,6 +32,10 @@ std::array<double, 2> UniformPair(uint64_t seed, uint64_t tick, RandomStream str
 inline double Uniform(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item) {
   return UniformPair(seed, tick, stream, item)[0];
 }
+
+// out[2 i] and out[2 i + 1] = UniformPair(seed, tick + i, stream, item), for all i; out.size() is even. Many at once,
+// for matrices of weights.
+void UniformPairs(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, std::span<double> out);
 
 // FNV-1a of 64 bits, folded to 32: the same on every machine.
 uint32_t HashId(std::string_view id);
