@@ -255,6 +255,17 @@ TEST_CASE("verify: a graph made by hand cannot reach outside of itself") {
   broken = graph;
   broken.tensors[0].shape = std::vector<Dim>(8, Dim{int64_t{1} << 40, kNone});
   CHECK_CONTAINS(errors(broken), "not a size that any machine holds");
+  broken = graph;
+  static const uint8_t kBytes[8] = {};
+  broken.tensors[0].shape = std::vector<Dim>{{3, kNone}};
+  broken.tensors[0].constant = Constant{kBytes, sizeof kBytes, nullptr};
+  broken.inputs = {};
+  CHECK_CONTAINS(errors(broken), "has 8 bytes of data, its shape needs 3 elements of f32");
+  broken = graph;
+  broken.nodes.assign(3000, Node{"n", 0, {0, 1}, {}, {}});
+  std::vector<ModelError> found;
+  CheckGraph(broken, &found);
+  CHECK(found.size() == 256);
 }
 
 TEST_CASE("verify: a graph of many faults is answered quickly and with a bounded list") {

@@ -92,6 +92,7 @@ TEST_CASE("weights: what does not fit is refused with both sides named") {
                  "has sha256");
   CHECK_CONTAINS(error(ModelWith("a.safetensors", size, ", \"sha256\": \"abc\"")), "64 hexadecimal digits");
   CHECK_CONTAINS(error(ModelWith("a.safetensors", size + 1)), "the model says " + std::to_string(size + 1));
+  CHECK_CONTAINS(error(ModelWith("a.safetensors", size - 1)), "the model says " + std::to_string(size - 1));
   CHECK_CONTAINS(error(ModelWith("a.safetensors", 0)), "size is missing");
   CHECK_CONTAINS(error(ModelWith("b.safetensors", size)), "No such file");
   CHECK_CONTAINS(error(ModelWith("a.safetensors", size, "", "\"key\": \"ww\"")),
@@ -294,6 +295,9 @@ TEST_CASE("safetensors: headers that lie are refused") {
       "header, byte");
   CHECK_FALSE(ParseSafetensors(std::vector<uint8_t>(7)).ok());
   CHECK_FALSE(ParseSafetensors(std::vector<uint8_t>(8, 0xFF)).ok());
+  // Two bytes of header, of which the file says three.
+  CHECK_CONTAINS(ParseSafetensors(std::vector<uint8_t>{3, 0, 0, 0, 0, 0, 0, 0, '{', '}'}).status().message(),
+                 "say a header of 3 bytes, the file has 2");
   CHECK_FALSE(ParseSafetensors(std::vector<uint8_t>(64, 0)).ok());
 }
 

@@ -56,6 +56,11 @@ TEST_CASE("memory freed twice or never given out is left alone and logged") {
   void* a = nullptr;
   REQUIRE(host.Alloc(SAGE_CPU, 0, 8, 8, &a).ok());
   host.Free(SAGE_CPU, 0, a);
+  CHECK(lines.empty());
+  host.Free(SAGE_CPU, 0, a);
+  CHECK(lines.find("twice") != std::string::npos);
+  CHECK(host.bytes_in_use() == 0);
+  lines.clear();
   int mine = 0;
   host.Free(SAGE_CPU, 0, &mine);
   CHECK(lines.find("did not allocate") != std::string::npos);

@@ -321,16 +321,22 @@ TEST_CASE("session: more than max_memory is refused before anything is allocated
   }
 }
 
-TEST_CASE("session: an append to a constant cache is refused") {
-  GraphBuilder g;
-  const std::vector<Dim> cache = {Fixed(1), Fixed(1), Fixed(4), Fixed(2)},
-                         fresh = {Fixed(1), Fixed(1), Fixed(1), Fixed(2)};
-  const int32_t q = g.Input("q", SAGE_F32, fresh), kn = g.Input("k_new", SAGE_F32, fresh);
-  const int32_t vn = g.Input("v_new", SAGE_F32, fresh), used = g.Input("used", SAGE_I32, {Fixed(1)});
-  const int32_t k = g.Constant("k", cache, std::vector<float>(8)), v = g.Constant("v", cache, std::vector<float>(8));
-  g.Output(
-      g.Attention("attn", q, k, v, {}, {{SAGE_ATTN_K_NEW, kn}, {SAGE_ATTN_V_NEW, vn}, {SAGE_ATTN_SEQUSED_K, used}}));
-  CHECK_FALSE(Session::Create(PlainEngine(), g.Share(), {}).ok());
+TEST_CASE("session: an append to a cache that is a constant or a node's result is refused") {
+  for (const bool constant : {true, false}) {
+    GraphBuilder g;
+    const std::vector<Dim> cache = {Fixed(1), Fixed(1), Fixed(4), Fixed(2)},
+                           fresh = {Fixed(1), Fixed(1), Fixed(1), Fixed(2)};
+    const int32_t q = g.Input("q", SAGE_F32, fresh), kn = g.Input("k_new", SAGE_F32, fresh);
+    const int32_t vn = g.Input("v_new", SAGE_F32, fresh), used = g.Input("used", SAGE_I32, {Fixed(1)});
+    const int32_t k =
+        constant ? g.Constant("k", cache, std::vector<float>(8)) : g.Unary("made", g.Input("made_of", SAGE_F32, cache));
+    const int32_t v = g.Input("v", SAGE_F32, cache);
+    g.Output(
+        g.Attention("attn", q, k, v, {}, {{SAGE_ATTN_K_NEW, kn}, {SAGE_ATTN_V_NEW, vn}, {SAGE_ATTN_SEQUSED_K, used}}));
+    const auto session = Session::Create(PlainEngine(), g.Share(), {});
+    REQUIRE_FALSE(session.ok());
+    CHECK(session.status().message().find("attn.k: is written in place by k_new and v_new") != std::string::npos);
+  }
 }
 
 TEST_CASE("session: a KV cache that the caller binds is appended to in place") {
@@ -362,6 +368,33 @@ TEST_CASE("session: a KV cache that the caller binds is appended to in place") {
     CheckNear(Get(*session, 0), {f / 2, f}, 1e-6);  // a zero query: the mean of what is there
     CHECK(keys[static_cast<size_t>(2 * step)] == f);
     CHECK(values[static_cast<size_t>(2 * step + 1)] == 2 * f);
+  }
+}
+
+TEST_CASE("session: a KV cache that the session holds keeps what was appended, at any capacity") {
+  GraphBuilder g;
+  const std::vector<Dim> cache = {Fixed(1), Fixed(2), g.Symbol("capacity", 8), Fixed(2)},
+                         fresh = {Fixed(1), Fixed(2), Fixed(1), Fixed(2)};
+  const int32_t q = g.Input("q", SAGE_F32, fresh), k = g.Input("k", SAGE_F32, cache), v = g.Input("v", SAGE_F32, cache);
+  const int32_t kn = g.Input("k_new", SAGE_F32, fresh), vn = g.Input("v_new", SAGE_F32, fresh);
+  const int32_t used = g.Input("used", SAGE_I32, {Fixed(1)});
+  g.Output(
+      g.Attention("attn", q, k, v, {}, {{SAGE_ATTN_K_NEW, kn}, {SAGE_ATTN_V_NEW, vn}, {SAGE_ATTN_SEQUSED_K, used}}));
+  auto session = Open(g);
+  for (const int64_t capacity : {5, 8}) {
+    for (const uint32_t input : {1u, 2u})
+      REQUIRE(Set(*session, input, {1, 2, capacity, 2}, std::vector<float>(static_cast<size_t>(4 * capacity))).ok());
+    REQUIRE(Set(*session, 0, {1, 2, 1, 2}, {0, 0, 0, 0}).ok());
+    REQUIRE(Set(*session, 3, {1, 2, 1, 2}, {0, 0, 0, 0}).ok());
+    for (int32_t step = 0; step < 5; ++step) {
+      const float f = static_cast<float>(step);
+      REQUIRE(Set(*session, 4, {1, 2, 1, 2}, {f, 2 * f, 3 * f, 4 * f}).ok());
+      const int64_t one[] = {1};
+      REQUIRE(session->SetInput(5, SAGE_I32, one, &step, 4).ok());
+      const Status status = session->Run();
+      REQUIRE_MESSAGE(status.ok(), status.message());
+      CheckNear(Get(*session, 0), {f / 2, f, 3 * f / 2, 2 * f}, 1e-6);  // the mean of all that was appended so far
+    }
   }
 }
 

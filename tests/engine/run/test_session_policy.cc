@@ -2,9 +2,12 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <cmath>
 #include <thread>
+#include <utility>
 
 #include "graph_builder.h"
+#include "run/verify_node.h"
 
 using namespace sage;
 using namespace sage::test;
@@ -245,6 +248,23 @@ TEST_CASE("session: verify catches a backend that computes something else") {
   REQUIRE((*good)->verify_reports().size() == 1);
   CHECK_FALSE((*good)->verify_reports()[0].suspicious);
   CHECK((*good)->verify_reports()[0].note.empty());
+}
+
+TEST_CASE("session: verify takes a NaN for a difference unless both have one, and infinities by their sign") {
+  float got[4] = {1, NAN, INFINITY, 2}, wanted[4] = {1, NAN, INFINITY, 2};
+  const int64_t shape[] = {4};
+  sage_tensor a, b;
+  sage_tensor_init(&a, SAGE_F32, 1, shape, got);
+  sage_tensor_init(&b, SAGE_F32, 1, shape, wanted);
+  CHECK(Compare(a, b).max_abs == 0);
+  CHECK(Compare(a, b).largest_expected == 2);
+  for (const auto& [index, value] : {std::pair<size_t, float>{0, NAN}, {1, 1}, {2, -INFINITY}, {3, INFINITY}}) {
+    const float before = std::exchange(got[index], value);
+    CHECK(Compare(a, b).max_abs == INFINITY);
+    got[index] = before;
+  }
+  got[3] = 2.5;
+  CHECK(Compare(a, b).max_abs == 0.5);
 }
 
 TEST_CASE("session: a backend that writes past its workspace is caught and named") {
