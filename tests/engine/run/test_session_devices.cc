@@ -181,6 +181,36 @@ TEST_CASE("S6 devices: one without room is passed over aloud, or is the error wh
   Has(refused.status().message(), "node \"");
 }
 
+TEST_CASE("devices: a bucket too large for one runs elsewhere, smaller ones still there") {
+  GraphBuilder g;
+  const Dim rows = g.Symbol("rows", 1024);
+  g.Output(g.Unary("relu", g.Input("x", SAGE_F32, {rows, Fixed(4)})));
+  auto session = Open(g, ToyEngine({{"toydev.node_ns", "0"},
+                                    {"toydev.latency_ns", "0"},
+                                    {"toydev.bytes_per_ns", "1e9"},
+                                    {"toydev.largest_alloc", "8192"}}));
+  for (int round = 0; round < 2; ++round) {
+    for (const auto& [length, device] : {std::pair<int64_t, const char*>{100, "device type 12:0"},
+                                         {1000, "cpu"},
+                                         {60, "device type 12:0"},
+                                         {900, "cpu"},
+                                         {128, "device type 12:0"}}) {
+      CAPTURE(length);
+      const std::vector<float> x = Random(static_cast<size_t>(length) * 4, 1);
+      REQUIRE(Set(*session, 0, {length, 4}, x).ok());
+      const Status status = session->Run();
+      REQUIRE_MESSAGE(status.ok(), status.message());
+      CHECK(session->NodeDevice(0) == device);
+      CHECK(session->FallbackReason().empty() == (length <= 128));
+      const std::vector<float> got = Get(*session, 0);
+      bool same = got.size() == x.size();
+      for (size_t i = 0; same && i < x.size(); ++i) same = got[i] == std::max(x[i], 0.0f);
+      CHECK(same);
+    }
+  }
+  CHECK(session->counters().plans == 4);  // 128, 1024 twice, 64
+}
+
 TEST_CASE("devices: a fault told late names the nodes it may be of, and the session goes on") {
   GraphBuilder one;
   one.Output(one.Unary("relu", one.Input("x", SAGE_F32, {Fixed(8)})));
@@ -314,13 +344,43 @@ TEST_CASE("devices: bound tensors are read and written where they are, their gap
   }
   CHECK(session->counters().bytes_copied == 2 * 12 * 4);
   // From the far end back, and row-major after that.
-  x.data = in.data() + 12, x.stride[0] = -6;
+  std::vector<float> wide(300, -7);
+  for (size_t i = 0; i < 3; ++i) std::copy_n(values.begin() + long(i) * 4, 4, wide.begin() + long(i) * 100);
+  x.data = wide.data() + 200, x.stride[0] = -100;
   y.stride[0] = 4;
   REQUIRE(session->Bind(SAGE_INPUT, 0, &x).ok());
   REQUIRE(session->Bind(SAGE_OUTPUT, 0, &y).ok());
   REQUIRE(session->Run().ok());
   for (size_t i = 0; i < 3; ++i)
     for (size_t j = 0; j < 4; ++j) CHECK(out[i * 4 + j] == std::max(values[(2 - i) * 4 + j], 0.0f));
+  // A row that repeats is copied once.
+  x.data = in.data(), x.stride[0] = 0;
+  REQUIRE(session->Bind(SAGE_INPUT, 0, &x).ok());
+  REQUIRE(session->Run().ok());
+  for (size_t i = 0; i < 12; ++i) CHECK(out[i] == std::max(values[i % 4], 0.0f));
+  CHECK(session->counters().bytes_copied == (4 + 12) * 4);
+}
+
+TEST_CASE("devices: the gaps of a bucket are copied along where that is cheaper than many copies") {
+  GraphBuilder g;
+  const int32_t q = g.Input("q", SAGE_F32, {Fixed(1), Fixed(4), g.Symbol("n", 16), Fixed(8)});
+  const int32_t k = g.Input("k", SAGE_F32, {Fixed(1), Fixed(4), Fixed(4), Fixed(8)});
+  g.Output(g.Attention("attend", q, k, k));
+  const auto set = [](Session& session) {
+    REQUIRE(Set(session, 0, {1, 4, 9, 8}, Random(288, 1)).ok());
+    REQUIRE(Set(session, 1, {1, 4, 4, 8}, Random(128, 2)).ok());
+  };
+  SessionOptions insisting;
+  insisting.policy.backend = "toydev";
+  for (const auto& [latency, elements] :
+       {std::pair<const char*, uint64_t>{"0", 4 * 9 * 8}, {"1e6", (3 * 16 + 9) * 8}}) {
+    auto session = Open(g, ToyEngine({{"toydev.latency_ns", latency}, {"toydev.bytes_per_ns", "1e-3"}}), insisting);
+    set(*session);
+    REQUIRE(session->Run().ok());
+    CheckNear(Get(*session, 0), OnReference(g, set));
+    // q into planned strides and up, k up, the result down and out of them.
+    CHECK(session->counters().bytes_copied == (288 + elements + 128 + elements + 288) * 4);
+  }
 }
 
 TEST_CASE("devices: a lent stream is enqueued on, and waited for by its owner") {
@@ -346,6 +406,7 @@ TEST_CASE("devices: a lent stream is enqueued on, and waited for by its owner") 
   REQUIRE(device->Synchronize(stream).ok());
   CHECK(out == std::vector<float>{1, 0, 2, 0});
   // What is still under way is waited for before its memory is written again, and when the stream is taken back.
+  out.assign(4, 99);
   REQUIRE(session->Run().ok());
   REQUIRE(Set(*session, 0, {4}, {-5, 6, -7, 8}).ok());
   CHECK(out == std::vector<float>{1, 0, 2, 0});

@@ -68,10 +68,13 @@ Driver::Driver(int32_t type, int32_t id, const Options& options) : options_(opti
     *static_cast<Event*>(event) = {mine, mine->issued};
     return sage_succeed(err);
   };
-  table_.event_wait = [](void*, void* event, void* stream, sage_error* err) {
+  table_.event_wait = [](void* self, void* event, void* stream, sage_error* err) {
+    const auto* mine = static_cast<const Event*>(event);
+    if (mine->stream->driver->table()->device_type != Self(self).table()->device_type)
+      return sage_fail(err, SAGE_E_DEVICE, "an event of another type of device means nothing here");
     Command command;
     command.kind = Command::Kind::kWait;
-    command.other = static_cast<Event*>(event)->stream, command.position = static_cast<Event*>(event)->position;
+    command.other = mine->stream, command.position = mine->position;
     return static_cast<Stream*>(stream)->Enqueue(command, err);
   };
   table_.memory_info = [](void*, uint64_t* free_bytes, uint64_t* total_bytes, sage_error* err) -> sage_status {
@@ -93,8 +96,11 @@ sage_status Driver::Alloc(uint64_t bytes, uint64_t align, void** out, sage_error
   }
   if (align > kPage) return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "aligned to a page at most");
   const size_t size = (static_cast<size_t>(bytes) + kPage - 1) / kPage * kPage;
-  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return sage_fail(err, SAGE_E_OUT_OF_MEMORY, "no pages");
+  // A page on either side that nobody may ever touch.
+  void* pages = mmap(nullptr, size + 2 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) return sage_fail(err, SAGE_E_OUT_OF_MEMORY, "no pages");
+  void* memory = static_cast<unsigned char*>(pages) + kPage;
+  if (mprotect(memory, size, PROT_READ | PROT_WRITE) != 0) Die("mprotect failed");
   std::memset(memory, kFresh, size);
   if (!options_.visible && mprotect(memory, size, PROT_NONE) != 0) Die("mprotect failed");
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -107,7 +113,7 @@ void Driver::Free(void* memory) {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto found = blocks_.find(static_cast<unsigned char*>(memory));
   if (found == blocks_.end()) Die("memory was freed that was not given out");
-  munmap(memory, found->second);
+  munmap(static_cast<unsigned char*>(memory) - kPage, found->second + 2 * kPage);
   blocks_.erase(found);
 }
 
