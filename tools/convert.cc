@@ -46,7 +46,8 @@ void WarnOfLostWeights(const ConvertFlags& flags, const std::string& text, const
 
 int Convert(const ConvertFlags& flags) {
   std::string to = flags.to;
-  if (to.empty()) to = flags.output.ends_with(".json") ? "json" : "fbs";
+  const bool text_to_stdout = flags.output == "-" && flags.defaults;
+  if (to.empty()) to = flags.output.ends_with(".json") || text_to_stdout ? "json" : "fbs";
   if (to == "fbs" && flags.defaults)
     throw Failure(kExitUsage, "--defaults is for JSON: a binary model never holds them; add --to json");
   ModelBytes model = ReadModelBytes(flags.input);

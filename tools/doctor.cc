@@ -123,7 +123,8 @@ Json SelfTest(sage_engine* engine, const std::string& backend) {
   } catch (const Failure& failure) {
     // A backend that does not do attention is not broken: its refusal is its answer.
     result["ok"] = failure.code == kExitNoBackend;
-    result["note"] = failure.message.substr(0, failure.message.find('\n'));
+    // The last line is the backend's own sentence.
+    result["note"] = failure.message.substr(failure.message.rfind('\n') + 1);
   }
   return result;
 }

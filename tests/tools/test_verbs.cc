@@ -78,6 +78,10 @@ TEST_CASE("convert and dump: JSON to binary and back is lossless; the drawing na
     REQUIRE(RunTool({"convert", first, text}).code == 0);
     REQUIRE(RunTool({"convert", text, second}).code == 0);
     CHECK(ReadAll(first) == ReadAll(second));
+    const ToolResult full = RunTool({"convert", "--defaults", first, "-"});
+    CHECK(full.code == 0);
+    CHECK(RunTool({"convert", folder.Write("full.json", full.out), folder.File("3.fbs")}).code == 0);
+    CHECK(full.out.size() > ReadAll(text).size());
     CHECK(RunTool({"dump", "--json", kModels + name}).out == RunTool({"dump", "--json", second}).out);
   }
   const std::string attention = folder.Write("a.json", kAttention);
