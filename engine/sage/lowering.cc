@@ -190,22 +190,22 @@ void RawRow(std::span<const double> embedding, std::span<double> out) {
 
 void SeededWeights(const SageAttention& attention, uint32_t which, int64_t first, std::span<double> out) {
   const double bound = 1 / std::sqrt(static_cast<double>(attention.d_model));
-  const auto weight = [&](double unit) { return bound * (2 * unit - 1); };
-  const auto pair = [&](int64_t index) {
-    return UniformPair(attention.weight_seed, static_cast<uint64_t>(index) / 2, RandomStream::kWeights, which);
-  };
-  // Elements come in pairs: an odd end at either side is half of one.
-  if (!out.empty() && first % 2 == 1) {
-    out.front() = weight(pair(first)[1]);
-    out = out.subspan(1);
-    ++first;
+  uint32_t words[256];
+  // Whole blocks of four are drawn, from the one that `first` lies in; what stands before it is not used.
+  size_t unused = static_cast<size_t>(first % 4);
+  uint64_t block = static_cast<uint64_t>(first) / 4;
+  for (size_t done = 0; done < out.size();) {
+    const size_t count = std::min(std::size(words) - unused, out.size() - done);
+    PhiloxWords(attention.weight_seed, block, RandomStream::kWeights, which,
+                std::span(words).first((unused + count + 3) / 4 * 4));
+    // From [0, 2^32) to [-1, 1): exact in double.
+    for (size_t i = 0; i < count; ++i) {
+      out[done + i] = bound * (static_cast<double>(static_cast<int32_t>(words[unused + i] ^ 0x80000000u)) * 0x1p-31);
+    }
+    done += count;
+    block += std::size(words) / 4;
+    unused = 0;
   }
-  if (out.size() % 2 == 1) {
-    out.back() = weight(pair(first + static_cast<int64_t>(out.size()) - 1)[0]);
-    out = out.first(out.size() - 1);
-  }
-  UniformPairs(attention.weight_seed, static_cast<uint64_t>(first) / 2, RandomStream::kWeights, which, out);
-  for (double& value : out) value = weight(value);
 }
 
 int64_t QueryWidth(const SageAttention& attention) {

@@ -23,13 +23,9 @@ void Rounds(uint32_t (&counter)[4][N], uint64_t key) {
   }
 }
 
-// The 53 high bits of two words. Signed on the way to double: below 2^53 it is the same number, and one instruction.
-double Unit(uint32_t high, uint32_t low) {
-  return static_cast<double>(static_cast<int64_t>((static_cast<uint64_t>(high) << 32 | low) >> 11)) * 0x1p-53;
-}
-
+// Blocks counted tick, tick + 1, ... : 4 N words.
 template <size_t N>
-void Pairs(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, double* out) {
+void Blocks(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, uint32_t* out) {
   uint32_t words[4][N];
   for (size_t i = 0; i < N; ++i) {
     words[0][i] = static_cast<uint32_t>(tick + i);
@@ -39,8 +35,7 @@ void Pairs(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, dou
   }
   Rounds(words, seed);
   for (size_t i = 0; i < N; ++i) {
-    out[2 * i] = Unit(words[0][i], words[1][i]);
-    out[2 * i + 1] = Unit(words[2][i], words[3][i]);
+    for (size_t w = 0; w < 4; ++w) out[4 * i + w] = words[w][i];
   }
 }
 
@@ -53,16 +48,19 @@ std::array<uint32_t, 4> Philox4x32(std::array<uint32_t, 4> counter, uint64_t key
 }
 
 std::array<double, 2> UniformPair(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item) {
-  std::array<double, 2> pair;
-  Pairs<1>(seed, tick, stream, item, pair.data());
-  return pair;
+  uint32_t word[4];
+  Blocks<1>(seed, tick, stream, item, word);
+  const auto unit = [](uint32_t high, uint32_t low) {
+    return static_cast<double>((static_cast<uint64_t>(high) << 32 | low) >> 11) * 0x1p-53;
+  };
+  return {unit(word[0], word[1]), unit(word[2], word[3])};
 }
 
-void UniformPairs(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, std::span<double> out) {
+void PhiloxWords(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, std::span<uint32_t> out) {
   constexpr size_t kBlocks = 8;
   size_t i = 0;
-  for (; out.size() - i >= 2 * kBlocks; i += 2 * kBlocks) Pairs<kBlocks>(seed, tick + i / 2, stream, item, &out[i]);
-  for (; i + 1 < out.size(); i += 2) Pairs<1>(seed, tick + i / 2, stream, item, &out[i]);
+  for (; out.size() - i >= 4 * kBlocks; i += 4 * kBlocks) Blocks<kBlocks>(seed, tick + i / 4, stream, item, &out[i]);
+  for (; i + 3 < out.size(); i += 4) Blocks<1>(seed, tick + i / 4, stream, item, &out[i]);
 }
 
 uint32_t HashId(std::string_view id) {

@@ -21,7 +21,7 @@ enum class RandomStream : uint32_t {
   kDreamEnter = 2,   // item: 0
   kExplore = 3,      // item: row of the batch
   kExplorePick = 4,  // item: row * 65536 + how many were picked before
-  kWeights = 5,      // tick: index / 2 of the element; item: 0 q, 1 k, 2 v, 3 o
+  kWeights = 5,      // tick: index / 4 of the element, word: index mod 4; item: 0 q, 1 k, 2 v, 3 o
 };
 
 // The ten-round block function: 128 bits for a counter of four words (first word lowest) and a 64-bit key.
@@ -33,9 +33,9 @@ inline double Uniform(uint64_t seed, uint64_t tick, RandomStream stream, uint32_
   return UniformPair(seed, tick, stream, item)[0];
 }
 
-// out[2 i] and out[2 i + 1] = UniformPair(seed, tick + i, stream, item), for all i; out.size() is even. Many at once,
-// for matrices of weights.
-void UniformPairs(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, std::span<double> out);
+// The four words of the blocks counted tick, tick + 1, ..., in turn: out.size() is a multiple of 4. Many at once, for
+// matrices of weights.
+void PhiloxWords(uint64_t seed, uint64_t tick, RandomStream stream, uint32_t item, std::span<uint32_t> out);
 
 // FNV-1a of 64 bits, folded to 32: the same on every machine.
 uint32_t HashId(std::string_view id);

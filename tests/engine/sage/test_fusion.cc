@@ -188,9 +188,11 @@ TEST_CASE("G5 embeddings that overflow the dtype are an error, not an answer") {
   params.attention.weights = WeightSource::kSeeded;
   params.attention.scale = 1;
   auto program = Make(params);
-  const std::string huge = "[3e38,3e38,-3e38,3e38,-3e38,3e38,3e38,-3e38]";
+  // Of two opposite rows one has the score +inf, whatever the weights are.
+  const std::string huge = "[3e38,3e38,-3e38,3e38,-3e38,3e38,3e38,-3e38]",
+                    opposite = "[-3e38,-3e38,3e38,-3e38,3e38,-3e38,-3e38,3e38]";
   const Status status =
-      program->Tick(Tick(0, Sensor("a", kImu, "[" + huge + "]") + "," + Sensor("b", kImu, "[" + kX + "]"), huge));
+      program->Tick(Tick(0, Sensor("a", kImu, "[" + huge + "]") + "," + Sensor("b", kImu, "[" + opposite + "]"), huge));
   CHECK(status.code() == SAGE_E_BAD_DATA);
   CHECK(Has(std::string(program->Decision()), "error"));
   CHECK(Num(Run(*program, Tick(0, kThree, kX)), "tick") == 0);
