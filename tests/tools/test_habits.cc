@@ -138,7 +138,8 @@ TEST_CASE("--isolate: a child that does not answer the interrupt is ended, and n
   const ToolResult result =
       RunShell("$TOOL run $DIR/r.json --input a=8xf32:range --isolate --plugin " + std::string(HOSTILE_FOLDER) +
                    "/hangs.so --backend hangs & tool=$!\n"
-                   "sleep 0.5; kill -TERM $tool; wait $tool; echo $?; pgrep -f \"$DIR/r.json\"; true",
+                   "for i in $(seq 200); do grep -q . /proc/$tool/task/$tool/children && break; sleep 0.05; done\n"
+                   "sleep 0.2; kill -TERM $tool; wait $tool; echo $?; pgrep -f \"$DIR/r.json\"; true",
                folder);
   CHECK(result.out == "130\n");
 }
