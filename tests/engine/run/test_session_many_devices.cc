@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "attention_plan.h"
 #include "graph_builder.h"
 #include "toydev_engine.h"
 
@@ -110,6 +111,64 @@ TEST_CASE("devices: the option says which are used, and refuses what is no list 
     CAPTURE(bad);
     CHECK(Engine::Create(options).status().code() == SAGE_E_INVALID_ARGUMENT);
   }
+}
+
+TEST_CASE("P16 devices: describe has each once, with who supplied it, prices and memory") {
+  JsonWriter out;
+  ToyEngine({{"toydev.latency_ns", "123"}}, {SAGE_TOYDEV, SAGE_TOYDEV_TOO})->Describe(out);
+  const std::string_view text = out.text();
+  const size_t first = text.find(
+      "{\"device\":\"device type 12:0\",\"supplied_by\":\"toydev\",\"host_visible\":false,"
+      "\"copy_latency_ns\":123");
+  REQUIRE(first != std::string_view::npos);
+  CHECK(text.find("\"total_bytes\":1073741824", first) != std::string_view::npos);
+  CHECK(text.find("\"supplied_by\"", first + 60) == std::string_view::npos);
+}
+
+TEST_CASE("devices: a one-shot plan runs where its tensors lie, on its own stream or a lent one, and copies nothing") {
+  const auto engine = ToyEngine({{"devices", "all"}});
+  sage_tensor tensors[4];
+  const sage_tensor* slots[4];
+  const int64_t shape[] = {1, 1, 4, 2};
+  for (size_t i = 0; i < 4; ++i) {
+    sage_tensor_init(&tensors[i], SAGE_F32, 4, shape, nullptr);
+    tensors[i].device_type = 12, tensors[i].device_id = 1;
+    slots[i] = &tensors[i];
+  }
+  sage_attention_attributes attributes{};
+  attributes.struct_size = sizeof attributes;
+  sage_op op{};
+  op.struct_size = sizeof op, op.kind = SAGE_OP_ATTENTION, op.num_slots = 4;
+  op.slots = slots, op.attributes = &attributes;
+  auto plan = AttentionPlan::Create(engine, &op, Options{});
+  REQUIRE_MESSAGE(plan.ok(), plan.status().message());
+  CHECK((*plan)->backend().name() == "toydev");
+  CHECK((*plan)->backend().device_id() == 1);  // number 0 serves another device
+  auto context = AttentionContext::Create(*plan);
+  REQUIRE_MESSAGE(context.ok(), context.status().message());
+  const auto device = (*plan)->backend().device();
+  void* memory = nullptr;
+  void* stream = nullptr;
+  REQUIRE(device->Alloc(4 * 32, 256, &memory).ok());
+  REQUIRE(device->CreateStream(&stream).ok());
+  // One value in every row of v: whatever the weights, the result is that value.
+  std::vector<float> host = Random(24, 1), got(8, 0);
+  for (size_t i = 16; i < 24; ++i) host[i] = i % 2 == 0 ? 3.0f : -5.0f;
+  REQUIRE(device->Copy(memory, host.data(), 24 * 4, stream).ok());
+  REQUIRE(device->Synchronize(stream).ok());
+  for (size_t i = 0; i < 4; ++i) tensors[i].data = static_cast<unsigned char*>(memory) + i * 32;
+  for (void* lent : {static_cast<void*>(nullptr), stream}) {
+    const Status status = (*context)->Run(slots, 4, lent);
+    REQUIRE_MESSAGE(status.ok(), status.message());
+    REQUIRE(device->Copy(got.data(), tensors[3].data, 32, stream).ok());
+    REQUIRE(device->Synchronize(stream).ok());
+    for (size_t i = 0; i < 8; ++i) CHECK(got[i] == doctest::Approx(i % 2 == 0 ? 3.0 : -5.0));
+  }
+  // Tensors in CPU memory are the CPU's, however cheap the device is.
+  for (sage_tensor& tensor : tensors) tensor.device_type = SAGE_CPU, tensor.device_id = 0, tensor.data = nullptr;
+  CHECK((*AttentionPlan::Create(engine, &op, Options{}))->backend().name() == "reference");
+  device->DestroyStream(stream);
+  device->Free(memory);
 }
 
 TEST_CASE("devices: random graphs over the CPU and four devices equal the same on the reference") {
