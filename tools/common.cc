@@ -33,6 +33,15 @@ void SetPair(sage_options* options, const std::string& pair) {
   Set(options, pair.substr(0, equals), pair.substr(equals + 1));
 }
 
+// Which of the library's options an engine reads; dotted ones are a backend's, which the engine hands on.
+bool IsEngines(std::string_view key) {
+  if (key.find('.') != std::string_view::npos) return true;
+  for (const std::string_view own : {"threads", "log_level", "max_memory", "plugins", "plugin_environment",
+                                     "plugin_folders", "devices", "copy_weights"})
+    if (key == own) return true;
+  return false;
+}
+
 void LogToStderr(void* user, int32_t level, const char* utf8, uint64_t length) {
   const auto* sink = static_cast<const EngineFlags::LogSink*>(user);
   if (level >= SAGE_LOG_DEBUG) NoteNode({utf8, length});
@@ -62,10 +71,7 @@ EnginePtr EngineFlags::Create() const {
   OptionsPtr bag(raw);
   if (threads > 0) Set(raw, "threads", std::to_string(threads));
   for (const std::string& pair : options) {
-    // Dotted keys are a backend's and read at create; others may be a session's: those are set there.
-    const std::string key = pair.substr(0, pair.find('='));
-    if (key.find('.') != std::string::npos || key == "threads" || key == "log_level" || key == "max_memory")
-      SetPair(raw, pair);
+    if (IsEngines(pair.substr(0, pair.find('=')))) SetPair(raw, pair);  // the rest is a session's, and set there
   }
   bool asked = false;
   for (const std::string& pair : options) asked = asked || pair.starts_with("log_level=");
@@ -110,7 +116,7 @@ OptionsPtr SessionFlags::Create(const EngineFlags& engine,
   for (const auto& [key, value] : more) Set(raw, key, value);
   for (const std::string& pair : engine.options) {
     const std::string key = pair.substr(0, pair.find('='));
-    if (key.find('.') == std::string::npos && key != "threads" && key != "log_level") SetPair(raw, pair);
+    if (!IsEngines(key) || key == "max_memory") SetPair(raw, pair);  // max_memory bounds both
   }
   Require(sage_options_set_cancel(raw, CancelCallback, nullptr, &error), error);
   return bag;

@@ -257,6 +257,19 @@ TEST_CASE("plugin list, show and probe name path, version and features of the cp
   }
 }
 
+TEST_CASE("--option reaches engine and session alike, and an unknown one is refused with the known") {
+  CHECK(!Says(RunTool({"plugin", "list", "--option", "plugin_folders=false"}).out, "libsage_cpu.so"));
+  const std::string model = kModels + "gqa_layer.json";
+  CHECK(RunTool({"explain", model, "--option", "copy_weights=true", "--option", "warmup=lazy"}).code == 0);
+  const ToolResult scalar = RunTool({"explain", model, "--option", "cpu.isa=scalar"});
+  CHECK(scalar.code == 0);
+  CHECK(Says(scalar.out, "scalar"));
+  const ToolResult unknown = RunTool({"explain", model, "--option", "warmpu=all"});
+  CHECK(unknown.code == 2);
+  CHECK(Says(unknown.err, "warmup"));
+  CHECK(RunTool({"explain", model, "--option", "threads"}).code == 2);
+}
+
 TEST_CASE("run --isolate gives the same output as run") {
   const TempFolder folder;
   const std::string model = folder.Write("a.json", kAttention);
