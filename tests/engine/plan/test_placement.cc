@@ -116,6 +116,14 @@ TEST_CASE("P12 placement: chains are exactly optimal, for any prices, with up to
 TEST_CASE("P12 placement: graphs with shared tensors are exactly optimal too, a shared copy being paid once") {
   std::mt19937 random(2);
   for (int i = 0; i < 300; ++i) CheckOptimal(Dag(random, 1 + random() % 6, static_cast<int>(1 + random() % 2)));
+  PlacementProblem shared;
+  shared.domains = {{}, {false, 10, 1}};
+  shared.tensor_bytes = {5, 5, 5};
+  shared.nodes = {{{{1, 1}}, {0}, {1}, {}}, {{{1, 1}}, {0}, {2}, {}}};
+  shared.outputs = {1, 2};
+  const Placement placement = Place(shared);
+  CHECK(placement.copy_ns == 15 + 2 * 15);  // there once, for both; two results back
+  CHECK(placement.cost_ns == 2 + 45);
 }
 
 TEST_CASE("placement: copies decide, and flip the choice at their price") {

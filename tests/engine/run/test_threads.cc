@@ -94,9 +94,12 @@ TEST_CASE("many jobs after each other on one pool, none lost, none twice") {
 TEST_CASE("a nested call runs inline as the worker it is in") {
   struct Outer {
     ThreadPool* pool;
-    std::atomic<uint32_t> wrong{0}, inner{0};
+    std::atomic<uint32_t> wrong{0}, inner{0}, arrived{0};
     static void Task(void* ctx, uint64_t, uint64_t, uint32_t worker) {
       auto* self = static_cast<Outer*>(ctx);
+      // The first piece waits for a second, which only another worker can take: both kinds of worker are seen.
+      self->arrived.fetch_add(1);
+      while (self->arrived.load() < 2) std::this_thread::yield();
       struct Inner {
         Outer* outer;
         uint32_t worker;
