@@ -13,27 +13,28 @@ using sage::Status;
 namespace sage {
 namespace {
 
-Status CopyOut(const char* function, const void* from, uint64_t size, void* buffer, uint64_t capacity,
+// `ends`: how many zero bytes follow what is at `from`.
+Status CopyOut(const char* function, std::string_view from, uint64_t ends, void* buffer, uint64_t capacity,
                uint64_t* needed) {
   if (needed == nullptr) return NullArgument(function, "needed");
-  *needed = size;
+  *needed = from.size() + ends;
   if (buffer == nullptr) return {};
-  if (capacity < size)
+  if (capacity < *needed)
     return Status(SAGE_E_BUFFER_TOO_SMALL, fmt::format("{}: the buffer has {} bytes, {} are needed; nothing was copied",
-                                                       function, capacity, size));
-  if (size > 0) memcpy(buffer, from, size);
+                                                       function, capacity, *needed));
+  if (!from.empty()) memcpy(buffer, from.data(), from.size());
+  memset(static_cast<char*>(buffer) + from.size(), 0, ends);
   return {};
 }
 
 }  // namespace
 
 Status CopyText(const char* function, std::string_view text, char* buffer, uint64_t capacity, uint64_t* needed) {
-  const std::string ended(text);  // with its NUL
-  return CopyOut(function, ended.c_str(), ended.size() + 1, buffer, capacity, needed);
+  return CopyOut(function, text, 1, buffer, capacity, needed);
 }
 
 Status CopyBytes(const char* function, std::string_view bytes, void* buffer, uint64_t capacity, uint64_t* needed) {
-  return CopyOut(function, bytes.data(), bytes.size(), buffer, capacity, needed);
+  return CopyOut(function, bytes, 0, buffer, capacity, needed);
 }
 
 }  // namespace sage
