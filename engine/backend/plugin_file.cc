@@ -2,7 +2,6 @@
 #include "backend/plugin_file.h"
 
 #include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,14 +17,6 @@
 namespace sage {
 namespace {
 
-#if defined(__x86_64__)
-constexpr uint16_t kMachine = EM_X86_64;
-#elif defined(__aarch64__)
-constexpr uint16_t kMachine = EM_AARCH64;
-#else
-#error "the ELF machine number of this architecture is not known here"
-#endif
-
 Status SystemRefusal(const std::string& what, const std::string& path) {
   const int error = errno;
   char buffer[128];
@@ -40,24 +31,6 @@ std::string ParentOf(const std::string& path) {
   if (path == "/") return "";
   const size_t slash = path.rfind('/');
   return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-// All of `size` bytes at `offset`; false when the file is shorter or cannot be read.
-bool ReadAt(int descriptor, void* out, size_t size, uint64_t offset) {
-  if (offset > static_cast<uint64_t>(INT64_MAX) - size) return false;
-  char* bytes = static_cast<char*>(out);
-  while (size > 0) {
-    const ssize_t got = pread(descriptor, bytes, size, static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    bytes += got, offset += static_cast<uint64_t>(got), size -= static_cast<size_t>(got);
-  }
-  return true;
-}
-
-Status NotALibrary(const char* why) {
-  return Status(SAGE_E_BAD_DATA,
-                fmt::format("not a plugin: {}; expected a 64-bit ELF shared object built for this machine", why));
 }
 
 }  // namespace
@@ -117,33 +90,6 @@ Result<CheckedFile> OpenPluginFile(const std::string& path, bool explicitly_name
   if (const std::string why = FolderRefusal(ParentOf(file.path)); !why.empty())
     return Status(SAGE_E_IO, fmt::format("{}: not loaded: the folder {}", file.path, why), EPERM);
   return file;
-}
-
-Status CheckSharedObject(int descriptor) {
-  struct stat info {};
-  if (fstat(descriptor, &info) != 0) return SystemRefusal("fstat of", "the plugin");
-  const uint64_t size = static_cast<uint64_t>(info.st_size);
-  Elf64_Ehdr header{};
-  if (size < sizeof header || !ReadAt(descriptor, &header, sizeof header, 0)) {
-    return NotALibrary(fmt::format("the file has only {} bytes", size).c_str());
-  }
-  if (memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return NotALibrary("the file does not begin with the bytes of ELF");
-  if (header.e_ident[EI_CLASS] != ELFCLASS64) return NotALibrary("it is a 32-bit ELF file");
-  if (header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_machine != kMachine)
-    return NotALibrary(fmt::format("it is built for another machine (ELF machine {})", header.e_machine).c_str());
-  if (header.e_type != ET_DYN) return NotALibrary("it is an object file or a program, not a shared object");
-  if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0)
-    return NotALibrary("its table of segments is damaged");
-  for (uint16_t i = 0; i < header.e_phnum; ++i) {
-    Elf64_Phdr segment{};
-    const uint64_t at = header.e_phoff + uint64_t{i} * sizeof segment;
-    if (header.e_phoff > size || !ReadAt(descriptor, &segment, sizeof segment, at))
-      return NotALibrary("its table of segments lies beyond the end of the file, which was cut short");
-    if (segment.p_type != PT_LOAD && segment.p_type != PT_DYNAMIC) continue;
-    if (segment.p_offset > size || segment.p_filesz > size - segment.p_offset)
-      return NotALibrary("one of its segments lies beyond the end of the file, which was cut short");
-  }
-  return {};
 }
 
 Result<void*> LoadDescriptor(int descriptor, const std::string& path) {

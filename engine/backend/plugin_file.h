@@ -1,4 +1,4 @@
-// plugin_file.h: may this file be loaded? Who owns it, who could swap it, and is it a library for this machine at all.
+// plugin_file.h: may this file be loaded? Who owns it, and who could swap it. (What is in it: shared_object.h.)
 //
 // Everything is asked of one open descriptor, and the library is then loaded through that same descriptor, so that what
 // was checked is what runs. This is no sandbox: a plugin that passes runs with all rights of the process.
@@ -22,10 +22,6 @@ struct CheckedFile {
 // write, in folders that nobody else can write (sticky ones excepted). explicitly_named: a foreign owner is then a
 // warning, the caller has said what they want.
 Result<CheckedFile> OpenPluginFile(const std::string& path, bool explicitly_named);
-
-// A 64-bit shared object of this machine whose segments lie within the file: the dynamic linker maps a file that was
-// cut short, and dies of SIGBUS.
-Status CheckSharedObject(int descriptor);
 
 // dlopen through the descriptor: RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE. The text of dlerror is kept in the status.
 Result<void*> LoadDescriptor(int descriptor, const std::string& path);

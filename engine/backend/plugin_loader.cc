@@ -17,6 +17,7 @@
 #include <set>
 
 #include "backend/plugin_file.h"
+#include "backend/shared_object.h"
 #include "fmt/format.h"
 
 #ifndef SAGE_PLUGIN_FOLDER

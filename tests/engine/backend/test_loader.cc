@@ -1,16 +1,21 @@
 // Where plugins come from, and which files are refused. Real libraries in folders made for the test.
 #include <doctest/doctest.h>
+#include <elf.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "backend/plugin_loader.h"
+#include "backend/shared_object.h"
 
 using namespace sage;
 namespace fs = std::filesystem;
@@ -166,6 +171,60 @@ TEST_CASE("no ELF file, another machine's, one cut short at every length: a sent
     const PluginFile file = Load(folder.Write("cut" + std::to_string(length) + ".so", whole.substr(0, length)));
     if (!file.refused.ok()) CHECK_FALSE(file.refused.message().empty());
   }
+}
+
+TEST_CASE("no field of the table of segments, however damaged, takes the process down") {
+  const Folder folder;
+  std::ifstream stream(kFixtures / "libtoy.so", std::ios::binary);
+  const std::string whole((std::istreambuf_iterator<char>(stream)), {});
+  Elf64_Ehdr header;
+  REQUIRE(whole.size() > sizeof header);
+  std::memcpy(&header, whole.data(), sizeof header);
+  int refused = 0, loaded = 0;
+  for (uint16_t number = 0; number < header.e_phnum; ++number) {
+    const size_t at = header.e_phoff + number * sizeof(Elf64_Phdr);
+    Elf64_Phdr segment;
+    REQUIRE(at + sizeof segment <= whole.size());
+    std::memcpy(&segment, whole.data() + at, sizeof segment);
+    for (const size_t field : {offsetof(Elf64_Phdr, p_offset), offsetof(Elf64_Phdr, p_vaddr),
+                               offsetof(Elf64_Phdr, p_filesz), offsetof(Elf64_Phdr, p_memsz)}) {
+      uint64_t was = 0;
+      std::memcpy(&was, whole.data() + at + field, 8);
+      for (const uint64_t value : {uint64_t{0}, was ^ 0x1000, was + 0x100000, was ^ 0x80000000,
+                                   was ^ (uint64_t{1} << 36), ~uint64_t{0}, ~uint64_t{0} - 0xfff}) {
+        if (value == was) continue;
+        std::string damaged = whole;
+        std::memcpy(damaged.data() + at + field, &value, 8);
+        const std::string path = folder.Write("damaged.so", damaged);
+        const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        REQUIRE(descriptor >= 0);
+        const Status status = CheckSharedObject(descriptor);
+        close(descriptor);
+        CAPTURE(number);
+        CAPTURE(segment.p_type);
+        CAPTURE(field);
+        CAPTURE(value);
+        if (!status.ok()) {
+          ++refused;
+          CHECK(Says(status.message(), {"not a plugin"}));
+          continue;
+        }
+        // What passes is loaded, by a child.
+        const pid_t child = fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+          Load(path);
+          _exit(0);
+        }
+        int result = 0;
+        REQUIRE(waitpid(child, &result, 0) == child);
+        CHECK((WIFEXITED(result) && WEXITSTATUS(result) == 0));
+        ++loaded;
+      }
+    }
+  }
+  CHECK(refused > 50);
+  MESSAGE(refused << " refused, " << loaded << " given to the linker");
 }
 
 TEST_CASE("a library that is no plugin, one of another major, one that needs a newer host, an unresolved symbol") {
