@@ -59,7 +59,8 @@ TEST_CASE("take_in: a size that cuts a field is refused: half a pointer is an ad
   for (uint32_t size = 8; size < sizeof(sage_tensor); ++size) {
     const auto theirs = Bytes(size, 0x11);
     sage_tensor mine;
-    CHECK(sage_take_in(&mine, sizeof mine, theirs.data()) == (size % 8 == 0 ? SAGE_OK : SAGE_E_INVALID_ARGUMENT));
+    CHECK(sage_take_in(&mine, sizeof mine, Opaque(theirs.data())) ==
+          (size % 8 == 0 ? SAGE_OK : SAGE_E_INVALID_ARGUMENT));
     if (size % 8 == 0) CHECK(mine.data == nullptr);
   }
 }
