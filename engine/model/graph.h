@@ -100,6 +100,9 @@ struct Node {
   std::vector<int32_t> slots;  // tensor index by ABI slot number (Reshape: 0 X, 1 Y), kNone where absent
   NodeAttributes attributes;
   AttentionPolicy policy;  // the node's own; ResolvePolicy lays it over the model's
+  // Its number in the file, for messages; kNone = its place in the graph. They differ behind a layer, which is one node
+  // there and five here.
+  int32_t file_index = kNone;
 };
 
 struct Graph {

@@ -62,9 +62,14 @@ class ModelReader {
                  std::vector<int32_t>* out);
   void ResolveInputs();
   void AddDefaultPositions();
+  // reader_layer.cc
+  void ReadLayer(const fb::MultiHeadAttention& op, const std::string& path, const Node& prototype);
   // reader_nodes.cc
   void ReadOp(const fb::Node& node, const std::string& path, Node* out);
   void ReadAttention(const fb::Attention& op, const std::string& path, Node* out);
+  // A bound of a window, if the file has one.
+  void ReadWindow(flatbuffers::Optional<uint64_t> value, const std::string& path, uint64_t feature, int64_t* to,
+                  uint64_t* features);
   // Notes that slot of the node now being read names a tensor. null = absent.
   void Slot(Node* node, uint32_t slot, const FbString* name);
   int32_t AddTensor(const std::string& name);

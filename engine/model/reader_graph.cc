@@ -191,8 +191,14 @@ void ModelReader::ReadNodes(const fb::OpGraph& graph) {
     Node to;
     to.name = Name(node.name(), fmt::format("nodes[{}]", i));
     const std::string path = fmt::format("nodes[{}].{}", i, to.name);
-    ReadOp(node, path, &to);
+    if (graph_->nodes.size() != i) to.file_index = static_cast<int32_t>(i);
     ReadPolicy(node.policy(), path + ".policy", true, &to.policy);
+    if (const auto* layer = node.op_as_MultiHeadAttention()) {
+      to.file_index = static_cast<int32_t>(i);
+      ReadLayer(*layer, path, to);
+      continue;
+    }
+    ReadOp(node, path, &to);
     graph_->nodes.push_back(std::move(to));
   }
 }

@@ -17,6 +17,14 @@ T Attributes() {
 
 }  // namespace
 
+void ModelReader::ReadWindow(flatbuffers::Optional<uint64_t> value, const std::string& path, uint64_t feature,
+                             int64_t* to, uint64_t* features) {
+  if (!value.has_value()) return;
+  if (*value > static_cast<uint64_t>(INT64_MAX)) return Fail(path, "is {}; leave it out for no limit", *value);
+  *features |= feature;
+  *to = static_cast<int64_t>(*value);
+}
+
 void ModelReader::ReadAttention(const fb::Attention& op, const std::string& path, Node* out) {
   const struct {
     uint32_t slot;
@@ -61,15 +69,8 @@ void ModelReader::ReadAttention(const fb::Attention& op, const std::string& path
   }
   if (op.causal()) a.features |= SAGE_ATTN_F_CAUSAL;
   ReadEnum(op.align(), path + ".align", &a.alignment);
-  const auto window = [&](const char* field, flatbuffers::Optional<uint64_t> value, uint64_t feature, int64_t* to) {
-    if (!value.has_value()) return;
-    if (*value > static_cast<uint64_t>(INT64_MAX))
-      return Fail(path + field, "is {}; leave it out for no limit", *value);
-    a.features |= feature;
-    *to = static_cast<int64_t>(*value);
-  };
-  window(".window_left", op.window_left(), SAGE_ATTN_F_WINDOW_LEFT, &a.window_left);
-  window(".window_right", op.window_right(), SAGE_ATTN_F_WINDOW_RIGHT, &a.window_right);
+  ReadWindow(op.window_left(), path + ".window_left", SAGE_ATTN_F_WINDOW_LEFT, &a.window_left, &a.features);
+  ReadWindow(op.window_right(), path + ".window_right", SAGE_ATTN_F_WINDOW_RIGHT, &a.window_right, &a.features);
   a.softcap = op.softcap();
   a.dropout_p = op.dropout_p();
   a.mask_block_q = op.mask_block_q();
@@ -291,6 +292,7 @@ void ModelReader::ReadOp(const fb::Node& node, const std::string& path, Node* ou
       Slot(out, 0, op.x());
       return Slot(out, 1, op.out());
     }
+    case fb::Op::MultiHeadAttention:  // ReadLayer
     case fb::Op::NONE:
       break;
   }

@@ -102,6 +102,7 @@ std::string SlotName(uint32_t kind, uint32_t slot) {
 }
 
 std::string NodePath(size_t index, const Node& node, uint32_t slot) {
+  if (node.file_index != kNone) index = static_cast<size_t>(node.file_index);
   std::string path = fmt::format("nodes[{}].{}", index, node.name);
   if (slot != UINT32_MAX) path.append(1, '.').append(SlotName(node.kind, slot));
   return path;

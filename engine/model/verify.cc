@@ -313,9 +313,14 @@ class GraphChecker {
 
   bool NeedsLeastSize(const std::string& path) const {
     size_t index = 0;
-    if (std::sscanf(path.c_str(), "nodes[%zu]", &index) != 1 || index >= graph_.nodes.size()) return false;
-    const uint32_t kind = graph_.nodes[index].kind;
-    return kind == kKindReshape || kind == SAGE_OP_TOPK || kind == SAGE_OP_POOL || kind == SAGE_OP_SLICE;
+    if (std::sscanf(path.c_str(), "nodes[%zu]", &index) != 1) return false;
+    for (size_t n = 0; n < graph_.nodes.size(); ++n) {
+      const Node& node = graph_.nodes[n];
+      if ((node.file_index == kNone ? n : static_cast<size_t>(node.file_index)) != index) continue;
+      return node.kind == kKindReshape || node.kind == SAGE_OP_TOPK || node.kind == SAGE_OP_POOL ||
+             node.kind == SAGE_OP_SLICE;
+    }
+    return false;
   }
 
   void Truncate(size_t before) {

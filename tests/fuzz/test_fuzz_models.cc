@@ -57,7 +57,7 @@ std::vector<std::string> Seeds() {
     seeds.emplace_back(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
     REQUIRE(seeds.back().size() > 10);
   };
-  for (const char* name : {"expert", "fusion", "metabolic", "gqa_layer"}) read(kModels + "/" + name + ".json");
+  for (const char* name : {"expert", "fusion", "metabolic", "gqa_layer", "gqa_expert_attention"}) read(kModels + "/" + name + ".json");
   read(SAGE_SOURCE_DIR "/tests/golden/0.1.0/all_ops.json");
   const std::vector<Input> dense = {
       {"q", "F32", {"b", "4", "s", "6"}}, {"k", "F32", {"b", "2", "t", "6"}}, {"v", "F32", {"b", "2", "t", "5"}}};

@@ -1,6 +1,4 @@
 // Attention layers with their projections, on every backend there is, against a formula written here and on its own.
-#include "model/layers.h"
-
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -11,6 +9,7 @@
 
 #include "engine.h"
 #include "run/session.h"
+#include "support/attention_layer.h"
 
 using namespace sage;
 
@@ -226,25 +225,4 @@ TEST_CASE("N7 multi-head layers of 256 and 512 with 8 heads: flash and standard 
         CHECK(Difference({d_model, 8, 8, 1, 37, 37, true, false, false, SAGE_F64}, backend, algorithm, 7) < 1e-8);
       }
   }
-}
-
-TEST_CASE("layers: what cannot be built says which field is at fault") {
-  AttentionLayer layer;
-  const auto error = [&] {
-    const auto graph = BuildAttentionLayer(layer);
-    return graph.ok() ? std::string() : graph.status().message();
-  };
-  CHECK(error().find("d_model 0") != std::string::npos);
-  layer.d_model = 10;
-  layer.query_heads = 4;
-  layer.kv_heads = 3;
-  CHECK(error().find("kv_heads 3 does not divide query_heads 4") != std::string::npos);
-  layer.kv_heads = 2;
-  CHECK(error().find("query_heads 4 does not divide d_model 10") != std::string::npos);
-  layer.head_dim = 5;
-  CHECK(error().find("symbols[1].queries: max is 0") != std::string::npos);
-  layer.max_queries = 3;
-  CHECK(error().find("tensors[1].q_proj.weight: has 0 bytes of data") != std::string::npos);
-  layer.dtype = SAGE_I8;
-  CHECK(error().find("dtype must be") != std::string::npos);
 }

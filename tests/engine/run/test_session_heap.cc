@@ -7,9 +7,9 @@
 
 #include "attention_plan.h"
 #include "graph_builder.h"
-#include "model/layers.h"
 #include "model/sage_params.h"
 #include "sage/program.h"
+#include "support/attention_layer.h"
 #include "support/heap_count.h"
 
 using namespace sage;

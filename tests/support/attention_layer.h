@@ -1,9 +1,8 @@
-// layers.h: an attention layer as an op graph: projections in, attention, projection out.
+// attention_layer.h: an attention layer as an op graph of weights in memory: projections in, attention, projection out.
 //
-// For programs that have weights in memory and want the layer without writing a model file. Nothing here is special to
-// the engine: the same graph can stand in a file (examples/models/gqa_layer.json).
-#ifndef SAGE_ENGINE_MODEL_LAYERS_H_
-#define SAGE_ENGINE_MODEL_LAYERS_H_
+// The graph that a MultiHeadAttention node of a file becomes, for tests with weights too large to write down in one.
+#ifndef SAGE_TESTS_SUPPORT_ATTENTION_LAYER_H_
+#define SAGE_TESTS_SUPPORT_ATTENTION_LAYER_H_
 
 #include <cstdint>
 #include <memory>
@@ -35,7 +34,7 @@ struct AttentionLayer {
 };
 
 // Inputs: x [batch, queries, d_model] and, if cross, context [batch, keys, d_model]; output: y, shaped as x. The graph
-// has passed CheckGraph. E_INVALID_ARGUMENT names the field at fault.
+// has passed CheckGraph.
 Result<std::shared_ptr<const Graph>> BuildAttentionLayer(const AttentionLayer& layer);
 
 // Grouped-query attention over experts: 12 query heads over 4 groups, head_dim = d_model / 12, as BuildAttentionLayer
@@ -44,4 +43,4 @@ Result<std::shared_ptr<const Graph>> BuildGqaExpertAttention(AttentionLayer laye
 
 }  // namespace sage
 
-#endif  // SAGE_ENGINE_MODEL_LAYERS_H_
+#endif  // SAGE_TESTS_SUPPORT_ATTENTION_LAYER_H_

@@ -1,5 +1,5 @@
-// layers.cc: see layers.h. Heads are split and merged by layout BSE, so no node copies.
-#include "model/layers.h"
+// attention_layer.cc: heads are split and merged by layout BSE, so no node copies.
+#include "support/attention_layer.h"
 
 #include <fmt/format.h>
 
