@@ -291,7 +291,10 @@ int main(int argc, char** argv) {
   document["machine"] = sage::bench::MachineInfo();
   document["settings"] = {{"warm_up", kWarmUp},
                           {"samples", kSamples},
-                          {"threads", "default"},
+                          {"shapes",
+                           "expert: d 768, 12 query heads over 4 of 64, K cached; ATP and fusion: d 256, 8 heads of "
+                           "32; two rows a sensor; f32, every embedding present, as base64"},
+                          {"threads", "default: one a processor"},
                           {"order", "ATTENTION and LEGACY in turn, tick by tick"}};
   Json rows = Json::array();
   Measure(engine, {"expert top-8 of 128", ExpertModel(), true, ExpertTick}, &rows);
