@@ -1,5 +1,5 @@
-// elements.h: one element of any dtype to a double and back: for the values a model writes out, for seeded test data and
-// for comparing results.
+// elements.h: one element of any dtype to a double and back: for the values a model writes out, for seeded test data
+// and for comparing results.
 //
 // Exactness before speed: round to nearest even, integers saturate, NaN stays NaN. Kernels have their own conversions.
 #ifndef SAGE_ENGINE_PLAN_ELEMENTS_H_

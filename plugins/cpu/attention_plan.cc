@@ -84,8 +84,7 @@ int64_t LongestQ(const AttentionDesign& design) {
 
 int64_t LongestKv(const AttentionDesign& design) {
   const int64_t bound = design.view->attributes.attention.max_seq_kv;
-  return design.bounds.packed_kv() && bound > 0 ? std::min(bound, design.bounds.seq_kv)
-                                                                   : design.bounds.seq_kv;
+  return design.bounds.packed_kv() && bound > 0 ? std::min(bound, design.bounds.seq_kv) : design.bounds.seq_kv;
 }
 
 bool Strided(const OpView& view) {

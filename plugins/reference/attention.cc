@@ -91,7 +91,7 @@ class RowKernel {
     if (job_.Has(SAGE_ATTN_LSE)) {
       const sage_tensor& lse = job_.Slot(SAGE_ATTN_LSE);
       const int64_t offset = geometry_.varlen ? row.h * lse.stride[0] + row.q_row * lse.stride[1]
-                                                : row.b * lse.stride[0] + row.h * lse.stride[1] + row.i * lse.stride[2];
+                                              : row.b * lse.stride[0] + row.h * lse.stride[1] + row.i * lse.stride[2];
       WriteAt(lse, offset, nothing ? kMinusInfinity : largest + std::log(sum));
     }
     if (!job_.Has(SAGE_ATTN_WEIGHTS)) return;
@@ -162,9 +162,8 @@ sage_status Append(const Job& job, const AttentionGeometry& geometry) {
       const uint32_t source_last = source.rank - 1, cache_last = cache.rank - 1;
       for (int64_t head = 0; head < cache.shape[1]; ++head) {
         for (int64_t t = 0; t < geometry.NewKeys(b); ++t) {
-          const int64_t in = geometry.varlen
-                                 ? (geometry.QueryBegin(b) + t) * source.stride[0] + head * source.stride[1]
-                                 : b * source.stride[0] + head * source.stride[1] + t * source.stride[2];
+          const int64_t in = geometry.varlen ? (geometry.QueryBegin(b) + t) * source.stride[0] + head * source.stride[1]
+                                             : b * source.stride[0] + head * source.stride[1] + t * source.stride[2];
           const int64_t out = geometry.KeyOffset(cache, b, head, geometry.KeysBefore(b) + t);
           for (int64_t d = 0; d < cache.shape[cache_last]; ++d)
             std::memcpy(AddressOf(cache, out + d * cache.stride[cache_last]),

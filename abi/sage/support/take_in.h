@@ -1,8 +1,9 @@
 /* take_in.h: the struct_size rule, once, for every entry.
  *
  * A shorter struct is zero-extended (its writer is older). No version of a struct has a size that is no multiple of 8,
- * so one that is shorter and has is garbage: it would cut a field, and half a pointer is an address. A longer one passes only if what we do not know is zero:
- * else its writer set something, and dropping a softcap silently is a wrong answer. Not ABI: compiled into each side.
+ * so a shorter one of such a size is garbage: it would cut a field, and half a pointer is an address. A longer one
+ * passes only if what we do not know is zero: else its writer set something, and dropping a softcap silently is a wrong
+ * answer. Not ABI: compiled into each side.
  */
 #ifndef SAGE_TAKE_IN_H_
 #define SAGE_TAKE_IN_H_

@@ -12,7 +12,6 @@
 #include <random>
 #include <string>
 
-
 namespace {
 
 using sage::JsonNode;
