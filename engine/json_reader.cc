@@ -288,64 +288,48 @@ struct JsonReader::Parser {
     return true;
   }
 
-  bool Array(uint32_t depth) {
+  // Items between brackets, with commas; item() reads one.
+  template <class Item>
+  bool Items(JsonType type, char close, uint32_t depth, uint32_t* index, Item item) {
     if (depth >= kMaxDepth) return Fail(at, "nested deeper than " + std::to_string(kMaxDepth) + " levels");
-    const uint32_t index = Open(JsonType::kArray);
+    *index = Open(type);
     uint32_t count = 0;
     ++at;
     SkipSpace();
-    if (at < in.size() && in[at] == ']') {
-      ++at;
-      Close(index);
-      return true;
-    }
-    while (true) {
-      if (!Value(depth + 1)) return false;
+    bool more = at >= in.size() || in[at] != close;
+    while (more) {
+      if (!item()) return false;
       ++count;
       SkipSpace();
-      if (at < in.size() && in[at] == ',') {
-        ++at;
-        continue;
-      }
-      if (at >= in.size() || in[at] != ']') return Fail(at, "expected ',' or ']', found " + Here());
-      ++at;
-      reader.nodes_[index].size = count;
-      Close(index);
-      return true;
+      more = at < in.size() && in[at] == ',';
+      if (more) ++at;
     }
+    if (at >= in.size() || in[at] != close) {
+      return Fail(at, std::string("expected ',' or '") + close + "', found " + Here());
+    }
+    ++at;
+    reader.nodes_[*index].size = count;
+    Close(*index);
+    return true;
+  }
+
+  bool Array(uint32_t depth) {
+    uint32_t index = 0;
+    return Items(JsonType::kArray, ']', depth, &index, [&] { return Value(depth + 1); });
   }
 
   bool Object(uint32_t depth) {
-    if (depth >= kMaxDepth) return Fail(at, "nested deeper than " + std::to_string(kMaxDepth) + " levels");
-    const uint32_t index = Open(JsonType::kObject);
-    uint32_t count = 0;
-    ++at;
-    SkipSpace();
-    if (at < in.size() && in[at] == '}') {
-      ++at;
-      Close(index);
-      return true;
-    }
-    while (true) {
+    uint32_t index = 0;
+    const auto member = [&] {
       SkipSpace();
       if (at >= in.size() || in[at] != '"') return Fail(at, "expected a key in quotes, found " + Here());
       if (!String()) return false;
       SkipSpace();
       if (at >= in.size() || in[at] != ':') return Fail(at, "expected ':' after the key, found " + Here());
       ++at;
-      if (!Value(depth + 1)) return false;
-      ++count;
-      SkipSpace();
-      if (at < in.size() && in[at] == ',') {
-        ++at;
-        continue;
-      }
-      if (at >= in.size() || in[at] != '}') return Fail(at, "expected ',' or '}', found " + Here());
-      ++at;
-      reader.nodes_[index].size = count;
-      Close(index);
-      return Unique(index);
-    }
+      return Value(depth + 1);
+    };
+    return Items(JsonType::kObject, '}', depth, &index, member) && Unique(index);
   }
 
   bool Twice(uint32_t key) {

@@ -30,7 +30,7 @@ constexpr double kGraceSeconds = 5;  // for a child that was interrupted
 
 struct Note {
   char node[512];
-  char library[1024];
+  char crashed_in[1024];
 };
 // A signal handler has no other way to find it; set in the child only, before anything can crash.
 Note* note = nullptr;
@@ -55,7 +55,7 @@ bool IsForeign(std::string_view path) {
 bool FileAt(uintptr_t address, char* path, size_t capacity) {
   const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
   if (maps < 0) return false;
-  char line[sizeof(Note::library) + 128];
+  char line[sizeof(Note::crashed_in) + 128];
   size_t length = 0;
   bool found = false;
   char letter = 0;
@@ -85,10 +85,10 @@ void ReportCrash(int signal_number) {
   alarm(2);
   void* frames[64];
   const int count = backtrace(frames, 64);
-  for (int i = 0; i < count && note->library[0] == '\0'; ++i) {
-    char path[sizeof(Note::library)];
+  for (int i = 0; i < count && note->crashed_in[0] == '\0'; ++i) {
+    char path[sizeof(Note::crashed_in)];
     if (FileAt(reinterpret_cast<uintptr_t>(frames[i]), path, sizeof path) && IsForeign(path))
-      Keep(note->library, sizeof note->library, path);
+      Keep(note->crashed_in, sizeof note->crashed_in, path);
   }
   signal(signal_number, SIG_DFL);
   raise(signal_number);
@@ -116,7 +116,8 @@ std::string Place(const Note& note_left) {
   std::string text;
   if (colon != std::string_view::npos)
     text = fmt::format(" in node \"{}\" on backend {}", node.substr(colon + 1), node.substr(0, colon));
-  if (note_left.library[0] != '\0') text += fmt::format("{} in library {}", text.empty() ? "" : ",", note_left.library);
+  if (note_left.crashed_in[0] != '\0')
+    text += fmt::format("{} in library {}", text.empty() ? "" : ",", note_left.crashed_in);
   return text;
 }
 

@@ -48,9 +48,9 @@ class Walk {
   int64_t index_[SAGE_MAX_RANK] = {};
 };
 
-}  // namespace
-
-uint64_t CopyTensor(const sage_tensor& from, const sage_tensor& to) {
+// Calls move(to, from, bytes) for each run that lies together on both sides, until it says no; returns the bytes moved.
+template <class Move>
+uint64_t MoveRuns(const sage_tensor& from, const sage_tensor& to, Move move) {
   const int64_t count = Elements(from);
   if (count == 0) return 0;
   const int64_t size = support::DtypeSize(from.dtype);
@@ -60,29 +60,26 @@ uint64_t CopyTensor(const sage_tensor& from, const sage_tensor& to) {
   Walk source(from, from_inner, from_run, chunk), target(to, to_inner, to_run, chunk);
   const auto* in = static_cast<const unsigned char*>(from.data);
   auto* out = static_cast<unsigned char*>(to.data);
-  for (int64_t done = 0; done < count; done += chunk, source.Next(), target.Next()) {
-    std::memcpy(out + target.offset() * size, in + source.offset() * size, static_cast<size_t>(chunk * size));
-  }
-  return static_cast<uint64_t>(count * size);
-}
-
-uint64_t CopyTensorBy(const sage_tensor& from, const sage_tensor& to, MoveBytesFn move, void* ctx) {
-  const int64_t count = Elements(from);
-  if (count == 0) return 0;
-  const int64_t size = support::DtypeSize(from.dtype);
-  uint32_t from_inner = 0, to_inner = 0;
-  const int64_t from_run = RunLength(from, &from_inner), to_run = RunLength(to, &to_inner);
-  const int64_t chunk = std::gcd(from_run, to_run);
-  Walk source(from, from_inner, from_run, chunk), target(to, to_inner, to_run, chunk);
-  const auto* in = static_cast<const unsigned char*>(from.data);
-  auto* out = static_cast<unsigned char*>(to.data);
+  const auto bytes = static_cast<uint64_t>(chunk * size);
   uint64_t moved = 0;
   for (int64_t done = 0; done < count; done += chunk, source.Next(), target.Next()) {
-    const auto bytes = static_cast<uint64_t>(chunk * size);
-    if (!move(ctx, out + target.offset() * size, in + source.offset() * size, bytes)) break;
+    if (!move(out + target.offset() * size, in + source.offset() * size, bytes)) break;
     moved += bytes;
   }
   return moved;
+}
+
+}  // namespace
+
+uint64_t CopyTensor(const sage_tensor& from, const sage_tensor& to) {
+  return MoveRuns(from, to, [](void* out, const void* in, uint64_t bytes) {
+    std::memcpy(out, in, bytes);
+    return true;
+  });
+}
+
+uint64_t CopyTensorBy(const sage_tensor& from, const sage_tensor& to, MoveBytesFn move, void* ctx) {
+  return MoveRuns(from, to, [&](void* out, const void* in, uint64_t bytes) { return move(ctx, out, in, bytes); });
 }
 
 uint64_t RunsOf(const sage_tensor& from, const sage_tensor& to) {
