@@ -71,6 +71,9 @@ typedef struct sage_host {
                         sage_error *err);
   /* All SAGE_ATTN_F_* bits of an attention op: the one derivation, used for every backend. */
   sage_status (*attention_features)(void *self, const sage_op *op, uint64_t *out, sage_error *err);
+  /* Adds to a counter of this run's node, where tracing is on: tiles computed, tiles skipped. name lives for ever; at
+   * most 8 names a node are kept. Free-threaded and lock-free, but not free: once a task, not once a tile. */
+  void (*count)(void *self, void *run, const char *name, uint64_t amount);
 } sage_host;
 
 /* ---- what the plugin answers -------------------------------------------------------------------------------------- */
@@ -95,6 +98,8 @@ typedef struct sage_plan_info {
   uint32_t struct_size, reserved;
   uint64_t workspace_bytes; /* binds, and is <= the answer's */
   uint64_t prepack_bytes;   /* held by this plan; 0 where shared with `like` */
+  uint64_t packed_kv_bytes; /* of workspace_bytes: K and V packed for the kernel, O(keys); reported apart */
+  uint64_t partials_bytes;  /* of workspace_bytes: partial results of split keys, merged at the end */
 } sage_plan_info;
 
 typedef struct sage_run_args {

@@ -70,8 +70,8 @@ Status Threw(const std::string& name, const char* entry) {
 
 }  // namespace border
 
-Plan::Plan(std::shared_ptr<const Backend> backend, sage_plan* plan, uint64_t workspace_bytes, uint64_t prepack_bytes)
-    : backend_(std::move(backend)), plan_(plan), workspace_bytes_(workspace_bytes), prepack_bytes_(prepack_bytes) {}
+Plan::Plan(std::shared_ptr<const Backend> backend, sage_plan* plan, const sage_plan_info& info)
+    : backend_(std::move(backend)), plan_(plan), info_(info) {}
 
 Plan::~Plan() {
   try {
@@ -179,8 +179,7 @@ Result<std::shared_ptr<const Plan>> Backend::MakePlan(const sage_op& op, const P
   }));
   if (plan == nullptr)
     return Status(SAGE_E_INTERNAL, name_ + ": its `plan` succeeded without a plan; do not use this plugin");
-  auto made =
-      std::make_shared<const Plan>(shared_from_this(), plan, info.value.workspace_bytes, info.value.prepack_bytes);
+  auto made = std::make_shared<const Plan>(shared_from_this(), plan, info.value);
   if (!info.Intact())
     return Status(SAGE_E_INTERNAL,
                   name_ + ": its `plan` wrote past the end of the plan's figures; do not use this plugin");
@@ -190,6 +189,12 @@ Result<std::shared_ptr<const Plan>> Backend::MakePlan(const sage_op& op, const P
         fmt::format("{}: its plan wants {} bytes of workspace, its answer promised at most {}; do not use this "
                     "plugin",
                     name_, info.value.workspace_bytes, answered_workspace_bytes));
+  const uint64_t packed = info.value.packed_kv_bytes, partials = info.value.partials_bytes;
+  if (packed > info.value.workspace_bytes || partials > info.value.workspace_bytes - packed)
+    return Status(SAGE_E_INTERNAL,
+                  fmt::format("{}: of {} bytes of workspace its plan says that {} are packed keys and {} are partial "
+                              "results; do not use this plugin",
+                              name_, info.value.workspace_bytes, packed, partials));
   return made;
 }
 

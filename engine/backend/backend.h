@@ -17,14 +17,15 @@ class Backend;
 // A plugin's plan, destroyed with its last owner. Immutable; Run is re-entrant with separate workspaces.
 class Plan {
  public:
-  Plan(std::shared_ptr<const Backend> backend, sage_plan* plan, uint64_t workspace_bytes, uint64_t prepack_bytes);
+  Plan(std::shared_ptr<const Backend> backend, sage_plan* plan, const sage_plan_info& info);
   ~Plan();
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
   const Backend& backend() const { return *backend_; }
-  uint64_t workspace_bytes() const { return workspace_bytes_; }
-  uint64_t prepack_bytes() const { return prepack_bytes_; }
+  uint64_t workspace_bytes() const { return info_.workspace_bytes; }
+  uint64_t prepack_bytes() const { return info_.prepack_bytes; }
+  const sage_plan_info& info() const { return info_; }
   sage_plan* handle() const { return plan_; }
   // Allocates nothing on success.
   Status Run(const sage_run_args& args) const;
@@ -32,7 +33,7 @@ class Plan {
  private:
   std::shared_ptr<const Backend> backend_;
   sage_plan* plan_;
-  uint64_t workspace_bytes_, prepack_bytes_;
+  sage_plan_info info_;
 };
 
 class Backend : public std::enable_shared_from_this<Backend> {

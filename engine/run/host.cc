@@ -46,6 +46,11 @@ void HostSpanEnd(void*, void* run, uint64_t span) {
   if (token != nullptr && token->trace != nullptr) token->trace->End(span);
 }
 
+void HostCount(void*, void* run, const char* name, uint64_t amount) {
+  const RunToken* token = static_cast<const RunToken*>(run);
+  if (token != nullptr && token->trace != nullptr) token->trace->Count(token->node, name, amount);
+}
+
 int32_t HostCancelled(void*, void* run) {
   const RunToken* token = static_cast<const RunToken*>(run);
   return token != nullptr && token->Cancelled() ? 1 : 0;
@@ -105,6 +110,7 @@ const sage_host* Host::TableFor(uint32_t agreed_minor) {
     table.cancelled = HostCancelled;
     table.device = HostDevice;
     table.attention_features = HostAttentionFeatures;
+    table.count = HostCount;
   }
   return &entry->second;
 }

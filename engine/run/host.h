@@ -25,6 +25,7 @@ struct RunToken {
   sage_cancel_fn cancel = nullptr;  // (optional) the caller's, polled as well
   void* cancel_user = nullptr;
   Trace* trace = nullptr;
+  uint32_t node = 0;  // whose turn it is: where the trace counts what is counted
 
   bool Cancelled() const;
 };

@@ -226,6 +226,8 @@ Status Session::WriteTrace(JsonWriter& out) const {
     const Work work = run.step == NodeRun::Step::kBackend ? WorkOf(run.built.op) : Work{};
     out.Member("flops", work.flops);
     out.Member("bytes", work.bytes);
+    out.Key("counts");
+    impl.trace.WriteCounts(out, static_cast<uint32_t>(i));
     out.EndObject();
   }
   out.EndArray();

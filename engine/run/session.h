@@ -79,7 +79,7 @@ class Session {
 
   // {"nodes":[...]}: every backend's verdict per node at the shapes now set (maxima where none), without running.
   Status Explain(JsonWriter& out);
-  // {"traceEvents":[...],"counters":{...}}
+  // {"traceEvents":[...],"nodes":[{...,"counts":{what the backend counted}}],"counters":{...}}
   Status WriteTrace(JsonWriter& out) const;
   const std::vector<VerifyReport>& verify_reports() const;
 

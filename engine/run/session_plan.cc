@@ -50,6 +50,7 @@ Status Session::Impl::Initialise() {
   token.cancel = options.cancel, token.cancel_user = options.cancel_user;
   token.trace = &trace;
   if (options.trace) trace.Enable(static_cast<uint32_t>(std::clamp<size_t>(graph->nodes.size() * 8, 1024, 65536)));
+  if (options.trace) trace.EnableCounts(static_cast<uint32_t>(graph->nodes.size()));
 
   SAGE_RETURN_IF_ERROR(UnifySymbols(false));
   SAGE_RETURN_IF_ERROR(InferAtRun());

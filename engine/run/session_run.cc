@@ -71,6 +71,7 @@ Status Session::Impl::RunNodes() {
       SAGE_RETURN_IF_ERROR(RunActions(run.first_action, next));
     }
     if (run.step == NodeRun::Step::kNothing) continue;
+    token.node = static_cast<uint32_t>(i);
     const uint64_t span = run.span != nullptr ? trace.Begin(run.span) : 0;
     // A trace is read after the run; this says where it is while it runs, to whoever places a crash.
     if (run.span != nullptr) engine->host()->Log(SAGE_LOG_DEBUG, run.span);

@@ -1,6 +1,7 @@
 // trace.cc: spans in a fixed array, a slot taken by one atomic increment.
 #include "run/trace.h"
 
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,40 @@ void Trace::Reset() {
   const uint64_t used = std::min<uint64_t>(count_.load(std::memory_order_relaxed), spans_.size());
   std::fill_n(spans_.begin(), used, Span{});
   count_.store(0, std::memory_order_relaxed);
+  for (uint64_t i = 0; i < num_counts_; ++i) {
+    counts_[i].name.store(nullptr, std::memory_order_relaxed);
+    counts_[i].amount.store(0, std::memory_order_relaxed);
+  }
+}
+
+void Trace::EnableCounts(uint32_t nodes) {
+  num_counts_ = uint64_t{nodes} * kCountsPerNode;
+  counts_ = std::make_unique<Counted[]>(num_counts_);
+}
+
+void Trace::Count(uint32_t node, const char* name, uint64_t amount) {
+  const uint64_t first = uint64_t{node} * kCountsPerNode;
+  if (name == nullptr || first >= num_counts_) return;
+  for (uint64_t i = first; i < first + kCountsPerNode; ++i) {
+    Counted& counted = counts_[i];
+    const char* held = counted.name.load(std::memory_order_acquire);
+    // Taken by whoever comes first; a loser sees the winner's name and may find it is its own.
+    if (held == nullptr && counted.name.compare_exchange_strong(held, name, std::memory_order_acq_rel)) held = name;
+    if (held != name && strcmp(held, name) != 0) continue;
+    counted.amount.fetch_add(amount, std::memory_order_relaxed);
+    return;
+  }
+}
+
+void Trace::WriteCounts(JsonWriter& out, uint32_t node) const {
+  out.BeginObject();
+  const uint64_t first = uint64_t{node} * kCountsPerNode;
+  for (uint64_t i = first; i < first + kCountsPerNode && first < num_counts_; ++i) {
+    const char* name = counts_[i].name.load(std::memory_order_acquire);
+    if (name == nullptr) break;
+    out.Member(name, counts_[i].amount.load(std::memory_order_relaxed));
+  }
+  out.EndObject();
 }
 
 uint64_t Trace::Begin(const char* name, uint32_t worker) {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,8 @@
 
 namespace sage {
 
-// Spans of one session's last run. Begin and End are free-threaded and allocate nothing; spans beyond the capacity are
-// counted, not kept. With tracing off Begin returns 0 and End(0) does nothing.
+// Spans and counters of one session's last run. Begin and End are free-threaded and allocate nothing; spans beyond the
+// capacity are counted, not kept. With tracing off Begin returns 0 and End(0) does nothing.
 class Trace {
  public:
   explicit Trace(uint32_t capacity = 0) { Enable(capacity); }  // 0 = off
@@ -21,6 +22,14 @@ class Trace {
   void Reset();                                           // forgets the spans; at the start of a run
   uint64_t Begin(const char* name, uint32_t worker = 0);  // name must live as long as the trace
   void End(uint64_t span);
+
+  // Counters of `nodes` nodes, kCountsPerNode names each; called with the spans' Enable. Count is free-threaded, takes
+  // no lock and allocates nothing; a name is told by its text. What finds no room, or no tracing, is not counted.
+  static constexpr uint32_t kCountsPerNode = 8;
+  void EnableCounts(uint32_t nodes);
+  void Count(uint32_t node, const char* name, uint64_t amount);
+  // {"tiles_computed":n,...} of one node, in the order its names came.
+  void WriteCounts(JsonWriter& out, uint32_t node) const;
 
   uint64_t dropped() const;
   // {"traceEvents":[{"name","ph":"X","ts","dur","pid","tid"}...]} members are appended to an open object by the caller.
@@ -35,8 +44,14 @@ class Trace {
   std::vector<Span> Spans() const;
 
  private:
+  struct Counted {
+    std::atomic<const char*> name{nullptr};
+    std::atomic<uint64_t> amount{0};
+  };
   std::vector<Span> spans_;
   std::atomic<uint64_t> count_{0};
+  std::unique_ptr<Counted[]> counts_;
+  uint64_t num_counts_ = 0;
 };
 
 }  // namespace sage

@@ -31,6 +31,8 @@ class KernelPlan {
 
   uint64_t workspace_bytes = 0;  // binds; set by Plan, at most what Ask said
   uint64_t prepack_bytes = 0;    // held by this plan, 0 where shared with `like`
+  uint64_t packed_kv_bytes = 0;  // of workspace_bytes: K and V packed for the kernel
+  uint64_t partials_bytes = 0;   // of workspace_bytes: partial results of split keys
 };
 
 // One instance. Every call may come from several threads at once.

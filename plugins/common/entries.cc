@@ -105,6 +105,8 @@ sage_status MakePlan(sage_instance* instance, const sage_op* op, const sage_plan
     sage_plan_info mine{};
     mine.workspace_bytes = plan->kernel->workspace_bytes;
     mine.prepack_bytes = plan->kernel->prepack_bytes;
+    mine.packed_kv_bytes = plan->kernel->packed_kv_bytes;
+    mine.partials_bytes = plan->kernel->partials_bytes;
     sage_give_out(info, &mine, static_cast<uint32_t>(sizeof mine));
     *out = plan.release();
     return sage_succeed(err);

@@ -161,7 +161,7 @@ AT(sage_device_table, event_record, 104, 8);
 AT(sage_device_table, event_wait, 112, 8);
 AT(sage_device_table, memory_info, 120, 8);
 
-SIZE(sage_host, 104, 8);
+SIZE(sage_host, 112, 8);
 AT(sage_host, struct_size, 0, 4);
 AT(sage_host, abi_minor, 4, 4);
 AT(sage_host, self, 8, 8);
@@ -177,6 +177,7 @@ AT(sage_host, span_end, 72, 8);
 AT(sage_host, cancelled, 80, 8);
 AT(sage_host, device, 88, 8);
 AT(sage_host, attention_features, 96, 8);
+AT(sage_host, count, 104, 8);
 
 SIZE(sage_answer, 280, 8);
 AT(sage_answer, struct_size, 0, 4);
@@ -188,11 +189,13 @@ AT(sage_answer, accuracy, 28, 4);
 AT(sage_answer, workspace_bytes, 32, 8);
 AT(sage_answer, reason, 40, 240);
 
-SIZE(sage_plan_info, 24, 8);
+SIZE(sage_plan_info, 40, 8);
 AT(sage_plan_info, struct_size, 0, 4);
 AT(sage_plan_info, reserved, 4, 4);
 AT(sage_plan_info, workspace_bytes, 8, 8);
 AT(sage_plan_info, prepack_bytes, 16, 8);
+AT(sage_plan_info, packed_kv_bytes, 24, 8);
+AT(sage_plan_info, partials_bytes, 32, 8);
 
 SIZE(sage_run_args, 48, 8);
 AT(sage_run_args, struct_size, 0, 4);

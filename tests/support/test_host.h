@@ -44,6 +44,7 @@ class TestHost {
       return sage_succeed(err);
     };
     table_.attention_features = &AttentionFeatures;
+    table_.count = &Count;
     if (threads_ == Threads::kReal) {
       for (uint32_t worker = 1; worker < table_.num_workers; ++worker)
         pool_.emplace_back([this, worker] { Work(worker); });
@@ -70,6 +71,12 @@ class TestHost {
   uint64_t allocations() const { return allocations_; }
   uint64_t parallel_calls() const { return parallel_calls_; }
   uint64_t polls() const { return polls_; }
+  // What plugins counted under this name since the host was made.
+  uint64_t counted(const std::string& name) const {
+    std::lock_guard<std::mutex> lock(memory_mutex_);
+    const auto found = counts_.find(name);
+    return found == counts_.end() ? 0 : found->second;
+  }
   std::vector<std::string> log_lines() const {
     std::lock_guard<std::mutex> lock(memory_mutex_);
     return log_lines_;
@@ -116,6 +123,12 @@ class TestHost {
     TestHost& host = Of(self);
     std::lock_guard<std::mutex> lock(host.memory_mutex_);
     host.log_lines_.emplace_back(utf8, length);
+  }
+
+  static void Count(void* self, void*, const char* name, uint64_t amount) {
+    TestHost& host = Of(self);
+    std::lock_guard<std::mutex> lock(host.memory_mutex_);
+    host.counts_[name] += amount;
   }
 
   static int32_t Cancelled(void* self, void*) {
@@ -200,6 +213,7 @@ class TestHost {
   mutable std::mutex memory_mutex_;
   std::map<void*, uint64_t> blocks_;
   std::vector<std::string> log_lines_;
+  std::map<std::string, uint64_t> counts_;
   std::atomic<uint64_t> bytes_in_use_{0}, allocations_{0}, parallel_calls_{0}, polls_{0};
   std::atomic<uint64_t> fail_at_{UINT64_MAX}, cancel_at_{UINT64_MAX};
 

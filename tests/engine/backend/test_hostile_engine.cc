@@ -69,8 +69,9 @@ TEST_CASE("answers that break the contract become NO with a sentence about the b
   }
 }
 
-TEST_CASE("a plan that wants more workspace than ask promised, and one that throws, are refused") {
-  for (const char* fault : {"workspace_lie", "throws"}) {
+TEST_CASE(
+    "a plan that wants more workspace than ask promised, whose parts exceed the whole, or that throws, is refused") {
+  for (const char* fault : {"workspace_lie", "parts_lie", "throws"}) {
     CAPTURE(fault);
     auto problem = ParseProblem("unary X=f32[4] Y=f32[4]:fn=relu");
     REQUIRE(problem.ok());

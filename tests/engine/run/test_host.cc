@@ -159,6 +159,16 @@ TEST_CASE("the table: every entry set, errors through the slot, spans and cancel
   CHECK(span == 1);
   table->span_end(table->self, &token, span);
   CHECK(trace.Spans()[0].end_ns >= trace.Spans()[0].begin_ns);
+  table->count(table->self, nullptr, "x", 1);
+  table->count(table->self, &token, "x", 1);  // a trace without counters
+  trace.EnableCounts(2);
+  token.node = 1;
+  table->count(table->self, &token, "tiles", 3);
+  table->count(table->self, &token, "tiles", 4);
+  table->count(table->self, &token, nullptr, 4);
+  JsonWriter counts;
+  trace.WriteCounts(counts, 1);
+  CHECK(counts.text() == "{\"tiles\":7}");
   CHECK(table->cancelled(table->self, &token) == 0);
   token.cancelled = 1;
   CHECK(table->cancelled(table->self, &token) == 1);

@@ -202,6 +202,26 @@ TEST_CASE("S17 session: the trace has each node's span, time, work and the peak 
   CHECK(json->Number(counters, "arena_bytes") >= 3 * 2 * 8 * 4);
 }
 
+TEST_CASE("R17 session: what a backend counts stands in the trace at its node, of the last run only") {
+  GraphBuilder g;
+  const int32_t x = g.Input("x", SAGE_F32, {Fixed(4)});
+  g.Output(g.Unary("second", g.Unary("first", x)));
+  SessionOptions options;
+  options.trace = true;
+  auto session = Make(g, options, ToyEngine("good"));
+  REQUIRE_MESSAGE(session.ok(), session.status().message());
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(Set(**session, 0, {4}, {1, -1, 2, -2}).ok());
+    REQUIRE((*session)->Run().ok());
+  }
+  const auto json = TraceOf(**session);
+  for (size_t node = 0; node < 2; ++node) {
+    const JsonNode* counts = json->reader.Find(*json->Node("nodes", node), "counts");
+    REQUIRE(counts != nullptr);
+    CHECK(json->Number(counts, "elements") == 4);
+  }
+}
+
 TEST_CASE("session: the cheapest that can is taken, explain keeps both answers") {
   auto g = Relu();
   auto session = Make(g, {}, ToyEngine("good"));

@@ -47,11 +47,47 @@ TEST_CASE("S17 spans are kept in order with their worker, beyond the capacity th
   CHECK(trace.Begin("e") == 1);
 }
 
+TEST_CASE("R17 counters are kept by node and by name, from any thread, and start again with a run") {
+  Trace trace(4);
+  trace.EnableCounts(2);
+  const std::string twin = "skipped";  // the same text at another address: plugins share no literals
+  std::vector<std::thread> threads;
+  for (int worker = 0; worker < 4; ++worker)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 1000; ++i) {
+        trace.Count(1, "computed", 2);
+        trace.Count(1, i % 2 == 0 ? "skipped" : twin.c_str(), 1);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  const auto text = [&trace](uint32_t node) {
+    JsonWriter out;
+    trace.WriteCounts(out, node);
+    return std::string(out.text());
+  };
+  CHECK(text(0) == "{}");
+  CHECK(text(1).find("\"computed\":8000") != std::string::npos);
+  CHECK(text(1).find("\"skipped\":4000") != std::string::npos);
+  CHECK(text(1).size() == std::string("{\"computed\":8000,\"skipped\":4000}").size());
+  trace.Count(2, "computed", 1);  // no such node
+  trace.Count(0, nullptr, 1);
+  CHECK(text(2) == "{}");
+  constexpr const char* kNames[] = {"a", "b", "c", "d", "e", "f", "g", "h", "one too many"};
+  for (const char* name : kNames) trace.Count(0, name, 1);
+  CHECK(text(0).find("\"h\":1") != std::string::npos);
+  CHECK(text(0).find("too many") == std::string::npos);
+  CHECK(text(1).find("8000") != std::string::npos);  // the neighbour keeps its own
+  trace.Reset();
+  CHECK(text(0) == "{}");
+  CHECK(text(1) == "{}");
+}
+
 TEST_CASE("off by default: nothing is kept, nothing is counted") {
   Trace trace;
   CHECK_FALSE(trace.enabled());
   CHECK(trace.Begin("a") == 0);
   trace.End(0);
+  trace.Count(0, "a", 1);
   CHECK(trace.Spans().empty());
   CHECK(trace.dropped() == 0);
 }

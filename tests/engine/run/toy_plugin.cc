@@ -96,6 +96,7 @@ sage_status Run(const sage_plan* plan, const sage_run_args* args, sage_error* er
   const auto* x = static_cast<const float*>(args->slots[0]->data);
   auto* y = static_cast<float*>(args->slots[1]->data);
   const int64_t count = Elements(*args->slots[0]);
+  host->count(host->self, args->run, "elements", static_cast<uint64_t>(count));
   for (int64_t i = 0; i < count; ++i) y[i] = (x[i] > 0 ? x[i] : 0) + (mode == "wrong" ? 0.5f : 0.0f);
   return sage_succeed(err);
 }

@@ -126,7 +126,7 @@ static sage_status ask(sage_instance* instance, const sage_op* op, sage_answer* 
 static sage_status plan(sage_instance* instance, const sage_op* op, const sage_plan* like, sage_plan** out,
                         sage_plan_info* info, sage_error* err) {
   const sage_host* host = instance->host;
-  sage_plan_info mine = {sizeof mine, 0, WORKSPACE, 0};
+  sage_plan_info mine = {.struct_size = sizeof mine, .workspace_bytes = WORKSPACE};
   sage_plan made;
   void* memory = NULL;
   const char* why = refusal(op, &made);
