@@ -1,11 +1,15 @@
 # Run after a test program is linked: writes one add_test per doctest case.
-#   cmake -DPROGRAM=... -DOUTPUT=... -DPREFIX=... -DLABELS=... -DTIMEOUT=... -P AddDoctestCases.cmake
+#   cmake -DPROGRAM=... -DOUTPUT=... -DPREFIX=... -DLABELS=... -DTIMEOUT=... [-DEMULATOR=...] -P AddDoctestCases.cmake
 # Not doctest's own script, because that one takes names for CMake lists: a name with ';' became two tests which ran
 # nothing and passed, and one with '[' or ']' broke the whole file.
-execute_process(COMMAND "${PROGRAM}" --list-test-cases --no-colors=true OUTPUT_VARIABLE listing RESULT_VARIABLE result)
+execute_process(COMMAND ${EMULATOR} "${PROGRAM}" --list-test-cases --no-colors=true OUTPUT_VARIABLE listing RESULT_VARIABLE result)
 if(NOT result EQUAL 0)
   message(FATAL_ERROR "${PROGRAM} --list-test-cases failed: ${result}\n${listing}")
 endif()
+set(runner "")
+foreach(word IN LISTS EMULATOR)
+  string(APPEND runner "[==[${word}]==] ")
+endforeach()
 # Stand-ins for what lists give a meaning to, put back when the line is written.
 string(ASCII 1 semicolon)
 string(ASCII 2 open)
@@ -20,7 +24,7 @@ foreach(line IN LISTS lines)
     continue()
   endif()
   string(REPLACE "," "\\," filter "${line}")  # doctest separates filters by commas
-  string(APPEND script "add_test([==[${PREFIX}${line}]==] [==[${PROGRAM}]==] [==[--test-case=${filter}]==])\n"
+  string(APPEND script "add_test([==[${PREFIX}${line}]==] ${runner}[==[${PROGRAM}]==] [==[--test-case=${filter}]==])\n"
     "set_tests_properties([==[${PREFIX}${line}]==] PROPERTIES LABELS [==[${LABELS}]==] TIMEOUT ${TIMEOUT})\n")
 endforeach()
 string(REPLACE "${semicolon}" ";" script "${script}")

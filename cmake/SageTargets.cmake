@@ -45,8 +45,9 @@ function(sage_test name)
   sage_compile_options(${name})
   set(cases "${CMAKE_CURRENT_BINARY_DIR}/${name}_cases.cmake")
   string(REPLACE ";" "$<SEMICOLON>" labels "${T_LABELS}")
+  string(REPLACE ";" "$<SEMICOLON>" emulator "${CMAKE_CROSSCOMPILING_EMULATOR}")
   add_custom_command(TARGET ${name} POST_BUILD BYPRODUCTS "${cases}" VERBATIM
-    COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${name}>" "-DOUTPUT=${cases}" "-DPREFIX=${name}/"
+    COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${name}>" "-DEMULATOR=${emulator}" "-DOUTPUT=${cases}" "-DPREFIX=${name}/"
             "-DLABELS=${labels}" -DTIMEOUT=120 -P "${SAGE_CMAKE_DIR}/AddDoctestCases.cmake")
   # A program that was not built is a test that fails, not one that is not there.
   set(include "${CMAKE_CURRENT_BINARY_DIR}/${name}_include.cmake")

@@ -61,11 +61,11 @@ sage_status ReadOptions(const char* options, const CpuFeatures& machine, Context
       continue;
     }
     if (!IsaFromName(value.data(), value.size(), &context->isa))
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "isa is \"%.*s\", expected auto, scalar, avx2 or avx512",
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "isa is \"%.*s\", expected auto, scalar, avx2, avx512 or neon",
                        static_cast<int>(std::min<size_t>(value.size(), 64)), value.data());
-    if (context->isa > machine.best)
+    if (!Runs(context->isa, machine.best))
       return sage_fail(err, SAGE_E_UNSUPPORTED,
-                       "isa %s was asked for, but this processor or its operating system offers %s at most; use "
+                       "isa %s was asked for, but the best that this processor and its operating system run is %s; use "
                        "isa=auto",
                        IsaName(context->isa), IsaName(machine.best));
   }

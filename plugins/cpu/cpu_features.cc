@@ -1,4 +1,4 @@
-// cpu_features.cc: CPUID and XGETBV; see cpu_features.h.
+// cpu_features.cc: CPUID and XGETBV, or HWCAP and /sys; see cpu_features.h.
 #include "cpu_features.h"
 
 #include <cstring>
@@ -7,6 +7,11 @@
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
 #define SAGE_CPU_X86 1
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+#include <cstdio>
+#define SAGE_CPU_AARCH64 1
 #endif
 
 namespace sage::cpu {
@@ -59,6 +64,34 @@ void ReadCaches(uint32_t leaf, CpuFeatures* features) {
   }
 }
 
+#elif defined(SAGE_CPU_AARCH64)
+
+constexpr unsigned long kAsimd = 1ul << 1;  // HWCAP_ASIMD
+
+// One word of the first core's cache `index`: false if there is none.
+bool ReadCacheWord(int index, const char* name, char (&word)[32]) {
+  char path[96];
+  std::snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, name);
+  std::FILE* file = std::fopen(path, "re");
+  if (file == nullptr) return false;
+  const bool read = std::fscanf(file, "%31s", word) == 1;
+  std::fclose(file);
+  return read;
+}
+
+// No instruction open to programs says how large the caches are.
+void ReadCaches(CpuFeatures* features) {
+  char type[32], level[32], size[32];
+  for (int i = 0; i < 8 && ReadCacheWord(i, "type", type); ++i) {
+    if (std::strcmp(type, "Instruction") == 0 || !ReadCacheWord(i, "level", level) || !ReadCacheWord(i, "size", size))
+      continue;
+    unsigned long kilobytes = 0;
+    if (std::sscanf(size, "%8luK", &kilobytes) != 1 || kilobytes == 0) continue;
+    if (std::strcmp(level, "1") == 0) features->l1_data_bytes = uint64_t{kilobytes} << 10;
+    if (std::strcmp(level, "2") == 0) features->l2_bytes = uint64_t{kilobytes} << 10;
+  }
+}
+
 #endif
 
 }  // namespace
@@ -69,6 +102,9 @@ CpuFeatures DetectCpu() {
   features.best = BestIsa();
   ReadCaches(4, &features);
   if (Bit(Leaf(0x80000001u, 0).c, 22)) ReadCaches(0x8000001du, &features);
+#elif defined(SAGE_CPU_AARCH64)
+  if ((getauxval(AT_HWCAP) & kAsimd) != 0) features.best = Isa::kNeon;
+  ReadCaches(&features);
 #endif
   return features;
 }
@@ -79,13 +115,15 @@ const char* IsaName(Isa isa) {
       return "avx512";
     case Isa::kAvx2:
       return "avx2";
+    case Isa::kNeon:
+      return "neon";
     default:
       return "scalar";
   }
 }
 
 bool IsaFromName(const char* name, uint64_t length, Isa* out) {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512}) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kNeon}) {
     if (length != std::strlen(IsaName(isa)) || std::memcmp(name, IsaName(isa), length) != 0) continue;
     *out = isa;
     return true;

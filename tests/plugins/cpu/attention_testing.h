@@ -21,8 +21,8 @@ namespace sage::test {
 // its own.
 inline std::vector<std::string> Isas() {
   std::vector<std::string> names;
-  for (const cpu::Isa isa : {cpu::Isa::kScalar, cpu::Isa::kAvx2, cpu::Isa::kAvx512})
-    if (isa <= cpu::DetectCpu().best) names.push_back(cpu::IsaName(isa));
+  for (const cpu::Isa isa : {cpu::Isa::kScalar, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kNeon})
+    if (cpu::Runs(isa, cpu::DetectCpu().best)) names.push_back(cpu::IsaName(isa));
   return names;
 }
 

@@ -26,7 +26,7 @@ inline const sage_plugin* Oracle() { return reference_plugin_query(SAGE_ABI_MAJO
 inline const std::vector<std::string>& Isas() {
   static const std::vector<std::string> isas = [] {
     std::vector<std::string> found;
-    for (const char* isa : {"isa=scalar", "isa=avx2", "isa=avx512"}) {
+    for (const char* isa : {"isa=scalar", "isa=avx2", "isa=avx512", "isa=neon"}) {
       TestHost host;
       const Instance instance(Cpu(), host, isa);
       if (instance.status() == SAGE_OK)

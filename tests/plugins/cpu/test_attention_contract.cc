@@ -75,12 +75,14 @@ TEST_CASE("N11 the instruction set is detected, and forced by an option") {
     AttentionCase attention(SAGE_F32, {1, 1, 1, 4, 4, 8}, 1);
     CHECK(Contains(attention.Run(cpu.instance).answer.reason, isa.c_str()));
   }
-  if (Isas().size() < 3) MESSAGE("this machine lacks avx512 or avx2: its kernels were not tested here");
   const cpu::Isa best = cpu::DetectCpu().best;
-  for (const cpu::Isa isa : {cpu::Isa::kAvx2, cpu::Isa::kAvx512}) {
-    if (isa <= best) continue;
+  for (const cpu::Isa isa : {cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kNeon}) {
+    if (cpu::Runs(isa, best)) continue;
+    MESSAGE("this machine lacks ", std::string(cpu::IsaName(isa)), ": its kernels were not tested here");
     CpuBackend cpu(cpu::IsaName(isa));
     CHECK(cpu.instance.status() == SAGE_E_UNSUPPORTED);
+    CHECK(Contains(cpu.instance.message(), cpu::IsaName(isa)));
+    CHECK(Contains(cpu.instance.message(), cpu::IsaName(best)));
     CHECK(Contains(cpu.instance.message(), "isa=auto"));
   }
   CHECK(CpuBackend("sse9").instance.status() == SAGE_E_INVALID_ARGUMENT);
