@@ -17,12 +17,12 @@ double FunctionNs(Isa isa, uint32_t function) {
   const bool plain = function == SAGE_FN_IDENTITY || function == SAGE_FN_RELU || function == SAGE_FN_SQRT ||
                      function == SAGE_FN_ABS || function == SAGE_FN_NEG;
   if (isa == Isa::kScalar) return plain ? 3.0 : function == SAGE_FN_GELU ? 13.0 : 8.0;
-  if (plain) return 0.2;
-  const double wide = isa == Isa::kAvx512 ? 1.0 : 2.0;
+  if (plain) return VectorNs(isa, 0.2);
+  const double wide = isa == Isa::kAvx512 ? 1.0 : VectorNs(isa, 2.0);
   return wide * (function == SAGE_FN_GELU ? 4.2 : 1.2);
 }
 
-double BinaryNs(Isa isa) { return isa == Isa::kScalar ? 3.0 : 0.4; }
+double BinaryNs(Isa isa) { return isa == Isa::kScalar ? 3.0 : VectorNs(isa, 0.4); }
 
 // part(offsets of the first element, count) over all lines of a walk, cut into parts.
 template <int N, class Part>

@@ -31,6 +31,10 @@ inline Isa IsaFor(const Context& context, const OpView& view) {
   return (view.op.requirements & SAGE_REQUIRE_SCALAR) != 0 ? Isa::kScalar : context.isa;
 }
 
+// A price measured on AVX2 (Zen 4, 3.7 GHz), or what NEON is expected to need instead. Nobody has measured that: a
+// Jetson's Cortex-A78AE has as many pipes, half as wide, at 2.2 GHz.
+inline double VectorNs(Isa isa, double avx2_ns) { return isa == Isa::kNeon ? 3.4 * avx2_ns : avx2_ns; }
+
 // Both get a view that passed TakeInOp and CheckOp. features: SAGE_ATTN_F_* of an attention op, 0 for other kinds.
 // Ask is pure, ignores data pointers and always fills *answer: by sage_accept or by sage_refuse.
 using AskFn = void (*)(const Context& context, const OpView& view, uint64_t features, sage_answer* answer);

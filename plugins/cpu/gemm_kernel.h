@@ -31,8 +31,8 @@ struct GemmKernel {
   void (*transpose)(const T* from, int64_t step, int64_t k, int32_t columns, T* to);
 };
 
-extern const GemmKernel<float> kGemmScalarF32, kGemmAvx2F32, kGemmAvx512F32;
-extern const GemmKernel<double> kGemmScalarF64, kGemmAvx2F64, kGemmAvx512F64;
+extern const GemmKernel<float> kGemmScalarF32, kGemmAvx2F32, kGemmAvx512F32, kGemmNeonF32;
+extern const GemmKernel<double> kGemmScalarF64, kGemmAvx2F64, kGemmAvx512F64, kGemmNeonF64;
 
 }  // namespace sage::cpu
 

@@ -25,7 +25,7 @@ bool WeightIsConstant(const OpView& view) { return (view.Slot(kW).flags & SAGE_T
 
 double OneWorkerNs(Isa isa, bool is_double, int64_t m, int64_t n, int64_t k, uint32_t activation, bool packed) {
   const bool plain = activation == SAGE_FN_IDENTITY || activation == SAGE_FN_RELU;
-  const double function = plain ? 0.0 : isa == Isa::kScalar ? 10.0 : isa == Isa::kAvx2 ? 4.0 : 2.0;
+  const double function = plain ? 0.0 : isa == Isa::kScalar ? 10.0 : isa == Isa::kAvx512 ? 2.0 : VectorNs(isa, 4.0);
   const double rows = static_cast<double>(m), columns = static_cast<double>(n);
   return GemmNs(isa, is_double, 1.0, rows, columns, static_cast<double>(k), packed) + function * rows * columns;
 }

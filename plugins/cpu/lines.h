@@ -36,12 +36,14 @@ struct LineKernels {
                         int64_t n);
 };
 
-extern const LineKernels kLinesScalar, kLinesAvx2, kLinesAvx512;
+extern const LineKernels kLinesScalar, kLinesAvx2, kLinesAvx512, kLinesNeon;
 
 inline const LineKernels& LinesFor(Isa isa) {
 #if defined(__x86_64__)
   if (isa == Isa::kAvx512) return kLinesAvx512;
   if (isa == Isa::kAvx2) return kLinesAvx2;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeon) return kLinesNeon;
 #endif
   (void)isa;
   return kLinesScalar;

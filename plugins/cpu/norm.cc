@@ -12,7 +12,7 @@ namespace {
 constexpr uint32_t kX = 0, kGamma = 1, kBeta = 2, kMean = 3, kVar = 4, kY = 5;
 constexpr int64_t kHeld = 2048;  // elements worked on at once, on the stack
 
-double ElementNs(Isa isa) { return isa == Isa::kScalar ? 6.0 : 0.8; }
+double ElementNs(Isa isa) { return isa == Isa::kScalar ? 6.0 : VectorNs(isa, 0.8); }
 
 // A tensor that may be absent.
 struct Optional {

@@ -13,7 +13,8 @@ constexpr uint32_t kX = 0, kMask = 1, kY = 2;
 double OneWorkerNs(Isa isa, const sage_pool_attributes& attributes, const sage_tensor& x, const sage_tensor& y) {
   const bool one = attributes.function == SAGE_POOL_FIRST || attributes.function == SAGE_POOL_LAST;
   const int64_t each = one ? 1 : attributes.window == 0 ? x.shape[1] : static_cast<int64_t>(attributes.window);
-  return 100.0 + static_cast<double>(ElementCount(y)) * static_cast<double>(each) * (isa == Isa::kScalar ? 4.0 : 0.8);
+  return 100.0 + static_cast<double>(ElementCount(y)) * static_cast<double>(each) *
+                     (isa == Isa::kScalar ? 4.0 : VectorNs(isa, 0.8));
 }
 
 class PoolPlan final : public KernelPlan {

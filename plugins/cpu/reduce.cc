@@ -11,7 +11,7 @@
 namespace sage::cpu {
 namespace {
 
-double ElementNs(Isa isa) { return isa == Isa::kScalar ? 3.0 : 0.6; }
+double ElementNs(Isa isa) { return isa == Isa::kScalar ? 3.0 : VectorNs(isa, 0.6); }
 
 class ReducePlan final : public KernelPlan {
  public:

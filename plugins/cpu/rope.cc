@@ -28,7 +28,7 @@ double OneWorkerNs(Isa isa, const sage_tensor& x, int64_t rotary, bool tables) {
   const double heads = static_cast<double>(std::max<int64_t>(1, x.shape[1]));
   const double elements = static_cast<double>(ElementCount(x));
   const double positions = elements / heads / static_cast<double>(std::max<int64_t>(1, x.shape[x.rank - 1]));
-  return 100.0 + elements * (isa == Isa::kScalar ? 3.0 : 1.0) +
+  return 100.0 + elements * (isa == Isa::kScalar ? 3.0 : VectorNs(isa, 1.0)) +
          positions * static_cast<double>(rotary) * (tables ? 1.0 : 12.0);
 }
 

@@ -13,7 +13,10 @@ namespace {
 constexpr int64_t kHeld = 2048;
 
 double LineNs(Isa isa, int64_t length) {
-  const double each = (isa == Isa::kScalar ? 8.0 : isa == Isa::kAvx2 ? 1.9 : 1.2) * (length > kHeld ? 2.0 : 1.0);
+  const double each = (isa == Isa::kScalar   ? 8.0
+                       : isa == Isa::kAvx512 ? 1.2
+                                             : VectorNs(isa, 1.9)) *
+                      (length > kHeld ? 2.0 : 1.0);
   return 30.0 + static_cast<double>(length) * each;
 }
 

@@ -33,7 +33,7 @@ void Sink(Entry* heap, int64_t size, int64_t at) {
 
 double LineNs(Isa isa, int64_t length, int64_t k) {
   const double n = static_cast<double>(length), kept = static_cast<double>(k);
-  return 50.0 + n * (isa == Isa::kScalar ? 3.0 : 1.0) + std::min(n, 4.0 * kept) * 8.0;
+  return 50.0 + n * (isa == Isa::kScalar ? 3.0 : VectorNs(isa, 1.0)) + std::min(n, 4.0 * kept) * 8.0;
 }
 
 uint64_t BytesPerWorker(int64_t k) { return (static_cast<uint64_t>(k) * sizeof(Entry) + 63) / 64 * 64; }
