@@ -11,9 +11,10 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "files.h"
 #include "io.h"
-#include "plan/elements.h"
 #include "plan/problem.h"
+#include "report/answer_check.h"
 #include "report/bench_report.h"
 #include "report/progress.h"
 #include "report/roofline.h"
@@ -28,16 +29,18 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kMaxProblemBytes = 8ull << 30;
-constexpr double kMaxCheckNs = 5e9;  // what the float64 reference may take before only some rows are checked
+constexpr size_t kSamples = 30;  // a backend at least, unless that takes very long
 
 struct BenchFlags {
   EngineFlags engine;
   SessionFlags session;
   std::string attention, model, ticks, format = "text";
   std::vector<std::string> backends, inputs;
-  double min_time = 0.5;
+  std::string html;
+  double min_time = 0.5, check_time = 5;
   int warmup = 2;
-  bool json = false;
+  size_t min_samples = kSamples, max_samples = 0;
+  bool json = false, raw = false;
 };
 
 using Row = BenchRow;
@@ -100,49 +103,6 @@ struct Runner {
   }
 };
 
-// The part of a problem that is checked: all of it, or where the reference would take too long the query rows whose
-// positions stay what they were (the first ones, or for BOTTOM_RIGHT the last ones).
-struct CheckedPart {
-  std::vector<sage_tensor> tensors;
-  std::vector<const sage_tensor*> slots;
-  sage_op op{};
-  std::vector<unsigned char> output;
-  std::vector<double> values;  // of O
-};
-
-void SelectRows(const Problem& problem, int64_t rows, CheckedPart* part) {
-  part->tensors = problem.tensors;
-  part->slots.assign(problem.tensors.size(), nullptr);
-  const int64_t sq = problem.tensors[SAGE_ATTN_Q].shape[2];
-  const bool last = problem.attributes.attention.alignment == SAGE_ALIGN_BOTTOM_RIGHT;
-  for (uint32_t slot = 0; slot < part->tensors.size(); ++slot) {
-    if (!problem.Has(slot)) continue;
-    sage_tensor& t = part->tensors[slot];
-    part->slots[slot] = &t;
-    const bool by_query = slot == SAGE_ATTN_Q || slot == SAGE_ATTN_O || slot == SAGE_ATTN_LSE ||
-                          slot == SAGE_ATTN_BIAS || slot == SAGE_ATTN_MASK || slot == SAGE_ATTN_BIT_MASK ||
-                          slot == SAGE_ATTN_WEIGHTS || slot == SAGE_ATTN_SCORES;
-    if (!by_query || rows >= sq) continue;
-    if (last) t.data = static_cast<unsigned char*>(t.data) + (sq - rows) * t.stride[2] * support::DtypeSize(t.dtype);
-    t.shape[2] = rows;
-  }
-  part->op = problem.op;
-  part->op.slots = part->slots.data();
-}
-
-std::vector<double> Values(const sage_tensor& t) {
-  int64_t count = 1;
-  for (uint32_t axis = 0; axis < t.rank; ++axis) count *= t.shape[axis];
-  std::vector<double> values(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t rest = i, offset = 0;
-    for (uint32_t axis = t.rank; axis-- > 0;) offset += rest % t.shape[axis] * t.stride[axis], rest /= t.shape[axis];
-    values[static_cast<size_t>(i)] =
-        LoadElement(static_cast<const unsigned char*>(t.data) + offset * support::DtypeSize(t.dtype), t.dtype);
-  }
-  return values;
-}
-
 // What one backend's explain says the run costs, in ns.
 double PriceOf(const PlanPtr& plan, const std::string& backend) {
   const Json explain = Json::parse(TextOf(sage_attention_plan_explain, plan.get()));
@@ -155,8 +115,8 @@ uint64_t Threads(sage_engine* engine) {
   return Json::parse(TextOf(sage_engine_describe, engine)).value("threads", uint64_t{1});
 }
 
-// Rounds of one run each until min_time a backend and at least 30 samples (or 20 times min_time) have passed. Ctrl-C
-// ends it with what there is by then.
+// Rounds of one run each until min_time a backend and at least min_samples (or 20 times min_time) have passed, or
+// max_samples were taken. Ctrl-C ends it with what there is by then.
 template <class RunOne>
 void TimeInTurns(std::vector<Row>* rows, const BenchFlags& flags, RunOne&& run_one) {
   const double limit = flags.min_time * 1e9 * static_cast<double>(rows->size());
@@ -173,7 +133,8 @@ void TimeInTurns(std::vector<Row>* rows, const BenchFlags& flags, RunOne&& run_o
       }
       const double spent = Now() - begin;
       progress.Show(spent);
-      if ((spent >= limit && rows->front().samples.size() >= 30) || spent >= 20 * limit) break;
+      const size_t taken = rows->front().samples.size();
+      if ((spent >= limit && taken >= flags.min_samples) || spent >= 20 * limit || taken == flags.max_samples) break;
     }
   } catch (const Failure& failure) {
     if (failure.code != kExitInterrupted) throw;
@@ -201,18 +162,18 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
                          !problem.Has(SAGE_ATTN_K_NEW);
   PlanPtr reference = MakePlan(engine, flags, "reference", problem.op);
   const double reference_ns = PriceOf(reference, "reference");
-  const bool too_slow = reference_ns > kMaxCheckNs;
+  const bool too_slow = reference_ns > flags.check_time * 1e9;
   const int64_t sq = problem.tensors[SAGE_ATTN_Q].rank == 4 ? problem.tensors[SAGE_ATTN_Q].shape[2] : 0;
   const int64_t checked_rows =
       too_slow && sliceable
-          ? std::clamp<int64_t>(static_cast<int64_t>(static_cast<double>(sq) * kMaxCheckNs / reference_ns), 1, sq)
+          ? std::clamp<int64_t>(static_cast<int64_t>(static_cast<double>(sq) * flags.check_time * 1e9 / reference_ns),
+                                1, sq)
           : sq;
-  CheckedPart part;
-  SelectRows(problem, checked_rows, &part);
-  {
-    Runner oracle(MakePlan(engine, flags, "reference", part.op));
-    oracle.Run(part.slots);
-    part.values = Values(part.tensors[SAGE_ATTN_O]);
+  const std::vector<std::unique_ptr<RowsOfProblem>> parts = RowsToCheck(problem, checked_rows);
+  for (const auto& part : parts) {
+    Runner oracle(MakePlan(engine, flags, "reference", part->op));
+    oracle.Run(part->slots);
+    part->expected = ElementValues(part->tensors[SAGE_ATTN_O]);
   }
 
   const sage_tensor& q = problem.tensors[SAGE_ATTN_Q];
@@ -222,6 +183,7 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
   double bytes = 0;
   for (uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_O})
     bytes += TensorBytes(problem.tensors[slot]);
+  const double kv_bytes = TensorBytes(problem.tensors[SAGE_ATTN_K]) + TensorBytes(problem.tensors[SAGE_ATTN_V]);
 
   std::vector<Row> rows;
   std::vector<std::unique_ptr<Runner>> runners;
@@ -229,7 +191,7 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
     Row row;
     row.problem = ProblemString(problem.op), row.backend = name, row.dtype = support::DtypeName(q.dtype),
     row.threads = Threads(engine);
-    row.flops = flops, row.bytes = bytes;
+    row.flops = flops, row.bytes = bytes, row.kv_bytes = kv_bytes;
     if (name == "reference" && too_slow && !named) continue;  // minutes a run; ask for it by name
     PlanPtr plan;
     try {
@@ -246,16 +208,8 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
     // Fresh outputs, so that a backend that writes nothing is not taken for one that is right.
     std::fill(data.buffers[SAGE_ATTN_O].begin(), data.buffers[SAGE_ATTN_O].end(), static_cast<unsigned char>(0xA5));
     runner->Run(problem.pointers);
-    const std::vector<double> got = Values(part.tensors[SAGE_ATTN_O]);
-    double worst = 0, difference2 = 0, norm2 = 0;
-    for (size_t i = 0; i < got.size(); ++i) {
-      if (std::isnan(got[i]) != std::isnan(part.values[i])) worst = INFINITY;
-      const double difference = std::isnan(got[i]) ? 0 : std::fabs(got[i] - part.values[i]);
-      worst = std::max(worst, difference), difference2 += difference * difference,
-      norm2 += part.values[i] * part.values[i];
-    }
-    row.max_abs_err = worst;
-    row.rel_err = norm2 > 0 ? std::sqrt(difference2 / norm2) : std::sqrt(difference2);
+    const Difference off = DifferenceOf(parts);
+    row.max_abs_err = off.max_abs, row.rel_err = off.relative;
     const double bound = q.dtype == SAGE_F64 ? 1e-10 : q.dtype == SAGE_F32 ? 1e-4 : 2e-2;
     if (!(row.rel_err <= bound) && flags.session.accuracy != "lossy")
       throw Failure(kExitWrongAnswer,
@@ -301,7 +255,7 @@ void CheckModel(sage_model* model, sage_session* session, const BenchFlags& flag
   const SessionPtr oracle = MakeSession(model, flags, on_reference);
   SetInputs(model, oracle.get(), flags);
   const Json explain = Json::parse(TextOf(sage_session_explain, oracle.get()), nullptr, false);
-  if (explain.is_object() && explain.value("cost_ns", 0.0) > kMaxCheckNs) {
+  if (explain.is_object() && explain.value("cost_ns", 0.0) > flags.check_time * 1e9) {
     row->note = "not checked: the reference would take too long";
     return;
   }
@@ -379,11 +333,14 @@ std::vector<Row> BenchModel(sage_engine* engine, const BenchFlags& flags) {
 int Bench(const BenchFlags& flags) {
   if (flags.attention.empty() == flags.model.empty())
     throw Failure(kExitUsage, "bench needs a model, or --attn PROBLEM (grammar: docs/problem-string.md)");
+  if (!flags.html.empty()) RequireWritable(flags.html);
   const EnginePtr engine = flags.engine.Create();
   const std::vector<Row> rows =
       flags.attention.empty() ? BenchModel(engine.get(), flags) : BenchAttention(engine.get(), flags);
-  const Roofline roofline = MeasureRoofline();
-  fmt::print("{}", BenchReport(flags.json ? "json" : flags.format, rows, roofline));
+  const Roofline roofline = MeasureRoofline(rows[0].threads, rows[0].kv_bytes);
+  // The table first: a page that cannot be written does not cost the figures.
+  fmt::print("{}", BenchReport(flags.json ? "json" : flags.format, rows, roofline, flags.raw));
+  if (!flags.html.empty()) WriteFileAtomically(flags.html, BenchReport("html", rows, roofline));
   return Interrupted() ? kExitInterrupted : kExitOk;
 }
 
@@ -403,6 +360,18 @@ void AddBench(CLI::App& app, Action* action) {
   verb->add_option("--format", flags->format, "text and md (a Markdown table), html (one file), csv, json")
       ->capture_default_str()
       ->check(CLI::IsMember({"text", "md", "html", "csv", "json"}));
+  verb->add_option("--html", flags->html, "write the html form to this file as well")->type_name("FILE");
+  verb->add_option("--min-samples", flags->min_samples,
+                   "timed runs a backend, at least; 20 times --min-time ends it all the same")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000000));
+  verb->add_option("--max-samples", flags->max_samples, "timed runs a backend, at most; default: as --min-time allows")
+      ->check(CLI::Range(1, 10000000));
+  verb->add_option("--check-time", flags->check_time,
+                   "seconds the reference may take before only some rows are checked")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 3600.0));
+  verb->add_flag("--raw", flags->raw, "json: every sample, in the order they were taken");
   verb->add_option("--warmup", flags->warmup, "runs, or ticks, that come first and are not counted")
       ->capture_default_str()
       ->check(CLI::Range(0, 1000000));

@@ -1,6 +1,7 @@
 // test_verbs.cc: each verb on real input: what it prints, and that its forms agree with one another.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -231,6 +232,19 @@ TEST_CASE("bench checks the answer first and prints the agreed fields") {
     CHECK(!Says(shown.out, "http"));       // nothing is loaded from elsewhere
   }
   const TempFolder folder;
+  // --html writes the page and leaves the table where it was.
+  const std::string page = folder.File("page.html");
+  const ToolResult both =
+      RunTool({"bench", "--attn", "b1.hq2.sq8.d8.f32", "--backend", "cpu", "--min-time", "0.01", "--html", page});
+  CHECK(both.code == 0);
+  CHECK(Says(both.out, "| cpu |"));
+  CHECK(Says(ReadAll(page), "<svg"));
+  CHECK(Says(ReadAll(page), "b1.hq2.hkv2.sq8.skv8.d8.f32"));
+  CHECK(!Says(ReadAll(page), "http"));
+  const ToolResult nowhere =
+      RunTool({"bench", "--attn", "b1.hq2.sq8.d8.f32", "--html", folder.File("no/such/page.html")});
+  CHECK(nowhere.code == 3);
+  CHECK(nowhere.out.empty());  // told before anything was measured
   std::vector<std::string> model = {"bench", folder.Write("a.json", kAttention), "--json", "--min-time", "0.01"};
   const ToolResult of_model = RunWith(model, AttentionInputs(12));
   REQUIRE(of_model.code == 0);
@@ -239,6 +253,29 @@ TEST_CASE("bench checks the answer first and prints the agreed fields") {
   CHECK(row["flops"].get<double>() > 0);
   CHECK(RunTool({"bench", "--attn", "b1.hq4.nonsense"}).code == 2);
   CHECK(RunTool({"bench"}).code == 2);
+}
+
+TEST_CASE("bench keeps to the bounds it is given: samples, and the time of the check") {
+  const std::vector<std::string> bench = {"bench", "--backends", "cpu", "--json", "--attn"};
+  const ToolResult few =
+      RunWith(bench, {"b1.hq2.sq64.d16.f32:causal=tl", "--min-time", "5", "--max-samples", "7", "--raw"});
+  CAPTURE(few.err);
+  REQUIRE(few.code == 0);
+  json row = json::parse(few.out)["rows"][0];
+  CHECK(row["samples"] == 7);
+  REQUIRE(row["samples_ns"].size() == 7);
+  CHECK(*std::min_element(row["samples_ns"].begin(), row["samples_ns"].end()) == row["min_ns"]);
+  CHECK(row["kv_bytes"] == 2 * 2 * 64 * 16 * 4);
+  const json machine = json::parse(few.out)["roofline"];
+  CHECK(machine["same_threads"]["footprint_bytes"] == row["kv_bytes"]);
+  CHECK(machine["same_threads"]["footprint_gbps"].get<double>() > 0);
+  CHECK(!Says(RunWith(bench, {"b1.hq2.sq64.d16.f32", "--min-time", "0.01"}).out, "samples_ns"));
+  const ToolResult part =
+      RunWith(bench, {"b1.hq8.sq1024.d64.f32:causal=tl", "--min-time", "0.01", "--check-time", "0.02"});
+  REQUIRE(part.code == 0);
+  row = json::parse(part.out)["rows"][0];
+  CHECK(Says(row["note"], "of 1024 query rows checked"));
+  CHECK(row["max_abs_err"].get<double>() < 1e-4);
 }
 
 TEST_CASE("plugin list, show and probe name path, version and features of the cpu backend") {

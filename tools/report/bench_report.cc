@@ -43,9 +43,14 @@ std::vector<std::string> Cells(const BenchRow& row) {
 }
 
 std::string Machine(const Roofline& roofline) {
-  return fmt::format(
+  std::string text = fmt::format(
       "This machine, one thread, in the same run: {:.0f} GFLOP/s of fp32 multiply-adds, {:.1f} GB/s read from memory.",
       roofline.fma_gflops, roofline.stream_gbps);
+  if (roofline.footprint_gbps > 0)
+    text += fmt::format(" As many bytes as K and V have ({}), read again and again by {} thread{}: {:.1f} GB/s.",
+                        Bytes(roofline.footprint_bytes), roofline.threads, roofline.threads == 1 ? "" : "s",
+                        roofline.footprint_gbps);
+  return text;
 }
 
 std::string Markdown(const std::vector<BenchRow>& rows, const Roofline& roofline) {
@@ -133,7 +138,7 @@ std::string Csv(const std::vector<BenchRow>& rows) {
   return out;
 }
 
-std::string JsonReport(const std::vector<BenchRow>& rows, const Roofline& roofline) {
+std::string JsonReport(const std::vector<BenchRow>& rows, const Roofline& roofline, bool raw_samples) {
   Json report;
   report["rows"] = Json::array();
   for (const BenchRow& row : rows) {
@@ -147,10 +152,19 @@ std::string JsonReport(const std::vector<BenchRow>& rows, const Roofline& roofli
     json["flops"] = row.flops, json["gflops"] = NumberOrNull(row.flops / median), json["bytes"] = row.bytes,
     json["gbps"] = NumberOrNull(row.bytes / median);
     json["max_abs_err"] = NumberOrNull(row.max_abs_err), json["rel_err"] = NumberOrNull(row.rel_err);
+    if (row.kv_bytes > 0) json["kv_bytes"] = row.kv_bytes, json["kv_gbps"] = NumberOrNull(row.kv_bytes / median);
     if (!row.note.empty()) json["note"] = row.note;
+    if (raw_samples) json["samples_ns"] = row.samples;
     report["rows"].push_back(std::move(json));
   }
   report["roofline"] = {{"fma_gflops", roofline.fma_gflops}, {"stream_gbps", roofline.stream_gbps}, {"threads", 1}};
+  if (roofline.bf16_gflops > 0) report["roofline"]["bf16_gflops"] = roofline.bf16_gflops;
+  if (roofline.footprint_gbps > 0)
+    report["roofline"]["same_threads"] = {{"threads", roofline.threads},
+                                          {"fma_gflops", roofline.threads_fma_gflops},
+                                          {"footprint_bytes", roofline.footprint_bytes},
+                                          {"footprint_gbps", roofline.footprint_gbps},
+                                          {"footprint_gbps_best", roofline.footprint_gbps_best}};
   return JsonText(report) + "\n";
 }
 
@@ -164,8 +178,9 @@ double BenchRow::Percentile(double p) const {
   return sorted[std::min(sorted.size() - 1, rank == 0 ? 0 : rank - 1)];
 }
 
-std::string BenchReport(const std::string& format, const std::vector<BenchRow>& rows, const Roofline& roofline) {
-  if (format == "json") return JsonReport(rows, roofline);
+std::string BenchReport(const std::string& format, const std::vector<BenchRow>& rows, const Roofline& roofline,
+                        bool raw_samples) {
+  if (format == "json") return JsonReport(rows, roofline, raw_samples);
   if (format == "csv") return Csv(rows);
   if (format == "html") return Html(rows, roofline);
   return Markdown(rows, roofline);
