@@ -4,6 +4,10 @@
 // A task is one query tile of one sequence and one group of heads: rows that share their K and V head, packed from the
 // group's query heads so that K and V are read once for all of them. Tiles of keys begin at multiples of the tile's
 // length counted from the sequence's first key, whatever is visible, so padding and buckets never change bits.
+//
+// Chunks of kChunkKeys keys are computed each from nothing and merged in order, always, whoever computes them: so one
+// query tile can be split over workers (decode: few queries, many keys; flash decoding as in Dao et al., 2023) and a
+// decoded token still has the bits that prefill gives it.
 #ifndef SAGE_PLUGINS_CPU_ATTENTION_H_
 #define SAGE_PLUGINS_CPU_ATTENTION_H_
 
@@ -19,6 +23,13 @@ namespace sage::cpu {
 constexpr uint64_t kAttentionFeatures =
     ((SAGE_ATTN_F_SCORES_OUT << 1) - 1) & ~(SAGE_ATTN_F_DROPOUT | SAGE_ATTN_F_QUANT_SCALES);
 
+// Masks that are data.
+constexpr uint64_t kDataMasks =
+    SAGE_ATTN_F_BOOL_MASK | SAGE_ATTN_F_BIT_MASK | SAGE_ATTN_F_BLOCK_MASK | SAGE_ATTN_F_CSR_MASK;
+
+// Keys of a chunk, at least: the first multiple of the key tile that is not below it.
+constexpr int64_t kChunkKeys = 512;
+
 // True where *answer has become NO: support.cc. view passed CheckOp.
 bool RefuseAttention(const OpView& view, uint64_t features, sage_answer* answer);
 
@@ -30,8 +41,8 @@ AttentionSizes ReadAttentionSizes(const sage_tensor* const* slots, uint32_t num_
 
 // Offsets, in bytes, of one worker's scratch. T is float or double.
 struct AttentionScratch {
-  uint64_t q, panels, scores, values, out, maximum, sum, alpha, low, high, query, head, rows, bias, keep, gathered,
-      bytes;
+  uint64_t q, panels, scores, values, out, maximum, sum, alpha, total_out, total_maximum, total_sum, low, high, query,
+      head, rows, ahead, bias, keep, gathered, bytes;
 };
 
 // Fixed at plan time, the same from the same question.
@@ -43,11 +54,16 @@ struct AttentionDesign {
   bool wide = false;          // T is double
   bool materialised = false;  // whole score rows
   AttentionSizes bounds;
-  int64_t tile_rows = 0, tile_keys = 0;
+  int64_t tile_rows = 0, tile_keys = 0;  // at most; a call may have shorter query tiles
+  int64_t chunk_keys = 0;
   int64_t dim_padded = 0, dim_v_padded = 0, score_stride = 0;
   int64_t workers = 1;  // those that have scratch
+  int64_t max_chunks = 1;
   AttentionScratch scratch{};
-  uint64_t header_bytes = 0;  // in front of the scratch: the first tile of every sequence, int64 [batch + 1]
+  // In front of the scratch: the first tile of every sequence, int64 [batch + 1]; then, where query tiles may be split,
+  // the chunks done of each, int64, and the chunks' states.
+  uint64_t counters_at = 0, partials_at = 0, scratch_at = 0;
+  int64_t split_tiles = 0;  // 0: not planned for
   double workspace_bytes = 0;
   double scale = 0;
   double alone_ns = 0;  // one worker, planned shapes
@@ -69,6 +85,11 @@ struct AttentionCall {
   const sage_run_args& args;
   AttentionSizes sizes;
   const int64_t* first_tile = nullptr;  // [batch + 1], tiles of one head group
+  int64_t tile_rows = 0;
+  int64_t chunks = 1;              // tasks that a query tile is split into
+  int64_t* chunks_done = nullptr;  // by query tile, where split
+  char* partials = nullptr;        // by query tile and chunk, where split
+  uint64_t partial_bytes = 0;
   std::atomic<bool> cancelled{false};
 
   AttentionCall(const AttentionDesign& from, const sage_run_args& run)

@@ -10,6 +10,8 @@ namespace {
 // Its registers, with what only attention asks of them.
 #include "attention_vec_avx512.inc.h"
 // The kernels are templates over these.
+#include "attention_softmax.inc.h"
+// The products, which end with the table of all.
 #include "attention_kernels.inc.h"
 }  // namespace
 

@@ -1,36 +1,63 @@
-// attention_flash.cc: blocked attention by online softmax: scratch does not grow with the sequence.
+// attention_flash.cc: blocked attention by online softmax: a worker's scratch does not grow with the sequence.
 //
 // Key tiles in order; a row's output is rescaled when its maximum has moved, by exactly 1 when it has not, so that a
 // tile in which a row sees nothing leaves its bits alone.
 #include <algorithm>
-#include <limits>
+#include <atomic>
 
 #include "attention_tile.h"
 
 namespace sage::cpu {
 namespace {
 
+// Rows [row, row+count) of the tile over one tile of keys.
 template <class T>
-void Group(QueryTile<T>& tile, const AttentionKernels<T>& kernels, int64_t score_stride, const KeyTile& keys,
-           int64_t row, int64_t count) {
+void Group(QueryTile<T>& tile, const KeyTile& keys, int64_t row, int64_t count) {
   LaneRange lanes = tile.GroupLanes(keys, row, count);
   if (lanes.begin == lanes.end) return;
   T* scores = tile.scores();
-  tile.Dots(row, count, lanes.begin, lanes.end, scores);
   bool partly = false;
-  for (int64_t r = row; r < row + count; ++r) {
-    T* line = scores + (r - row) * score_stride;
-    const T before = tile.maximum(r);
-    const T best = tile.Prepare(keys, r, lanes.begin, lanes.end, false, line, &partly);
-    const T after = best > before ? best : before;
-    const bool first = before == -std::numeric_limits<T>::infinity();  // nothing to rescale yet
-    tile.alpha(r) = after == before ? T(1) : first ? T(0) : kernels.exp(before - after);
-    tile.maximum(r) = after;
-    const T sum = kernels.exponentiate(after, lanes.begin, lanes.end, line);
-    tile.sum(r) = tile.sum(r) * tile.alpha(r) + sum;
-  }
+  tile.Dots(row, count, lanes.begin, lanes.end, scores);
+  tile.Online(keys, row, count, lanes, scores, &partly);
   if (partly) lanes.uniform = false;
   tile.Accumulate(keys, row, count, lanes, scores);
+}
+
+// The keys of [begin, end) that the tile sees, chunk after chunk. False where the run was cancelled.
+template <class T>
+bool Keys(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t begin, int64_t end) {
+  const int64_t length = call.design.tile_keys, chunk = call.design.chunk_keys;
+  const int64_t from = std::max(begin, tile.first_key() / length * length), to = std::min(end, tile.last_key());
+  for (int64_t first = from; first < to; first += length) {
+    if (first % chunk == 0 && first > from) tile.EndChunk();
+    const KeyTile keys{first, std::min(length, to - first)};
+    if (!tile.Kept(keys)) continue;
+    if (call.Cancelled()) return false;
+    const KeyTile next{first + length, std::max(std::min(length, to - first - length), int64_t{0})};
+    tile.LoadKeys(keys, next);
+    tile.LoadValues(keys, next);
+    for (int64_t row = 0; row < tile.rows(); row += row_group)
+      Group(tile, keys, row, std::min(row_group, tile.rows() - row));
+  }
+  tile.MergeChunks();
+  return true;
+}
+
+// One chunk of a query tile that is split. Whoever does the last one merges them, in order.
+template <class T>
+void Chunk(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t query_tile, int64_t chunk) {
+  const AttentionDesign& design = call.design;
+  const auto partial = [&](int64_t i) {
+    return call.partials + static_cast<uint64_t>(query_tile * call.chunks + i) * call.partial_bytes;
+  };
+  tile.Begin(query_tile);
+  if (!Keys(call, tile, row_group, chunk * design.chunk_keys, (chunk + 1) * design.chunk_keys)) return;
+  tile.StorePartial(partial(chunk));
+  const std::atomic_ref<int64_t> done(call.chunks_done[query_tile]);
+  if (done.fetch_add(1, std::memory_order_acq_rel) + 1 < call.chunks) return;
+  tile.Clear();
+  for (int64_t i = 0; i < call.chunks; ++i) tile.MergePartial(partial(i));
+  tile.Store();
 }
 
 }  // namespace
@@ -38,18 +65,14 @@ void Group(QueryTile<T>& tile, const AttentionKernels<T>& kernels, int64_t score
 template <class T>
 void RunFlash(AttentionCall& call, const AttentionKernels<T>& kernels, int64_t begin, int64_t end, char* scratch) {
   QueryTile<T> tile(call, kernels, scratch);
-  const int64_t length = call.design.tile_keys, stride = call.design.score_stride;
   for (int64_t task = begin; task < end; ++task) {
-    tile.Begin(task);
-    for (int64_t first = tile.first_key() / length * length; first < tile.last_key(); first += length) {
-      const KeyTile keys{first, std::min(length, tile.last_key() - first)};
-      if (!tile.Kept(keys)) continue;
+    if (call.chunks > 1) {
+      Chunk(call, tile, kernels.row_group, task / call.chunks, task % call.chunks);
       if (call.Cancelled()) return;
-      tile.LoadKeys(keys);
-      tile.LoadValues(keys);
-      for (int64_t row = 0; row < tile.rows(); row += kernels.row_group)
-        Group(tile, kernels, stride, keys, row, std::min<int64_t>(kernels.row_group, tile.rows() - row));
+      continue;
     }
+    tile.Begin(task);
+    if (!Keys(call, tile, kernels.row_group, 0, tile.last_key())) return;
     tile.Store();
   }
 }

@@ -1,68 +1,8 @@
-// attention_kernels.inc.h: the attention kernels, written once over a register type and instantiated per ISA.
+// attention_kernels.inc.h: packing and the two products of attention in fused multiply-adds of the computing type,
+// written once over a register type and instantiated per ISA.
 //
-// Included inside an anonymous namespace after an attention_vec_<isa>.inc.h. No header of the standard library with
-// inline code is used here: the linker might keep this file's copy for everybody.
-template <class V>
-inline typename V::Reg Round(typename V::Reg x, typename V::T rounder) {
-  return V::Sub(V::Add(x, V::Set1(rounder)), V::Set1(rounder));
-}
-
-// The two constants of e^x = 2^n e^r, ln 2 = high + low with room for n in high, and (e^r - 1 - r) / r^2 over
-// |r| <= ln(2)/2 interpolated at Chebyshev nodes: relative error of e^r 1.1e-8 (float) and 2e-17 (double).
-template <class T>
-struct ExpTable;
-template <>
-struct ExpTable<float> {
-  static constexpr float kRounder = 0x1.8p23f, kHigh = 0x1.62ep-1f, kLow = 0x1.0bfbe8p-15f, kLog2E = 0x1.715476p+0f;
-  static constexpr int kTerms = 5;
-  static constexpr float kSeries[kTerms] = {0x1p-1f, 0x1.5554dcp-3f, 0x1.55551ap-5f, 0x1.120ba2p-7f, 0x1.6d113cp-10f};
-  static constexpr float kTanhOne = 20.0f;  // |2x| beyond which tanh(x) rounds to 1
-};
-template <>
-struct ExpTable<double> {
-  static constexpr double kRounder = 0x1.8p52, kHigh = 0x1.62e42fefp-1, kLow = 0x1.473de6af278edp-34;
-  static constexpr double kLog2E = 0x1.71547652b82fep+0;
-  static constexpr int kTerms = 10;
-  static constexpr double kSeries[kTerms] = {0x1.0000000000001p-1,  0x1.5555555555556p-3,  0x1.5555555553d4fp-5,
-                                             0x1.11111111109adp-7,  0x1.6c16c17893833p-10, 0x1.a01a01a7c8d47p-13,
-                                             0x1.a019b8ef67c6cp-16, 0x1.71de0d9c145d0p-19, 0x1.2891a8c1d838dp-22,
-                                             0x1.af38d53857513p-26};
-  static constexpr double kTanhOne = 44.0;
-};
-
-// x = n ln 2 + r; returns e^r - 1, which is accurate near 0 too.
-template <class V>
-inline typename V::Reg ReducedExpm1(typename V::Reg x, typename V::Reg* n) {
-  using Table = ExpTable<typename V::T>;
-  *n = Round<V>(V::Mul(x, V::Set1(Table::kLog2E)), Table::kRounder);
-  typename V::Reg r = V::Fma(*n, V::Set1(-Table::kHigh), x);
-  r = V::Fma(*n, V::Set1(-Table::kLow), r);
-  typename V::Reg q = V::Set1(Table::kSeries[Table::kTerms - 1]);
-#pragma GCC unroll 16
-  for (int i = Table::kTerms - 2; i >= 0; --i) q = V::Fma(q, r, V::Set1(Table::kSeries[i]));
-  return V::Fma(V::Mul(r, r), q, r);
-}
-
-// x <= 0 or NaN, which stays NaN; -inf gives +0.
-template <class V>
-inline typename V::Reg Exp(typename V::Reg x) {
-  typename V::Reg n;
-  const typename V::Reg e = ReducedExpm1<V>(V::Max(V::Set1(V::kExpLow), x), &n);
-  return V::CutExp(x, V::TimesPowerOfTwo(V::Add(V::Set1(1), e), n));
-}
-
-// t / (t + 2) with t = e^2x - 1: no cancellation for small x.
-template <class V>
-inline typename V::Reg Tanh(typename V::Reg x) {
-  using Table = ExpTable<typename V::T>;
-  typename V::Reg n, y = V::Add(x, x);
-  y = V::Max(V::Set1(-Table::kTanhOne), V::Min(V::Set1(Table::kTanhOne), y));  // keeps NaN
-  const typename V::Reg e = ReducedExpm1<V>(y, &n);
-  const typename V::Reg power = V::TimesPowerOfTwo(V::Set1(1), n);
-  const typename V::Reg t = V::Fma(power, e, V::Sub(power, V::Set1(1)));
-  return V::Div(t, V::Add(t, V::Set1(2)));
-}
-
+// Included inside an anonymous namespace after an attention_vec_<isa>.inc.h and attention_softmax.inc.h. No header of
+// the standard library with inline code is used here: the linker might keep this file's copy for everybody.
 template <Stored kStored, class T>
 constexpr int64_t StoredSize() {
   return kStored == Stored::kNative ? static_cast<int64_t>(sizeof(T)) : 2;
@@ -78,10 +18,14 @@ inline typename V::Reg LoadTail(const char* row, int64_t c, int64_t length) {
 }
 
 template <class V, Stored kStored>
-void PackRowsAs(const void* const* rows, int64_t count, int64_t length, typename V::T* out, int64_t ld) {
+void PackRowsAs(const void* const* rows, int64_t count, int64_t length, typename V::T* out, int64_t ld,
+                const void* const* ahead) {
   constexpr int64_t kSize = StoredSize<kStored, typename V::T>();
   for (int64_t r = 0; r < count; ++r) {
     const char* row = static_cast<const char*>(rows[r]);
+    if (ahead != nullptr)
+      for (int64_t at = 0; at < length * kSize; at += 64)
+        __builtin_prefetch(static_cast<const char*>(ahead[r]) + at, 0, 2);
     int64_t c = 0;
     for (; c + V::kWidth <= length; c += V::kWidth)
       V::Store(out + r * ld + c, V::template LoadStored<kStored>(row + c * kSize));
@@ -90,7 +34,7 @@ void PackRowsAs(const void* const* rows, int64_t count, int64_t length, typename
 }
 
 template <class V, Stored kStored>
-void PackKeysAs(const void* const* rows, int64_t count, int64_t length, typename V::T* out) {
+void PackKeysAs(const void* const* rows, int64_t count, int64_t length, typename V::T* out, const void* const* ahead) {
   constexpr int64_t kSize = StoredSize<kStored, typename V::T>();
   constexpr int64_t kPanel = V::kWidth * V::kPanelVectors;
   typename V::Reg block[V::kWidth];
@@ -103,6 +47,10 @@ void PackKeysAs(const void* const* rows, int64_t count, int64_t length, typename
 #pragma GCC unroll 16
         for (int i = 0; i < V::kWidth; ++i)
           block[i] = V::template LoadStored<kStored>(static_cast<const char*>(rows[k + i]) + c * kSize);
+        if (ahead != nullptr && c * kSize % 64 == 0) {
+          for (int i = 0; i < V::kWidth; ++i)
+            __builtin_prefetch(static_cast<const char*>(ahead[k + i]) + c * kSize, 0, 2);
+        }
         V::Transpose(block);
 #pragma GCC unroll 16
         for (int i = 0; i < V::kWidth; ++i) V::Store(panel + (c + i) * panel_width, block[i]);
@@ -117,28 +65,41 @@ void PackKeysAs(const void* const* rows, int64_t count, int64_t length, typename
 }
 
 template <class V>
-void PackRows(Stored stored, const void* const* rows, int64_t count, int64_t length, typename V::T* out, int64_t ld) {
+void PackValues(Stored stored, const void* const* rows, int64_t count, int64_t length, void* packed, int64_t ld,
+                const void* const* ahead) {
+  auto* out = static_cast<typename V::T*>(packed);
   if constexpr (sizeof(typename V::T) == 4) {
-    if (stored == Stored::kBf16) return PackRowsAs<V, Stored::kBf16>(rows, count, length, out, ld);
-    if (stored == Stored::kF16) return PackRowsAs<V, Stored::kF16>(rows, count, length, out, ld);
+    if (stored == Stored::kBf16) return PackRowsAs<V, Stored::kBf16>(rows, count, length, out, ld, ahead);
+    if (stored == Stored::kF16) return PackRowsAs<V, Stored::kF16>(rows, count, length, out, ld, ahead);
   }
-  PackRowsAs<V, Stored::kNative>(rows, count, length, out, ld);
+  PackRowsAs<V, Stored::kNative>(rows, count, length, out, ld, ahead);
 }
 
 template <class V>
-void PackKeys(Stored stored, const void* const* rows, int64_t count, int64_t length, typename V::T* out) {
-  if constexpr (sizeof(typename V::T) == 4) {
-    if (stored == Stored::kBf16) return PackKeysAs<V, Stored::kBf16>(rows, count, length, out);
-    if (stored == Stored::kF16) return PackKeysAs<V, Stored::kF16>(rows, count, length, out);
-  }
-  PackKeysAs<V, Stored::kNative>(rows, count, length, out);
+void PackQueries(Stored stored, const void* const* rows, int64_t count, int64_t length, void* packed, int64_t ld) {
+  PackValues<V>(stored, rows, count, length, packed, ld, nullptr);
 }
+
+template <class V>
+void PackKeys(Stored stored, const void* const* rows, int64_t count, int64_t length, void* packed,
+              const void* const* ahead) {
+  auto* out = static_cast<typename V::T*>(packed);
+  if constexpr (sizeof(typename V::T) == 4) {
+    if (stored == Stored::kBf16) return PackKeysAs<V, Stored::kBf16>(rows, count, length, out, ahead);
+    if (stored == Stored::kF16) return PackKeysAs<V, Stored::kF16>(rows, count, length, out, ahead);
+  }
+  PackKeysAs<V, Stored::kNative>(rows, count, length, out, ahead);
+}
+
+// Whether a product asks for the rows of B that come a tile later, while it works on these.
+enum class Ahead { kNo, kYes };
 
 // kRows x kVectors sums in registers: out[r][c] = sum over i in [begin,end) of a[r*lda + i] * b[i*ldb + c], then
 // out = out_before * alpha[r] + sum where kScaled.
-template <class V, int kRows, int kVectors, bool kScaled>
+template <class V, int kRows, int kVectors, bool kScaled, Ahead kAhead>
 inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin, int64_t end,
-                 const typename V::T* alpha, typename V::T* out, int64_t ldo) {
+                 const typename V::T* alpha, typename V::T* out, int64_t ldo, const void* const* ahead,
+                 int64_t column) {
   typename V::Reg sum[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
@@ -146,14 +107,18 @@ inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, in
     for (int v = 0; v < kVectors; ++v) sum[r][v] = V::Set1(0);
   b += begin * ldb;
   for (int64_t i = begin; i < end; ++i, b += ldb) {
-    typename V::Reg column[kVectors];
+    typename V::Reg factors[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) column[v] = V::Load(b + v * V::kWidth);
+    for (int v = 0; v < kVectors; ++v) {
+      factors[v] = V::Load(b + v * V::kWidth);
+      if constexpr (kAhead == Ahead::kYes)
+        __builtin_prefetch(static_cast<const typename V::T*>(ahead[i]) + column + v * V::kWidth, 0, 2);
+    }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const typename V::Reg factor = V::Set1(a[r * lda + i]);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = V::Fma(factor, column[v], sum[r][v]);
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = V::Fma(factor, factors[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 8
@@ -169,62 +134,63 @@ inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, in
 }
 
 // All columns of kRows rows, widest tiles first.
-template <class V, int kRows, bool kScaled>
+template <class V, int kRows, bool kScaled, Ahead kAhead>
 inline void Columns(const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin,
-                    int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo) {
+                    int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo,
+                    const void* const* ahead) {
   constexpr int kVectors = V::Vectors(kRows);
   int64_t c = 0;
   for (; c + kVectors * V::kWidth <= columns; c += kVectors * V::kWidth)
-    Tile<V, kRows, kVectors, kScaled>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo);
+    Tile<V, kRows, kVectors, kScaled, kAhead>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
   if constexpr (kVectors > 2)
     for (; c + 2 * V::kWidth <= columns; c += 2 * V::kWidth)
-      Tile<V, kRows, 2, kScaled>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo);
-  for (; c < columns; c += V::kWidth) Tile<V, kRows, 1, kScaled>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo);
+      Tile<V, kRows, 2, kScaled, kAhead>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
+  for (; c < columns; c += V::kWidth)
+    Tile<V, kRows, 1, kScaled, kAhead>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
 }
 
-template <class V, bool kScaled>
+// kRows or fewer rows.
+template <class V, int kRows, bool kScaled, Ahead kAhead>
 inline void Rows(int32_t rows, const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin,
-                 int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo) {
-  switch (rows) {
-    case 1:
-      return Columns<V, 1, kScaled>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo);
-    case 2:
-      return Columns<V, 2, kScaled>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo);
-    case 3:
-      return Columns<V, 3, kScaled>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo);
-    case 4:
-      return Columns<V, 4, kScaled>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo);
-    default:
-      break;
+                 int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo,
+                 const void* const* ahead) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows)
+      return Rows<V, kRows - 1, kScaled, kAhead>(rows, a, lda, b, ldb, begin, end, columns, alpha, out, ldo, ahead);
   }
-  if constexpr (V::kRowGroup > 4) {
-    if (rows == 5) return Columns<V, 5, kScaled>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo);
-    return Columns<V, 6, kScaled>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo);
-  }
+  Columns<V, kRows, kScaled, kAhead>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo, ahead);
 }
 
 template <class V>
-void Scores(int32_t rows, const typename V::T* q, int64_t ldq, const typename V::T* panels, int64_t count,
-            int64_t length, int64_t begin, int64_t end, typename V::T* s, int64_t lds) {
+void Scores(int32_t rows, const void* packed_q, int64_t ldq, const void* packed_k, int64_t count, int64_t length,
+            int64_t begin, int64_t end, typename V::T* s, int64_t lds) {
+  const auto* q = static_cast<const typename V::T*>(packed_q);
+  const auto* panels = static_cast<const typename V::T*>(packed_k);
   constexpr int64_t kPanel = V::kWidth * V::kPanelVectors;
   for (int64_t base = begin / kPanel * kPanel; base < end; base += kPanel) {
     const int64_t panel_width = count - base < kPanel ? count - base : kPanel;
     const int64_t first = begin > base ? begin - base : 0;
     const int64_t last = end - base < panel_width ? end - base : panel_width;
-    Rows<V, false>(rows, q, ldq, panels + base * length + first, panel_width, 0, length, last - first, nullptr,
-                   s + base + first, lds);
+    Rows<V, V::kRowGroup, false, Ahead::kNo>(rows, q, ldq, panels + base * length + first, panel_width, 0, length,
+                                             last - first, nullptr, s + base + first, lds, nullptr);
   }
 }
 
 template <class V>
-void Accumulate(int32_t rows, const typename V::T* p, int64_t ldp, const typename V::T* v, int64_t ldv, int64_t begin,
-                int64_t end, int64_t dv_padded, const typename V::T* alpha, typename V::T* o, int64_t ldo) {
-  Rows<V, true>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo);
+void Accumulate(int32_t rows, const typename V::T* p, int64_t ldp, const void* packed_v, int64_t ldv, int64_t begin,
+                int64_t end, int64_t dv_padded, const typename V::T* alpha, typename V::T* o, int64_t ldo,
+                const void* const* ahead) {
+  const auto* v = static_cast<const typename V::T*>(packed_v);
+  if (ahead == nullptr)
+    Rows<V, V::kRowGroup, true, Ahead::kNo>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo, nullptr);
+  else
+    Rows<V, V::kRowGroup, true, Ahead::kYes>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo, ahead);
 }
 
 template <class V>
-void AccumulateVisible(const typename V::T* p, const typename V::T* v, int64_t ldv, int64_t begin, int64_t end,
+void AccumulateVisible(const typename V::T* p, const void* packed_v, int64_t ldv, int64_t begin, int64_t end,
                        int64_t dv_padded, typename V::T alpha, typename V::T* o) {
+  const auto* v = static_cast<const typename V::T*>(packed_v);
   for (int64_t c = 0; c < dv_padded; c += V::kWidth) {
     typename V::Reg sum = V::Set1(0);
     for (int64_t k = begin; k < end; ++k) {
@@ -236,7 +202,8 @@ void AccumulateVisible(const typename V::T* p, const typename V::T* v, int64_t l
 }
 
 template <class V>
-int32_t AllFinite(const typename V::T* v, int64_t ldv, int64_t begin, int64_t end, int64_t dv_padded) {
+int32_t AllFinite(const void* packed_v, int64_t ldv, int64_t begin, int64_t end, int64_t dv_padded) {
+  const auto* v = static_cast<const typename V::T*>(packed_v);
   typename V::Reg sum = V::Set1(0);  // 0 * x is NaN exactly where x is not finite
   for (int64_t k = begin; k < end; ++k)
     for (int64_t c = 0; c < dv_padded; c += V::kWidth) sum = V::Fma(V::Load(v + k * ldv + c), V::Set1(0), sum);
@@ -244,66 +211,13 @@ int32_t AllFinite(const typename V::T* v, int64_t ldv, int64_t begin, int64_t en
 }
 
 template <class V>
-typename V::T Prepare(const ScoreRow<typename V::T>& row, typename V::T* s) {
-  using T = typename V::T;
-  const typename V::Reg scale = V::Set1(row.scale), lowest = V::Set1(-__builtin_inf());
-  typename V::Reg best = lowest;
-  const bool plain = row.softcap == 0 && row.alibi_slope == 0 && row.bias == nullptr && row.keep == nullptr;
-  if (plain && row.low <= row.begin && row.high >= row.end) {
-    for (int64_t k = row.begin; k < row.end; k += V::kWidth) {
-      const typename V::Reg x = V::Mul(V::Load(s + k), scale);
-      best = V::Max(x, best);
-      V::Store(s + k, x);
-    }
-    return V::Largest(best);
-  }
-  const typename V::Reg low = V::Set1(static_cast<T>(row.low)), high = V::Set1(static_cast<T>(row.high));
-  for (int64_t k = row.begin; k < row.end; k += V::kWidth) {
-    typename V::Reg x = V::Mul(V::Load(s + k), scale);
-    const typename V::Reg lane = V::Add(V::Iota(), V::Set1(static_cast<T>(k)));
-    typename V::Mask visible = V::And(V::LessEqual(low, lane), V::Less(lane, high));
-    if (row.softcap != 0) {
-      const typename V::Reg cap = V::Set1(row.softcap);
-      x = V::Mul(cap, Tanh<V>(V::Div(x, cap)));
-    }
-    if (row.bias != nullptr) x = V::Add(x, V::Load(row.bias + k));
-    if (row.alibi_slope != 0) {
-      const typename V::Reg away = V::Sub(lane, V::Set1(row.alibi_origin));
-      x = V::Fma(V::Set1(-row.alibi_slope), V::Max(away, V::Sub(V::Set1(0), away)), x);
-    }
-    if (row.keep != nullptr) visible = V::And(visible, V::NotEqual(V::Load(row.keep + k), V::Set1(0)));
-    x = V::Select(visible, x, lowest);
-    best = V::Max(x, best);
-    V::Store(s + k, x);
-  }
-  return V::Largest(best);
-}
-
-template <class V>
-typename V::T Exponentiate(typename V::T maximum, int64_t begin, int64_t end, typename V::T* s) {
-  const typename V::Reg lowest = V::Set1(-__builtin_inf()), unseen = V::Set1(typename V::T(-0.0));
-  // While nothing was visible the maximum is -inf, and -inf - -inf would be NaN.
-  const typename V::Reg m = V::Set1(maximum == -__builtin_inf() ? typename V::T(0) : maximum);
-  typename V::Reg sum = V::Set1(0);
-  for (int64_t k = begin; k < end; k += V::kWidth) {
-    const typename V::Reg x = V::Load(s + k);
-    const typename V::Reg p = V::Select(V::Equal(x, lowest), unseen, Exp<V>(V::Sub(x, m)));
-    sum = V::Add(sum, p);
-    V::Store(s + k, p);
-  }
-  return V::Sum(sum);
-}
-
-template <class V>
-typename V::T ExpOne(typename V::T x) {
-  typename V::T lanes[V::kWidth];
-  V::Store(lanes, Exp<V>(V::Set1(x)));
-  return lanes[0];
-}
-
-template <class V>
 constexpr AttentionKernels<typename V::T> MakeKernels() {
-  return {
-      V::kWidth,       V::kRowGroup,  V::kWidth * V::kPanelVectors, PackRows<V>,  PackKeys<V>, Scores<V>, Prepare<V>,
-      Exponentiate<V>, Accumulate<V>, AccumulateVisible<V>,         AllFinite<V>, ExpOne<V>};
+  AttentionKernels<typename V::T> table{};
+  table.width = V::kWidth, table.row_group = V::kRowGroup, table.panel = V::kWidth * V::kPanelVectors;
+  table.element = sizeof(typename V::T), table.dim_step = V::kWidth, table.value_step = 1, table.values_in_place = 1;
+  table.pack_queries = PackQueries<V>, table.pack_keys = PackKeys<V>, table.pack_values = PackValues<V>;
+  table.scores = Scores<V>, table.accumulate = Accumulate<V>, table.accumulate_visible = AccumulateVisible<V>;
+  table.all_finite = AllFinite<V>;
+  SetSoftmax<V>(&table);
+  return table;
 }

@@ -10,34 +10,40 @@ namespace sage::cpu {
 namespace {
 
 template <class T>
-const AttentionKernels<T>& KernelsFor(Isa isa) {
+const AttentionKernels<T>& KernelsFor([[maybe_unused]] Isa isa) {
   if constexpr (sizeof(T) == sizeof(double)) {
 #if defined(__x86_64__)
     if (isa == Isa::kAvx512) return kAttentionAvx512F64;
     if (isa == Isa::kAvx2) return kAttentionAvx2F64;
+#elif defined(__aarch64__)
+    if (isa == Isa::kNeon) return kAttentionNeonF64;
 #endif
     return kAttentionScalarF64;
   } else {
 #if defined(__x86_64__)
     if (isa == Isa::kAvx512) return kAttentionAvx512F32;
     if (isa == Isa::kAvx2) return kAttentionAvx2F32;
+#elif defined(__aarch64__)
+    if (isa == Isa::kNeon) return kAttentionNeonF32;
 #endif
     return kAttentionScalarF32;
   }
 }
 
 struct KernelSizes {
-  int64_t width, row_group;
+  int64_t width, row_group, element, dim_step, value_step;
 };
 
-KernelSizes SizesOf(Isa isa, bool wide) {
-  if (wide) return {KernelsFor<double>(isa).width, KernelsFor<double>(isa).row_group};
-  return {KernelsFor<float>(isa).width, KernelsFor<float>(isa).row_group};
+template <class T>
+KernelSizes SizesOf(Isa isa) {
+  const AttentionKernels<T>& kernels = KernelsFor<T>(isa);
+  return {kernels.width, kernels.row_group, kernels.element, kernels.dim_step, kernels.value_step};
 }
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
-// Measured on one core of a Zen 4 at 3.7 GHz; f64 has half the lanes.
+// Measured on one core of a Zen 4 at 3.7 GHz; f64 has half the lanes. NEON: expected, as VectorNs, of a Cortex-A78AE at
+// 2.2 GHz, whose two pipes of four lanes are 17.6 products at most.
 struct Rates {
   double products;   // multiply-adds a nanosecond, long sequences
   double packed_ns;  // one element of K or V on its way into registers
@@ -47,6 +53,7 @@ struct Rates {
 Rates RatesOf(Isa isa, bool wide) {
   const Rates single = isa == Isa::kAvx512 ? Rates{52, 0.18, 35}
                        : isa == Isa::kAvx2 ? Rates{46, 0.10, 35}
+                       : isa == Isa::kNeon ? Rates{13, 0.34, 120}
                                            : Rates{5, 0.7, 60};
   return wide ? Rates{single.products / 2, single.packed_ns * 2, single.row_ns} : single;
 }
@@ -112,36 +119,67 @@ class Layout {
   double total_ = 0;
 };
 
-void LayOut(AttentionDesign* design, int64_t width, int64_t row_group) {
+// split_rows: of a query tile that is split.
+void LayOut(AttentionDesign* design, const KernelSizes& kernel, int64_t split_rows) {
   const AttentionSizes& sizes = design->bounds;
   const double number = design->wide ? 8 : 4, rows = static_cast<double>(design->tile_rows);
-  const int64_t keys_padded = RoundUp(design->tile_keys, width);
-  const double keys = static_cast<double>(keys_padded);
+  const double keys = static_cast<double>(RoundUp(RoundUp(design->tile_keys, kernel.width), kernel.value_step));
   const double dim = static_cast<double>(design->dim_padded), dim_v = static_cast<double>(design->dim_v_padded);
-  const double score_rows = design->materialised ? rows : static_cast<double>(row_group);
+  const double score_rows = design->materialised ? rows : static_cast<double>(kernel.row_group);
+  const double packed = static_cast<double>(kernel.element), packed_rows = rows + static_cast<double>(kernel.row_group);
   AttentionScratch& at = design->scratch;
   Layout layout;
-  at.q = layout.Take(rows * dim, number);
-  at.panels = layout.Take(keys * static_cast<double>(sizes.dim_qk), number);
+  at.q = layout.Take(packed_rows * dim, packed);
+  at.panels = layout.Take(keys * dim, packed);
   at.scores = layout.Take(score_rows * static_cast<double>(design->score_stride), number);
-  at.values = layout.Take(keys * dim_v, number);
+  at.values = layout.Take(keys * dim_v, packed);
   at.out = layout.Take(rows * dim_v, number);
   at.maximum = layout.Take(rows, number);
   at.sum = layout.Take(rows, number);
   at.alpha = layout.Take(rows, number);
+  at.total_out = layout.Take(rows * dim_v, number);
+  at.total_maximum = layout.Take(rows, number);
+  at.total_sum = layout.Take(rows, number);
   at.low = layout.Take(rows, 8);
   at.high = layout.Take(rows, 8);
   at.query = layout.Take(rows, 8);
   at.head = layout.Take(rows, 8);
   at.rows = layout.Take(std::max(rows, keys), sizeof(void*));
+  at.ahead = layout.Take(keys, sizeof(void*));
   at.bias = layout.Take(keys, number);
   at.keep = layout.Take(keys, number);
   at.gathered = layout.Take(Strided(*design->view) ? std::max(rows, keys) * std::max(dim, dim_v) : 0, 8);
-  Layout header;
-  header.Take(static_cast<double>(sizes.batch) + 1, 8);
-  design->header_bytes = static_cast<uint64_t>(std::min(header.total(), kMaxWorkspace));
   at.bytes = static_cast<uint64_t>(std::min(layout.total(), kMaxWorkspace));
-  design->workspace_bytes = header.total() + layout.total() * static_cast<double>(design->workers);
+
+  Layout front;
+  front.Take(static_cast<double>(sizes.batch) + 1, 8);
+  const double tiles = static_cast<double>(design->split_tiles);
+  design->counters_at = front.Take(tiles, 8);
+  const double chunks = static_cast<double>(design->max_chunks);
+  design->partials_at = front.Take(tiles * chunks * static_cast<double>(split_rows), (dim_v + 2) * number);
+  design->scratch_at = front.Take(0, 1);
+  design->workspace_bytes = front.total() + layout.total() * static_cast<double>(design->workers);
+}
+
+constexpr int64_t kKeys = 128, kLeastRows = 48;
+constexpr double kTasksPerWorker = 4;  // below it the last ones leave workers idle
+
+// Rows of a query tile. More share the packing of a tile of K; all of them must stay in L2 with their outputs, half of
+// which is K's and V's.
+int64_t RowsFor(const AttentionDesign& design, const KernelSizes& kernel) {
+  constexpr int64_t kMost = 192, kMaterialised = 12;
+  if (design.materialised) return kMaterialised;
+  const int64_t row_bytes = design.dim_padded * kernel.element + 2 * design.dim_v_padded * (design.wide ? 8 : 4);
+  const int64_t rows = static_cast<int64_t>(design.context->l2_bytes / 2) / row_bytes;
+  return std::clamp(rows, kLeastRows, kMost) / kernel.row_group * kernel.row_group;
+}
+
+// Of a call with `rows` (query, head) rows in all: every worker must have some tiles.
+int64_t SharedRows(const AttentionDesign& design, double rows) {
+  if (design.workers <= 1 || design.tile_rows <= kLeastRows) return design.tile_rows;
+  const double share = rows / (kTasksPerWorker * static_cast<double>(design.workers));
+  if (share >= static_cast<double>(design.tile_rows)) return design.tile_rows;
+  return std::max(static_cast<int64_t>(share) / kLeastRows * kLeastRows, kLeastRows);
 }
 
 class AttentionPlan final : public KernelPlan {
@@ -164,18 +202,35 @@ class AttentionPlan final : public KernelPlan {
     if (call.sizes.append) AppendKeys(call);
 
     auto* first_tile = static_cast<int64_t*>(args.workspace);
-    char* scratch = static_cast<char*>(args.workspace) + design_.header_bytes;
-    double pairs = 0;
+    char* const workspace = static_cast<char*>(args.workspace);
+    char* const scratch = workspace + design_.scratch_at;
+    double pairs = 0, all_rows = 0;
+    int64_t longest_kv = 0;
+    for (int64_t b = 0; b < call.sizes.batch; ++b) all_rows += static_cast<double>(call.QueryRows(b));
+    call.tile_rows = SharedRows(design_, all_rows * static_cast<double>(call.sizes.heads_q));
     first_tile[0] = 0;
     for (int64_t b = 0; b < call.sizes.batch; ++b) {
       const AttentionSequence sequence = call.Sequence(b);
       const int64_t rows = sequence.q_rows * call.sizes.group;
-      first_tile[b + 1] = first_tile[b] + (rows + design_.tile_rows - 1) / design_.tile_rows;
+      first_tile[b + 1] = first_tile[b] + (rows + call.tile_rows - 1) / call.tile_rows;
       pairs += static_cast<double>(sequence.q_used) * static_cast<double>(sequence.k_used);
+      longest_kv = std::max(longest_kv, sequence.k_used);
     }
     call.first_tile = first_tile;
-    const int64_t tasks = first_tile[call.sizes.batch] * (call.sizes.heads_q / call.sizes.group);
+    int64_t tasks = first_tile[call.sizes.batch] * (call.sizes.heads_q / call.sizes.group);
     const double ns = design_.workers == 1 ? 0 : AloneNs(design_, pairs, share_, static_cast<double>(tasks));
+    const int64_t chunks = (longest_kv + design_.chunk_keys - 1) / design_.chunk_keys;
+    call.partial_bytes = static_cast<uint64_t>(
+        RoundUp(call.tile_rows * (design_.dim_v_padded + 2) * static_cast<int64_t>(sizeof(T)), 64));
+    const double partials = static_cast<double>(tasks * chunks) * static_cast<double>(call.partial_bytes);
+    if (tasks <= design_.split_tiles && chunks > 1 && ns >= kInlineNs &&
+        partials <= static_cast<double>(design_.scratch_at - design_.partials_at)) {
+      call.chunks = chunks;
+      call.chunks_done = reinterpret_cast<int64_t*>(workspace + design_.counters_at);
+      call.partials = workspace + design_.partials_at;
+      std::fill_n(call.chunks_done, tasks, int64_t{0});
+      tasks *= chunks;
+    }
     const AttentionKernels<T>& kernels = KernelsFor<T>(design_.isa);
     const auto run = design_.materialised ? RunMaterialised<T> : RunFlash<T>;
     ParallelFor(design_.context->host, ns, tasks, 1, [&](int64_t begin, int64_t end, uint32_t worker) {
@@ -206,30 +261,36 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
   const AttentionSizes& sizes = design.bounds;
   design.scale =
       (features & SAGE_ATTN_F_SCALE) != 0 ? attributes.scale : 1.0 / std::sqrt(static_cast<double>(sizes.dim_qk));
-  const auto [width, row_group] = SizesOf(design.isa, design.wide);
-  design.dim_padded = RoundUp(sizes.dim_qk, width);
-  design.dim_v_padded = RoundUp(sizes.dim_v, width);
+  const KernelSizes kernel = design.wide ? SizesOf<double>(design.isa) : SizesOf<float>(design.isa);
+  design.dim_padded = RoundUp(sizes.dim_qk, kernel.dim_step);
+  design.dim_v_padded = RoundUp(sizes.dim_v, kernel.dim_step);
 
   const int64_t longest_q = LongestQ(design), longest_kv = LongestKv(design);
   const double all_rows = static_cast<double>(longest_q) * static_cast<double>(sizes.group);
-  constexpr int64_t kRows = 48, kRowsMaterialised = 12, kKeys = 128;
-  const int64_t wanted_rows = attributes.block_q != 0 ? attributes.block_q
-                              : design.materialised   ? kRowsMaterialised
-                                                      : kRows;
+  const double queries = static_cast<double>(sizes.seq_q) * (sizes.varlen ? 1 : static_cast<double>(sizes.batch));
+  const double groups = static_cast<double>(sizes.heads_q / sizes.group);
+  const int64_t wanted_rows = attributes.block_q != 0 ? attributes.block_q : RowsFor(design, kernel);
   design.tile_rows =
       std::max<int64_t>(1, all_rows < static_cast<double>(wanted_rows) ? static_cast<int64_t>(all_rows) : wanted_rows);
   // One tile that holds all keys has the bits of a longer one.
   design.tile_keys = std::clamp<int64_t>(longest_kv, 1, attributes.block_kv != 0 ? attributes.block_kv : kKeys);
-  design.score_stride = design.materialised ? RoundUp(longest_kv, width) + width : RoundUp(design.tile_keys, width);
+  design.chunk_keys = RoundUp(kChunkKeys, design.tile_keys);
+  design.max_chunks = design.materialised ? 1 : (longest_kv + design.chunk_keys - 1) / design.chunk_keys;
+  design.score_stride =
+      design.materialised ? RoundUp(longest_kv, kernel.width) + kernel.width : RoundUp(design.tile_keys, kernel.width);
 
   const double share = VisibleShare(design, static_cast<double>(longest_q), static_cast<double>(longest_kv));
-  const double queries = static_cast<double>(sizes.seq_q) * (sizes.varlen ? 1 : static_cast<double>(sizes.batch));
-  const double groups = static_cast<double>(sizes.heads_q / sizes.group);
-  const double tasks =
-      std::ceil(queries * static_cast<double>(sizes.group) / static_cast<double>(design.tile_rows)) * groups;
-  design.alone_ns = AloneNs(design, queries * static_cast<double>(longest_kv), share, tasks);
+  const auto tiles_of = [&](int64_t rows) {
+    return std::ceil(queries * static_cast<double>(sizes.group) / static_cast<double>(rows)) * groups;
+  };
+  design.alone_ns = AloneNs(design, queries * static_cast<double>(longest_kv), share, tiles_of(design.tile_rows));
   design.workers = design.alone_ns < kInlineNs ? 1 : context.num_workers;
-  LayOut(&design, width, row_group);
+  const int64_t rows = SharedRows(design, queries * static_cast<double>(sizes.heads_q));
+  const double few = kTasksPerWorker * static_cast<double>(design.workers);
+  const double tiles = tiles_of(rows) + static_cast<double>(sizes.batch) * groups;  // sequences end within tiles
+  if (design.workers > 1 && design.max_chunks > 1 && tiles_of(rows) <= few)
+    design.split_tiles = static_cast<int64_t>(std::min(tiles, 2 * few));
+  LayOut(&design, kernel, RoundUp(rows, 16));
   return design;
 }
 

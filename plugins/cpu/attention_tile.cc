@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numbers>
+#include <utility>
 
 #include "numbers.h"
 
@@ -22,14 +24,21 @@ QueryTile<T>::QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels,
     : call_(call), design_(call.design), kernels_(kernels) {
   const AttentionScratch& at = design_.scratch;
   const auto numbers = [scratch](uint64_t offset) { return reinterpret_cast<T*>(scratch + offset); };
-  q_ = numbers(at.q), panels_ = numbers(at.panels), scores_ = numbers(at.scores), values_ = numbers(at.values);
-  out_ = numbers(at.out), maximum_ = numbers(at.maximum), sum_ = numbers(at.sum), alpha_ = numbers(at.alpha);
+  q_ = scratch + at.q, panels_ = scratch + at.panels, values_ = scratch + at.values;
+  scores_ = numbers(at.scores), alpha_ = numbers(at.alpha);
+  out_ = numbers(at.out), maximum_ = numbers(at.maximum), sum_ = numbers(at.sum);
+  total_out_ = numbers(at.total_out), total_maximum_ = numbers(at.total_maximum);
+  total_sum_ = numbers(at.total_sum);
   bias_ = numbers(at.bias), keep_ = numbers(at.keep);
   low_ = reinterpret_cast<int64_t*>(scratch + at.low), high_ = reinterpret_cast<int64_t*>(scratch + at.high);
   query_ = reinterpret_cast<int64_t*>(scratch + at.query), head_ = reinterpret_cast<int64_t*>(scratch + at.head);
   row_pointers_ = reinterpret_cast<const void**>(scratch + at.rows);
+  ahead_pointers_ = reinterpret_cast<const void**>(scratch + at.ahead);
   gathered_ = scratch + at.gathered;
   group_ = call.sizes.group;
+  constexpr uint64_t kShaped = SAGE_ATTN_F_SOFTCAP | SAGE_ATTN_F_BIAS | SAGE_ATTN_F_ALIBI | kDataMasks;
+  factor_ = static_cast<T>(design_.scale * std::numbers::log2e);
+  plain_ = !call.Is(kShaped) && factor_ > 0;
 }
 
 template <class T>
@@ -64,8 +73,8 @@ void QueryTile<T>::Begin(int64_t task) {
   const int64_t within = task - first[b_] * groups, tiles = first[b_ + 1] - first[b_];
   const int64_t tile = tiles - 1 - within / groups;
   first_head_ = within % groups * group_;
-  const int64_t first_row = tile * design_.tile_rows;
-  rows_ = std::min(design_.tile_rows, sequence_.q_rows * group_ - first_row);
+  const int64_t first_row = tile * call_.tile_rows;
+  rows_ = std::min(call_.tile_rows, sequence_.q_rows * group_ - first_row);
 
   const sage_attention_attributes& attributes = design_.view->attributes.attention;
   constexpr int64_t kFar = int64_t{1} << 60;  // further than any tensor reaches
@@ -83,55 +92,122 @@ void QueryTile<T>::Begin(int64_t task) {
     if (Query(r) >= sequence_.q_used || low >= high) low = high = 0;
     low_[r] = low, high_[r] = high;
     if (low < high) first_key_ = std::min(first_key_, low), last_key_ = std::max(last_key_, high);
-    maximum_[r] = -std::numeric_limits<T>::infinity();
-    sum_[r] = 0;
-    alpha_[r] = 1;
     row_pointers_[r] = call_.QueryRow(SAGE_ATTN_Q, sequence_, b_, Head(r), Query(r));
   }
   Gather(call_.Slot(SAGE_ATTN_Q), rows_, rows_, call_.sizes.dim_qk);
-  kernels_.pack_rows(StoredAs(SAGE_ATTN_Q), row_pointers_, rows_, call_.sizes.dim_qk, q_, design_.dim_padded);
-  std::fill(out_, out_ + rows_ * design_.dim_v_padded, T(0));
+  kernels_.pack_queries(StoredAs(SAGE_ATTN_Q), row_pointers_, rows_, call_.sizes.dim_qk, q_, design_.dim_padded);
+  chunk_aside_ = false;
+  Clear();
+}
+
+template <class T>
+void QueryTile<T>::Clear() {
+  std::fill_n(maximum_, rows_, -std::numeric_limits<T>::infinity());
+  std::fill_n(sum_, rows_, T(0));
+  std::fill_n(alpha_, rows_, T(1));
+  std::fill_n(out_, rows_ * design_.dim_v_padded, T(0));
+}
+
+template <class T>
+void QueryTile<T>::EndChunk() {
+  if (chunk_aside_) {
+    MergeChunks();
+    chunk_aside_ = false;
+  }
+  std::swap(out_, total_out_), std::swap(maximum_, total_maximum_), std::swap(sum_, total_sum_);
+  chunk_aside_ = true;
+  Clear();
+}
+
+template <class T>
+void QueryTile<T>::MergeChunks() {
+  if (!chunk_aside_) return;
+  for (int64_t r = 0; r < rows_; ++r) {
+    const int64_t at = r * design_.dim_v_padded;
+    kernels_.merge(design_.dim_v_padded, maximum_[r], sum_[r], out_ + at, total_maximum_ + r, total_sum_ + r,
+                   total_out_ + at);
+  }
+  std::swap(out_, total_out_), std::swap(maximum_, total_maximum_), std::swap(sum_, total_sum_);
+  chunk_aside_ = false;
+}
+
+template <class T>
+void QueryTile<T>::StorePartial(char* partial) const {
+  T* to = reinterpret_cast<T*>(partial);
+  std::copy_n(maximum_, rows_, to);
+  std::copy_n(sum_, rows_, to + rows_);
+  std::copy_n(out_, rows_ * design_.dim_v_padded, to + 2 * rows_);
+}
+
+template <class T>
+void QueryTile<T>::MergePartial(const char* partial) {
+  const T* from = reinterpret_cast<const T*>(partial);
+  for (int64_t r = 0; r < rows_; ++r) {
+    const int64_t at = r * design_.dim_v_padded;
+    kernels_.merge(design_.dim_v_padded, from[r], from[rows_ + r], from + 2 * rows_ + at, maximum_ + r, sum_ + r,
+                   out_ + at);
+  }
+}
+
+template <class T>
+void QueryTile<T>::AddressKeys(uint32_t slot, int64_t head, const KeyTile& keys, const void** pointers) const {
+  if (call_.sizes.paged) {
+    for (int64_t k = 0; k < keys.count; ++k) pointers[k] = call_.KeyRow(slot, sequence_, b_, head, keys.first + k);
+    return;
+  }
+  const sage_tensor& tensor = call_.Slot(slot);
+  const char* at = call_.KeyRow(slot, sequence_, b_, head, keys.first);
+  const int64_t step = tensor.stride[tensor.rank == 3 ? 0 : 2] * ElementSize(tensor.dtype);
+  for (int64_t k = 0; k < keys.count; ++k, at += step) pointers[k] = at;
 }
 
 template <class T>
 void QueryTile<T>::PointAtKeys(uint32_t slot, int64_t head, const KeyTile& keys, int64_t padded) {
-  if (call_.sizes.paged) {
-    for (int64_t k = 0; k < keys.count; ++k) row_pointers_[k] = call_.KeyRow(slot, sequence_, b_, head, keys.first + k);
-  } else {
-    const sage_tensor& tensor = call_.Slot(slot);
-    const char* at = call_.KeyRow(slot, sequence_, b_, head, keys.first);
-    const int64_t step = tensor.stride[tensor.rank == 3 ? 0 : 2] * ElementSize(tensor.dtype);
-    for (int64_t k = 0; k < keys.count; ++k, at += step) row_pointers_[k] = at;
-  }
   const sage_tensor& tensor = call_.Slot(slot);
+  AddressKeys(slot, head, keys, row_pointers_);
   Gather(tensor, keys.count, padded, tensor.shape[LastAxis(tensor)]);
 }
 
 template <class T>
-void QueryTile<T>::LoadKeys(const KeyTile& keys) {
-  keys_padded_ = RoundUp(keys.count, kernels_.width);
-  PointAtKeys(SAGE_ATTN_K, first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k), keys, keys_padded_);
-  kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_);
+const void* const* QueryTile<T>::PointAhead(uint32_t slot, int64_t head, const KeyTile& keys, const KeyTile& next,
+                                            int64_t padded) {
+  const sage_tensor& tensor = call_.Slot(slot);
+  if (next.count == 0 || tensor.stride[LastAxis(tensor)] != 1) return nullptr;
+  const int64_t count = std::min(next.count, keys.count);
+  AddressKeys(slot, head, {next.first, count}, ahead_pointers_);
+  std::fill(ahead_pointers_ + count, ahead_pointers_ + padded, ahead_pointers_[count - 1]);
+  return ahead_pointers_;
 }
 
 template <class T>
-void QueryTile<T>::LoadValues(const KeyTile& keys) {
+void QueryTile<T>::LoadKeys(const KeyTile& keys, const KeyTile& next) {
+  keys_padded_ = RoundUp(keys.count, kernels_.width);  // at most the design's: tiles are no longer than planned
+  const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
+  PointAtKeys(SAGE_ATTN_K, head, keys, keys_padded_);
+  kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_,
+                     PointAhead(SAGE_ATTN_K, head, keys, next, keys_padded_));
+}
+
+template <class T>
+void QueryTile<T>::LoadValues(const KeyTile& keys, const KeyTile& next) {
   const sage_tensor& tensor = call_.Slot(SAGE_ATTN_V);
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
   v_finite_ = -1;
+  v_ahead_ = PointAhead(SAGE_ATTN_V, head, keys, next, keys.count);
   // In place where rows are whole registers of T at one distance; else a packed copy.
-  if (StoredAs(SAGE_ATTN_V) == Stored::kNative && !call_.sizes.paged && tensor.stride[LastAxis(tensor)] == 1 &&
-      call_.sizes.dim_v % kernels_.width == 0) {
+  if (kernels_.values_in_place != 0 && StoredAs(SAGE_ATTN_V) == Stored::kNative && !call_.sizes.paged &&
+      tensor.stride[LastAxis(tensor)] == 1 && call_.sizes.dim_v % kernels_.width == 0) {
     const char* at = call_.KeyRow(SAGE_ATTN_V, sequence_, b_, head, keys.first);
     if (reinterpret_cast<uintptr_t>(at) % sizeof(T) == 0) {
-      v_ = reinterpret_cast<const T*>(at);
+      v_ = at;
       v_stride_ = tensor.stride[tensor.rank == 3 ? 0 : 2];
       return;
     }
   }
   PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);
-  kernels_.pack_rows(StoredAs(SAGE_ATTN_V), row_pointers_, keys.count, call_.sizes.dim_v, values_,
-                     design_.dim_v_padded);
+  kernels_.pack_values(StoredAs(SAGE_ATTN_V), row_pointers_, keys.count, call_.sizes.dim_v, values_,
+                       design_.dim_v_padded, v_ahead_);
+  v_ahead_ = nullptr;
   v_ = values_;
   v_stride_ = design_.dim_v_padded;
 }
@@ -154,8 +230,8 @@ LaneRange QueryTile<T>::GroupLanes(const KeyTile& keys, int64_t row, int64_t cou
 
 template <class T>
 void QueryTile<T>::Dots(int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const {
-  kernels_.scores(static_cast<int32_t>(count), q_ + row * design_.dim_padded, design_.dim_padded, panels_, keys_padded_,
-                  call_.sizes.dim_qk, begin, end, scores, design_.score_stride);
+  kernels_.scores(static_cast<int32_t>(count), q_ + row * design_.dim_padded * kernels_.element, design_.dim_padded,
+                  panels_, keys_padded_, call_.sizes.dim_qk, begin, end, scores, design_.score_stride);
 }
 
 template <class T>
@@ -182,8 +258,9 @@ T QueryTile<T>::Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t
   line.begin = begin, line.end = end;
   line.low = all ? 0 : std::clamp(low_[row] - keys.first, int64_t{0}, keys.count);
   line.high = all ? keys.count : std::clamp(high_[row] - keys.first, int64_t{0}, keys.count);
-  line.scale = static_cast<T>(design_.scale);
+  line.unit = all ? T(1) : std::numbers::log2e_v<T>;
   line.softcap = static_cast<T>(attributes.softcap);
+  line.factor = line.softcap != 0 || all ? static_cast<T>(design_.scale) : factor_;
   if (call_.Is(SAGE_ATTN_F_ALIBI)) {
     const sage_tensor& slopes = call_.Slot(SAGE_ATTN_ALIBI);
     line.alibi_slope =
@@ -195,9 +272,7 @@ T QueryTile<T>::Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t
     line.bias = BiasRow(keys, row, begin, end);
     *partly = true;  // a bias of -inf hides a key as well
   }
-  constexpr uint64_t kMasks =
-      SAGE_ATTN_F_BOOL_MASK | SAGE_ATTN_F_BIT_MASK | SAGE_ATTN_F_BLOCK_MASK | SAGE_ATTN_F_CSR_MASK;
-  if (!all && call_.Is(kMasks) && line.low < line.high) {
+  if (!all && call_.Is(kDataMasks) && line.low < line.high) {
     line.keep = KeepRow(keys, row, line.low, line.high, end);
     if (line.keep != nullptr) *partly = true;
   }
@@ -205,10 +280,26 @@ T QueryTile<T>::Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t
 }
 
 template <class T>
+void QueryTile<T>::Online(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes, T* scores,
+                          bool* partly) {
+  if (plain_ && lanes.uniform && lanes.low == lanes.begin && lanes.high == lanes.end) {
+    kernels_.online_plain(static_cast<int32_t>(count), factor_, lanes.begin, lanes.end, scores, design_.score_stride,
+                          maximum_ + row, sum_ + row, alpha_ + row);
+    return;
+  }
+  for (int64_t r = row; r < row + count; ++r) {
+    T* line = scores + (r - row) * design_.score_stride;
+    const T best = Prepare(keys, r, lanes.begin, lanes.end, false, line, partly);
+    kernels_.online_prepared(best, lanes.begin, lanes.end, line, maximum_ + r, sum_ + r, alpha_ + r);
+  }
+}
+
+template <class T>
 void QueryTile<T>::Accumulate(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes,
                               const T* weights) {
   T* out = out_ + row * design_.dim_v_padded;
-  if (!lanes.uniform) {
+  // Keys that nobody sees are multiplied where the kernel takes several together.
+  if (!lanes.uniform || (lanes.low | lanes.high) % kernels_.value_step != 0) {
     if (v_finite_ < 0) v_finite_ = kernels_.all_finite(v_, v_stride_, 0, keys.count, design_.dim_v_padded);
     if (v_finite_ == 0) {
       for (int64_t r = 0; r < count; ++r)
@@ -218,7 +309,7 @@ void QueryTile<T>::Accumulate(const KeyTile& keys, int64_t row, int64_t count, c
     }
   }
   kernels_.accumulate(static_cast<int32_t>(count), weights, design_.score_stride, v_, v_stride_, lanes.low, lanes.high,
-                      design_.dim_v_padded, alpha_ + row, out, design_.dim_v_padded);
+                      design_.dim_v_padded, alpha_ + row, out, design_.dim_v_padded, row == 0 ? v_ahead_ : nullptr);
 }
 
 template <class T>
@@ -232,7 +323,7 @@ template <class T>
 double QueryTile<T>::Denominator(int64_t row) const {
   const auto sum = static_cast<double>(sum_[row]);
   if (sum == 0 || !call_.Is(SAGE_ATTN_F_SINKS)) return sum;
-  return sum + std::exp(SinkOf(row) - static_cast<double>(maximum_[row]));
+  return sum + std::exp(SinkOf(row) - static_cast<double>(maximum_[row]) * std::numbers::ln2);
 }
 
 template <class T>
@@ -257,7 +348,7 @@ void QueryTile<T>::Store() const {
     const sage_tensor& lse = call_.Slot(SAGE_ATTN_LSE);
     const int64_t offset = call_.sizes.varlen ? Head(r) * lse.stride[0] + (sequence_.q_begin + Query(r)) * lse.stride[1]
                                               : b_ * lse.stride[0] + Head(r) * lse.stride[1] + Query(r) * lse.stride[2];
-    const auto sum = static_cast<double>(sum_[r]), maximum = static_cast<double>(maximum_[r]);
+    const auto sum = static_cast<double>(sum_[r]), maximum = static_cast<double>(maximum_[r]) * std::numbers::ln2;
     double value = sum == 0 ? -std::numeric_limits<double>::infinity() : maximum + std::log(sum);
     if (call_.Is(SAGE_ATTN_F_SINKS)) {
       const double sink = SinkOf(r), top = std::max(sink, maximum);

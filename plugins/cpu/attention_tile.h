@@ -26,6 +26,7 @@ class QueryTile {
 
   // Rows, intervals and Q of a task; O, sums and maxima cleared.
   void Begin(int64_t task);
+  void Clear();  // what Begin clears, again
   int64_t rows() const { return rows_; }
   int64_t first_key() const { return first_key_; }  // all that any row may see lies in [first_key, last_key)
   int64_t last_key() const { return last_key_; }
@@ -33,14 +34,24 @@ class QueryTile {
 
   // False where block masks leave nothing of the tile to any row.
   bool Kept(const KeyTile& keys) const;
-  void LoadKeys(const KeyTile& keys);
-  void LoadValues(const KeyTile& keys);
+  // next: the tile that will be loaded after this one, count 0 where there is none: its rows are asked for meanwhile.
+  void LoadKeys(const KeyTile& keys, const KeyTile& next);
+  void LoadValues(const KeyTile& keys, const KeyTile& next);
   LaneRange GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const;
+  // Between two chunks of keys: what the rows have is put aside, and they begin anew.
+  void EndChunk();
+  // After the last chunk: the rows have all that their chunks had, merged in order.
+  void MergeChunks();
+  // The state of the rows as a chunk of its own, and its merge into what the rows have. partial: PartialBytes.
+  void StorePartial(char* partial) const;
+  void MergePartial(const char* partial);
   // Raw dots of rows [row, row+count), at most a row group, over lanes [begin,end).
   void Dots(int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const;
   // Dots of one row become scores, in place; the maximum. all: before visibility. *partly: a mask hides lanes.
   T Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t end, bool all, T* scores, bool* partly);
-  // O rows = O rows * alpha + weights * V.
+  // Softmax of a group's dots over its lanes: weights in place, maxima, sums and alphas moved. *partly as above.
+  void Online(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes, T* scores, bool* partly);
+  // O rows = O rows * alpha + weights * V. The first group's call asks for the next tile's V where V is read in place.
   void Accumulate(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes, const T* weights);
   // O / denominator and LSE, of all rows.
   void Store() const;
@@ -63,6 +74,9 @@ class QueryTile {
   bool AnyColumn(const KeyTile& keys, int64_t head, int64_t tile_row) const;
   // rows_pointers_ filled for `padded` rows of the slot, the last one repeated; made contiguous where they are not.
   void PointAtKeys(uint32_t slot, int64_t head, const KeyTile& keys, int64_t padded);
+  // The same rows of the next tile, where they can be asked for: whole lines in order. Null otherwise.
+  const void* const* PointAhead(uint32_t slot, int64_t head, const KeyTile& keys, const KeyTile& next, int64_t padded);
+  void AddressKeys(uint32_t slot, int64_t head, const KeyTile& keys, const void** pointers) const;
   void Gather(const sage_tensor& tensor, int64_t count, int64_t padded, int64_t length);
   double SinkOf(int64_t row) const;
   Stored StoredAs(uint32_t slot) const;
@@ -70,18 +84,24 @@ class QueryTile {
   AttentionCall& call_;
   const AttentionDesign& design_;
   const AttentionKernels<T>& kernels_;
-  T *q_, *panels_, *scores_, *values_, *out_, *maximum_, *sum_, *alpha_, *bias_, *keep_;
-  int64_t *low_, *high_;    // the keys that positions and lengths leave to each row
-  int64_t *query_, *head_;  // which row is it
-  const void** row_pointers_;
+  char *q_, *panels_, *values_;  // packed
+  T *scores_, *out_, *maximum_, *sum_, *alpha_, *bias_, *keep_;
+  T *total_out_, *total_maximum_, *total_sum_;  // of the chunks before
+  int64_t *low_, *high_;                        // the keys that positions and lengths leave to each row
+  int64_t *query_, *head_;                      // which row is it
+  const void **row_pointers_, **ahead_pointers_;
   char* gathered_;
 
   int64_t b_ = 0, group_ = 0, first_head_ = 0, rows_ = 0, first_key_ = 0, last_key_ = 0;
   AttentionSequence sequence_{};
   int64_t keys_padded_ = 0;
-  const T* v_ = nullptr;  // of the tile loaded last
+  const void* v_ = nullptr;  // of the tile loaded last
   int64_t v_stride_ = 0;
   int v_finite_ = -1;  // unknown
+  const void* const* v_ahead_ = nullptr;
+  bool chunk_aside_ = false;
+  bool plain_ = false;  // dots become scores by the factor alone
+  T factor_ = 0;        // the scale in units of log2
 };
 
 }  // namespace sage::cpu

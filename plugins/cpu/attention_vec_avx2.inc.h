@@ -8,7 +8,7 @@ struct LanesF : VecF {
   static constexpr int kRowGroup = 6, kPanelVectors = 4;
   // Columns a tile keeps in registers: twelve of the sixteen hold sums.
   static constexpr int Vectors(int rows) { return rows <= 3 ? 4 : 2; }
-  static constexpr float kExpLow = -87.0f;  // below it the exponent field would wrap: cut to 0
+  static constexpr float kExp2Low = -126.0f;  // below it the exponent field may wrap: cut to 0
   static Reg Iota() { return _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7); }
   static Mask Less(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
@@ -21,8 +21,8 @@ struct LanesF : VecF {
     const __m256i shift = _mm256_slli_epi32(_mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(0x1.8p23f))), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), shift));
   }
-  static Reg CutExp(Reg x, Reg result) {
-    return _mm256_and_ps(result, _mm256_cmp_ps(x, _mm256_set1_ps(kExpLow), _CMP_NLT_UQ));
+  static Reg CutExp2(Reg x, Reg result) {
+    return _mm256_and_ps(result, _mm256_cmp_ps(x, _mm256_set1_ps(kExp2Low), _CMP_NLT_UQ));
   }
   static float Sum(Reg v) {
     __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -73,7 +73,7 @@ struct LanesD : VecD {
   using T = Scalar;
   static constexpr int kRowGroup = 6, kPanelVectors = 4;
   static constexpr int Vectors(int rows) { return rows <= 3 ? 4 : 2; }
-  static constexpr double kExpLow = -708.0;
+  static constexpr double kExp2Low = -1022.0;
   static Reg Iota() { return _mm256_setr_pd(0, 1, 2, 3); }
   static Mask LessEqual(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_LE_OQ); }
   static Mask NotEqual(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_NEQ_UQ); }
@@ -82,8 +82,8 @@ struct LanesD : VecD {
     const __m256i shift = _mm256_slli_epi64(_mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(0x1.8p52))), 52);
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(p), shift));
   }
-  static Reg CutExp(Reg x, Reg result) {
-    return _mm256_and_pd(result, _mm256_cmp_pd(x, _mm256_set1_pd(kExpLow), _CMP_NLT_UQ));
+  static Reg CutExp2(Reg x, Reg result) {
+    return _mm256_and_pd(result, _mm256_cmp_pd(x, _mm256_set1_pd(kExp2Low), _CMP_NLT_UQ));
   }
   static double Sum(Reg v) {
     const __m128d half = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd(v, 1));

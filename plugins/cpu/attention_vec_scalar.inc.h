@@ -8,7 +8,7 @@ struct Lane : VecOne<Number> {
   using Mask = bool;
   static constexpr int kRowGroup = 4, kPanelVectors = 4;
   static constexpr int Vectors(int) { return 2; }
-  static constexpr T kExpLow = kMantissaBits == 23 ? T(-87) : T(-708);
+  static constexpr T kExp2Low = kMantissaBits == 23 ? T(-126) : T(-1022);
   static constexpr T kRounder = kMantissaBits == 23 ? T(0x1.8p23) : T(0x1.8p52);
   static Reg Sub(Reg a, Reg b) { return a - b; }
   static Reg Mul(Reg a, Reg b) { return a * b; }
@@ -31,7 +31,7 @@ struct Lane : VecOne<Number> {
     memcpy(&p, &number, sizeof p);
     return p;
   }
-  static Reg CutExp(Reg x, Reg result) { return x < kExpLow ? T(0) : result; }
+  static Reg CutExp2(Reg x, Reg result) { return x < kExp2Low ? T(0) : result; }
   static T Sum(Reg v) { return v; }
   static T Largest(Reg v) { return v; }
   template <Stored kStored>
