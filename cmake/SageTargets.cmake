@@ -31,10 +31,11 @@ function(sage_plugin name)
   install(TARGETS sage_plugin_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/sage/plugins)
 endfunction()
 
-# sage_test(NAME SOURCES a.cc b.cc [LIBRARIES ...] [LABELS ...] [DEFINITIONS ...]): a doctest program, each of whose
-# cases is a CTest test of its own. LABELS default to "unit". Case names carry the checklist tags they prove.
+# sage_test(NAME SOURCES a.cc b.cc [LIBRARIES ...] [LABELS ...] [DEFINITIONS ...] [SLOW_EMULATED ...]): a doctest
+# program, each of whose cases is a CTest test of its own. LABELS default to "unit". Case names carry the checklist tags
+# they prove. SLOW_EMULATED: regular expressions; cases that match one are labelled slow where an emulator runs them.
 function(sage_test name)
-  cmake_parse_arguments(T "" "" "SOURCES;LIBRARIES;LABELS;DEFINITIONS" ${ARGN})
+  cmake_parse_arguments(T "" "" "SOURCES;LIBRARIES;LABELS;DEFINITIONS;SLOW_EMULATED" ${ARGN})
   if(NOT T_LABELS)
     set(T_LABELS unit)
   endif()
@@ -45,10 +46,16 @@ function(sage_test name)
   sage_compile_options(${name})
   set(cases "${CMAKE_CURRENT_BINARY_DIR}/${name}_cases.cmake")
   string(REPLACE ";" "$<SEMICOLON>" labels "${T_LABELS}")
+  set(timeout 120)
+  set(slow)
+  if(CMAKE_CROSSCOMPILING_EMULATOR)
+    set(timeout 600)
+    list(JOIN T_SLOW_EMULATED "|" slow)
+  endif()
   string(REPLACE ";" "$<SEMICOLON>" emulator "${CMAKE_CROSSCOMPILING_EMULATOR}")
   add_custom_command(TARGET ${name} POST_BUILD BYPRODUCTS "${cases}" VERBATIM
-    COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${name}>" "-DEMULATOR=${emulator}" "-DOUTPUT=${cases}" "-DPREFIX=${name}/"
-            "-DLABELS=${labels}" -DTIMEOUT=120 -P "${SAGE_CMAKE_DIR}/AddDoctestCases.cmake")
+    COMMAND ${CMAKE_COMMAND} "-DPROGRAM=$<TARGET_FILE:${name}>" "-DEMULATOR=${emulator}" "-DOUTPUT=${cases}"
+            "-DPREFIX=${name}/" "-DLABELS=${labels}" "-DSLOW=${slow}" -DTIMEOUT=${timeout} -P "${SAGE_CMAKE_DIR}/AddDoctestCases.cmake")
   # A program that was not built is a test that fails, not one that is not there.
   set(include "${CMAKE_CURRENT_BINARY_DIR}/${name}_include.cmake")
   file(WRITE "${include}" "if(EXISTS [==[${cases}]==])\n  include([==[${cases}]==])\nelse()\n"

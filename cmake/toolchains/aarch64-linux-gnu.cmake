@@ -6,7 +6,8 @@ set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
-set(CMAKE_CROSSCOMPILING_EMULATOR "qemu-aarch64;-cpu;cortex-a57;-L;/usr/aarch64-linux-gnu")
+set(CMAKE_CROSSCOMPILING_EMULATOR "qemu-aarch64;-cpu;cortex-a57;-L;/usr/aarch64-linux-gnu" CACHE STRING
+  "How programs for aarch64 run on this machine")
 
 # Libraries of this machine are not the target's.
 set(CMAKE_FIND_ROOT_PATH /usr/aarch64-linux-gnu)
