@@ -45,14 +45,26 @@ struct AttentionScratch {
       head, rows, ahead, bias, keep, gathered, bytes;
 };
 
+// Of one core, for prices.
+struct AttentionRates {
+  double products;   // multiply-adds a nanosecond, long sequences
+  double packed_ns;  // one element of K or V on its way into registers
+  double row_ns;     // one row's softmax of one key tile, beside its exponentials
+};
+
 // Fixed at plan time, the same from the same question.
 struct AttentionDesign {
   const Context* context = nullptr;
   const OpView* view = nullptr;
   uint64_t features = 0;
   Isa isa = Isa::kScalar;
-  bool wide = false;          // T is double
-  bool materialised = false;  // whole score rows
+  bool wide = false;                                     // T is double
+  const AttentionKernels<float>* kernels_f32 = nullptr;  // one of the two, by `wide`
+  const AttentionKernels<double>* kernels_f64 = nullptr;
+  AttentionRates rates{};
+  uint32_t accuracy = SAGE_ACCURACY_EXACT;
+  const char* arithmetic = "";  // "in f32", as explain says it
+  bool materialised = false;    // whole score rows
   AttentionSizes bounds;
   int64_t tile_rows = 0, tile_keys = 0;  // at most; a call may have shorter query tiles
   int64_t chunk_keys = 0;
@@ -67,7 +79,18 @@ struct AttentionDesign {
   double workspace_bytes = 0;
   double scale = 0;
   double alone_ns = 0;  // one worker, planned shapes
+
+  template <class T>
+  const AttentionKernels<T>& kernels() const {
+    if constexpr (sizeof(T) == sizeof(double))
+      return *kernels_f64;
+    else
+      return *kernels_f32;
+  }
 };
+// The kernels for what the design's op stores and accepts, their rates, class and name; sets isa to what they use.
+void SelectKernels(AttentionDesign* design);
+
 // workspace_bytes beyond kMaxWorkspace means that it cannot be: nothing else is meaningful then.
 AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features);
 constexpr double kMaxWorkspace = 0x1p46;

@@ -83,6 +83,7 @@ struct AttentionKernels {
   void (*merge)(int64_t dv_padded, T maximum, T sum, const T* o, T* total_maximum, T* total_sum, T* total_o);
 };
 
+extern const AttentionKernels<float> kAttentionAvx512Bf16;  // Q, K and V stored as bf16
 extern const AttentionKernels<float> kAttentionScalarF32, kAttentionAvx2F32, kAttentionAvx512F32, kAttentionNeonF32;
 extern const AttentionKernels<double> kAttentionScalarF64, kAttentionAvx2F64, kAttentionAvx512F64, kAttentionNeonF64;
 

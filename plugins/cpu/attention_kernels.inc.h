@@ -91,6 +91,15 @@ void PackKeys(Stored stored, const void* const* rows, int64_t count, int64_t len
   PackKeysAs<V, Stored::kNative>(rows, count, length, out, ahead);
 }
 
+// One step of a sum of products; what a register of factors holds is V's matter.
+template <class V>
+inline typename V::Reg Product(typename V::Reg a, typename V::Reg b, typename V::Reg sum) {
+  if constexpr (requires { V::Product(a, b, sum); })
+    return V::Product(a, b, sum);
+  else
+    return V::Fma(a, b, sum);
+}
+
 // Whether a product asks for the rows of B that come a tile later, while it works on these.
 enum class Ahead { kNo, kYes };
 
@@ -118,7 +127,7 @@ inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, in
     for (int r = 0; r < kRows; ++r) {
       const typename V::Reg factor = V::Set1(a[r * lda + i]);
 #pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = V::Fma(factor, factors[v], sum[r][v]);
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = Product<V>(factor, factors[v], sum[r][v]);
     }
   }
 #pragma GCC unroll 8

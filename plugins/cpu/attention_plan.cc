@@ -9,54 +9,17 @@
 namespace sage::cpu {
 namespace {
 
-template <class T>
-const AttentionKernels<T>& KernelsFor([[maybe_unused]] Isa isa) {
-  if constexpr (sizeof(T) == sizeof(double)) {
-#if defined(__x86_64__)
-    if (isa == Isa::kAvx512) return kAttentionAvx512F64;
-    if (isa == Isa::kAvx2) return kAttentionAvx2F64;
-#elif defined(__aarch64__)
-    if (isa == Isa::kNeon) return kAttentionNeonF64;
-#endif
-    return kAttentionScalarF64;
-  } else {
-#if defined(__x86_64__)
-    if (isa == Isa::kAvx512) return kAttentionAvx512F32;
-    if (isa == Isa::kAvx2) return kAttentionAvx2F32;
-#elif defined(__aarch64__)
-    if (isa == Isa::kNeon) return kAttentionNeonF32;
-#endif
-    return kAttentionScalarF32;
-  }
-}
-
-struct KernelSizes {
+// What the sizes of packed operands depend on.
+struct KernelForm {
   int64_t width, row_group, element, dim_step, value_step;
 };
 
 template <class T>
-KernelSizes SizesOf(Isa isa) {
-  const AttentionKernels<T>& kernels = KernelsFor<T>(isa);
+KernelForm FormOf(const AttentionKernels<T>& kernels) {
   return {kernels.width, kernels.row_group, kernels.element, kernels.dim_step, kernels.value_step};
 }
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
-
-// Measured on one core of a Zen 4 at 3.7 GHz; f64 has half the lanes. NEON: expected, as VectorNs, of a Cortex-A78AE at
-// 2.2 GHz, whose two pipes of four lanes are 17.6 products at most.
-struct Rates {
-  double products;   // multiply-adds a nanosecond, long sequences
-  double packed_ns;  // one element of K or V on its way into registers
-  double row_ns;     // one row's softmax of one key tile, beside its exponentials
-};
-
-Rates RatesOf(Isa isa, bool wide) {
-  const Rates single = isa == Isa::kAvx512 ? Rates{52, 0.18, 35}
-                       : isa == Isa::kAvx2 ? Rates{46, 0.10, 35}
-                       : isa == Isa::kNeon ? Rates{13, 0.34, 120}
-                                           : Rates{5, 0.7, 60};
-  return wide ? Rates{single.products / 2, single.packed_ns * 2, single.row_ns} : single;
-}
 
 // The part of the score matrix that positions leave, where they are all known.
 double VisibleShare(const AttentionDesign& design, double seq_q, double seq_kv) {
@@ -75,7 +38,7 @@ double VisibleShare(const AttentionDesign& design, double seq_q, double seq_kv) 
 // What one worker alone needs for `pairs` (query, key) pairs of each query head in `tasks` tiles.
 double AloneNs(const AttentionDesign& design, double pairs, double share, double tasks) {
   const AttentionSizes& sizes = design.bounds;
-  const Rates rates = RatesOf(design.isa, design.wide);
+  const AttentionRates& rates = design.rates;
   const double scores = pairs * share * static_cast<double>(sizes.heads_q);
   constexpr int64_t kExponential = 16;  // products that one costs
   const double products = scores * static_cast<double>(sizes.dim_qk + sizes.dim_v + kExponential);
@@ -120,7 +83,7 @@ class Layout {
 };
 
 // split_rows: of a query tile that is split.
-void LayOut(AttentionDesign* design, const KernelSizes& kernel, int64_t split_rows) {
+void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_rows) {
   const AttentionSizes& sizes = design->bounds;
   const double number = design->wide ? 8 : 4, rows = static_cast<double>(design->tile_rows);
   const double keys = static_cast<double>(RoundUp(RoundUp(design->tile_keys, kernel.width), kernel.value_step));
@@ -166,7 +129,7 @@ constexpr double kTasksPerWorker = 4;  // below it the last ones leave workers i
 
 // Rows of a query tile. More share the packing of a tile of K; all of them must stay in L2 with their outputs, half of
 // which is K's and V's.
-int64_t RowsFor(const AttentionDesign& design, const KernelSizes& kernel) {
+int64_t RowsFor(const AttentionDesign& design, const KernelForm& kernel) {
   constexpr int64_t kMost = 192, kMaterialised = 12;
   if (design.materialised) return kMaterialised;
   const int64_t row_bytes = design.dim_padded * kernel.element + 2 * design.dim_v_padded * (design.wide ? 8 : 4);
@@ -231,7 +194,7 @@ class AttentionPlan final : public KernelPlan {
       std::fill_n(call.chunks_done, tasks, int64_t{0});
       tasks *= chunks;
     }
-    const AttentionKernels<T>& kernels = KernelsFor<T>(design_.isa);
+    const AttentionKernels<T>& kernels = design_.kernels<T>();
     const auto run = design_.materialised ? RunMaterialised<T> : RunFlash<T>;
     ParallelFor(design_.context->host, ns, tasks, 1, [&](int64_t begin, int64_t end, uint32_t worker) {
       run(call, kernels, begin, end, scratch + worker * design_.scratch.bytes);
@@ -253,7 +216,7 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
   design.context = &context;
   design.view = &view;
   design.features = features;
-  design.isa = IsaFor(context, view);
+  design.isa = FullIsaFor(context, view);
   design.wide = view.Slot(SAGE_ATTN_Q).dtype == SAGE_F64;
   design.materialised = attributes.algorithm == SAGE_ALGORITHM_MATERIALISED ||
                         (features & (SAGE_ATTN_F_WEIGHTS_OUT | SAGE_ATTN_F_SCORES_OUT)) != 0;
@@ -261,7 +224,8 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
   const AttentionSizes& sizes = design.bounds;
   design.scale =
       (features & SAGE_ATTN_F_SCALE) != 0 ? attributes.scale : 1.0 / std::sqrt(static_cast<double>(sizes.dim_qk));
-  const KernelSizes kernel = design.wide ? SizesOf<double>(design.isa) : SizesOf<float>(design.isa);
+  SelectKernels(&design);
+  const KernelForm kernel = design.wide ? FormOf(*design.kernels_f64) : FormOf(*design.kernels_f32);
   design.dim_padded = RoundUp(sizes.dim_qk, kernel.dim_step);
   design.dim_v_padded = RoundUp(sizes.dim_v, kernel.dim_step);
 
@@ -300,10 +264,10 @@ void AskAttention(const Context& context, const OpView& view, uint64_t features,
   if (design.workspace_bytes >= kMaxWorkspace)
     return sage_refuse(answer, 0, "attention of this size needs %.3g bytes of workspace, more than the %.3g possible",
                        design.workspace_bytes, kMaxWorkspace);
-  sage_accept(answer, ParallelNs(context, design.alone_ns), SAGE_COST_MODEL, SAGE_ACCURACY_EXACT,
+  sage_accept(answer, ParallelNs(context, design.alone_ns), SAGE_COST_MODEL, design.accuracy,
               static_cast<uint64_t>(design.workspace_bytes),
-              "%s attention by %s kernels in %s, tiles of %lld rows by %lld keys",
-              design.materialised ? "materialised" : "flash", IsaName(design.isa), design.wide ? "f64" : "f32",
+              "%s attention by %s kernels %s, tiles of %lld rows by %lld keys",
+              design.materialised ? "materialised" : "flash", IsaName(design.isa), design.arithmetic,
               static_cast<long long>(design.tile_rows), static_cast<long long>(design.tile_keys));
 }
 

@@ -47,7 +47,8 @@ Isa BestIsa() {
   constexpr uint64_t kYmm = 0x6, kZmm = 0xe6;  // SSE and AVX; besides the mask registers and both upper halves
   if ((states & kYmm) != kYmm || !fma || !f16c || !Bit(extended.b, 5)) return Isa::kScalar;
   const bool avx512 = Bit(extended.b, 16) && Bit(extended.b, 17) && Bit(extended.b, 30) && Bit(extended.b, 31);
-  return avx512 && (states & kZmm) == kZmm ? Isa::kAvx512 : Isa::kAvx2;
+  if (!avx512 || (states & kZmm) != kZmm) return Isa::kAvx2;
+  return Bit(Leaf(7, 1).a, 5) ? Isa::kAvx512Bf16 : Isa::kAvx512;
 }
 
 // Intel has the deterministic cache parameters in leaf 4, AMD in leaf 0x8000001d; the layout is the same.
@@ -111,6 +112,8 @@ CpuFeatures DetectCpu() {
 
 const char* IsaName(Isa isa) {
   switch (isa) {
+    case Isa::kAvx512Bf16:
+      return "avx512bf16";
     case Isa::kAvx512:
       return "avx512";
     case Isa::kAvx2:
@@ -123,7 +126,7 @@ const char* IsaName(Isa isa) {
 }
 
 bool IsaFromName(const char* name, uint64_t length, Isa* out) {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kNeon}) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kNeon}) {
     if (length != std::strlen(IsaName(isa)) || std::memcmp(name, IsaName(isa), length) != 0) continue;
     *out = isa;
     return true;

@@ -11,9 +11,10 @@ namespace sage::cpu {
 
 // Ordered within a platform: a higher one implies the lower ones. What runs where is asked of Runs().
 enum class Isa : uint32_t {
-  kScalar = 0,  // portable C++, the baseline of the platform
-  kAvx2 = 1,    // AVX2, FMA, F16C
-  kAvx512 = 2,  // AVX-512 F, BW, DQ, VL besides
+  kScalar = 0,      // portable C++, the baseline of the platform
+  kAvx2 = 1,        // AVX2, FMA, F16C
+  kAvx512 = 2,      // AVX-512 F, BW, DQ, VL besides
+  kAvx512Bf16 = 3,  // and its dot products of bf16
 
   kNeon = 32,  // aarch64: Advanced SIMD, ARMv8.0
 };
@@ -24,6 +25,9 @@ constexpr bool Runs(Isa isa, Isa best) {
   return (isa == Isa::kNeon) == (best == Isa::kNeon) && isa <= best;
 }
 
+// The vectors that a set computes with where what it adds does not help: of all kinds but attention.
+constexpr Isa VectorsOf(Isa isa) { return isa == Isa::kAvx512Bf16 ? Isa::kAvx512 : isa; }
+
 struct CpuFeatures {
   Isa best = Isa::kScalar;
   uint64_t l1_data_bytes = 32 << 10;  // of one core; a cautious guess where the machine does not tell
@@ -33,7 +37,7 @@ struct CpuFeatures {
 // Cheap (some CPUID calls, on aarch64 some small files of /sys); same answer every time.
 CpuFeatures DetectCpu();
 
-const char* IsaName(Isa isa);  // "scalar", "avx2", "avx512", "neon": the values of the option "isa"
+const char* IsaName(Isa isa);  // "scalar", "avx2", "avx512", "avx512bf16", "neon": the values of the option "isa"
 // True and *out for one of these names; "auto" is not one.
 bool IsaFromName(const char* name, uint64_t length, Isa* out);
 

@@ -27,9 +27,11 @@ struct Context {
 };
 
 // The instruction set for one op: scalar where it requires that.
-inline Isa IsaFor(const Context& context, const OpView& view) {
+inline Isa FullIsaFor(const Context& context, const OpView& view) {
   return (view.op.requirements & SAGE_REQUIRE_SCALAR) != 0 ? Isa::kScalar : context.isa;
 }
+// The vectors of it.
+inline Isa IsaFor(const Context& context, const OpView& view) { return VectorsOf(FullIsaFor(context, view)); }
 
 // A price measured on AVX2 (Zen 4, 3.7 GHz), or what NEON is expected to need instead. Nobody has measured that: a
 // Jetson's Cortex-A78AE has as many pipes, half as wide, at 2.2 GHz.

@@ -24,7 +24,7 @@ struct AttentionCase {
   std::array<OwnedTensor, SAGE_ATTN_NUM_SLOTS> slots;
   sage_attention_attributes attributes{};
   uint64_t aliases = 0;
-  uint32_t requirements = 0;
+  uint32_t requirements = 0, accuracy = SAGE_ACCURACY_AUTO;
 
   AttentionCase() = default;
   // Dense [B,H,S,D], normal values; O in the inputs' dtype (f32 for integers and fp8).
@@ -81,7 +81,7 @@ struct AttentionCase {
   }
 
   void Describe(TestOp& op) const {
-    op.Attributes(attributes).Aliases(aliases).Requirements(requirements);
+    op.Attributes(attributes).Aliases(aliases).Requirements(requirements).Accuracy(accuracy);
     for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) op.Slot(slot, slots[slot]);
   }
   RunResult Run(Instance& instance) {

@@ -21,7 +21,8 @@ namespace sage::test {
 // its own.
 inline std::vector<std::string> Isas() {
   std::vector<std::string> names;
-  for (const cpu::Isa isa : {cpu::Isa::kScalar, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kNeon})
+  for (const cpu::Isa isa :
+       {cpu::Isa::kScalar, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16, cpu::Isa::kNeon})
     if (cpu::Runs(isa, cpu::DetectCpu().best)) names.push_back(cpu::IsaName(isa));
   return names;
 }
@@ -91,19 +92,23 @@ inline AttentionCase Expected(const AttentionCase& from, Instance& oracle, std::
   return want;
 }
 
+// What rounding the weights to a tensor's own 16-bit type may do, as a multiple of the largest |V|.
+constexpr double kNativeGate = 0x1p-9;
+
 // Runs got and compares; empty if all outputs agree with want. gate: of O, as a multiple of the largest |V|.
 inline std::string DisagreementWith(const AttentionCase& want, AttentionCase& got, Instance& cpu, double gate = 0) {
   const RunResult result = got.Run(cpu);
   if (result.status != SAGE_OK) return "cpu: " + Failure(result);
   const bool wide = got.Q().dtype() == SAGE_F64;
   if (gate == 0) gate = wide ? 1e-12 : 5e-6;
+  const double gate_o = result.answer.accuracy == SAGE_ACCURACY_NATIVE ? std::max(gate, kNativeGate) : gate;
   std::string text;
   const auto check = [&](uint32_t slot, double unit, const char* name) {
     if (!got[slot].present()) return;
     const double error = ErrorIn(got[slot], want[slot], unit);
     if (!(error <= 1)) text += std::string(name) + " is off by " + std::to_string(error) + " gates; ";
   };
-  check(SAGE_ATTN_O, gate * std::max(1.0, LargestMagnitude(want[SAGE_ATTN_V])), "O");
+  check(SAGE_ATTN_O, gate_o * std::max(1.0, LargestMagnitude(want[SAGE_ATTN_V])), "O");
   check(SAGE_ATTN_LSE, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_LSE])), "LSE");
   check(SAGE_ATTN_WEIGHTS, gate, "WEIGHTS");
   if (got[SAGE_ATTN_SCORES].present())

@@ -72,11 +72,11 @@ TEST_CASE("N11 the instruction set is detected, and forced by an option") {
   for (const std::string& isa : Isas()) {
     CpuBackend cpu(isa);
     REQUIRE(cpu.instance.status() == SAGE_OK);
-    AttentionCase attention(SAGE_F32, {1, 1, 1, 4, 4, 8}, 1);
+    AttentionCase attention(SAGE_BF16, {1, 1, 1, 4, 4, 8}, 1);
     CHECK(Contains(attention.Run(cpu.instance).answer.reason, isa.c_str()));
   }
   const cpu::Isa best = cpu::DetectCpu().best;
-  for (const cpu::Isa isa : {cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kNeon}) {
+  for (const cpu::Isa isa : {cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16, cpu::Isa::kNeon}) {
     if (cpu::Runs(isa, best)) continue;
     MESSAGE("this machine lacks ", std::string(cpu::IsaName(isa)), ": its kernels were not tested here");
     CpuBackend cpu(cpu::IsaName(isa));

@@ -18,9 +18,14 @@ void CheckAgainstOracle(const AttentionCase& attention, double gate = 0) {
   }
 }
 
-// The naive two-pass kernel in T: sums in order, every operation rounded to T.
+// The naive two-pass kernel in T: sums in order, every operation rounded to T, weights and outputs to `stored` besides.
 template <class T>
-std::vector<double> NaiveAttention(const AttentionCase& attention) {
+std::vector<double> NaiveAttention(const AttentionCase& attention, sage_dtype stored = SAGE_F64) {
+  OwnedTensor cell(stored, {1});
+  const auto rounded = [&](T value) {
+    cell.Set({0}, static_cast<double>(value));
+    return static_cast<T>(cell.At({0}));
+  };
   const OwnedTensor &q = attention[SAGE_ATTN_Q], &k = attention[SAGE_ATTN_K], &v = attention[SAGE_ATTN_V];
   const auto scale = static_cast<T>(1.0 / std::sqrt(static_cast<double>(q.dim(3))));
   std::vector<double> out;
@@ -38,8 +43,8 @@ std::vector<double> NaiveAttention(const AttentionCase& attention) {
       for (T& score : s) sum += score = std::exp(score - largest);
       for (int64_t j = 0; j < k.dim(2); ++j)
         for (int64_t c = 0; c < v.dim(3); ++c)
-          o[static_cast<size_t>(c)] += s[static_cast<size_t>(j)] / sum * static_cast<T>(v.At({0, h, j, c}));
-      for (const T value : o) out.push_back(static_cast<double>(value));
+          o[static_cast<size_t>(c)] += rounded(s[static_cast<size_t>(j)] / sum) * static_cast<T>(v.At({0, h, j, c}));
+      for (const T value : o) out.push_back(static_cast<double>(rounded(value)));
     }
   }
   return out;
@@ -258,6 +263,31 @@ TEST_CASE("class EXACT: no less exact than the naive kernel of the same type") {
     }
     CHECK(mine.rms <= naive.rms);
     CHECK(mine.largest <= 1.25 * naive.largest);
+  }
+}
+
+TEST_CASE("P5 class NATIVE: at most twice the error of the naive kernel that rounds its weights to bf16") {
+  for (const std::string& isa : Isas()) {
+    CAPTURE(isa);
+    CpuBackend cpu(isa);
+    Oracle oracle;
+    for (const auto& [seq, dim] : {std::pair<int64_t, int64_t>{64, 64}, {257, 64}, {700, 32}, {128, 128}, {97, 17}}) {
+      AttentionCase attention(SAGE_BF16, {1, 2, 2, 24, seq, dim}, static_cast<uint64_t>(seq));
+      AttentionCase want = AsDouble(attention), exact = attention;
+      REQUIRE(Failure(want.Run(oracle.instance)) == "");
+      const RunResult result = attention.Run(cpu.instance);
+      REQUIRE(Failure(result) == "");
+      const Errors mine = ErrorsOf(attention.O().Values(), want.O().Values());
+      const Errors naive = ErrorsOf(NaiveAttention<float>(attention, SAGE_BF16), want.O().Values());
+      CHECK(mine.largest <= 2 * naive.largest + 1e-5);
+      CHECK(mine.rms <= 2 * naive.rms);
+      // Whoever asks for EXACT gets fp32 arithmetic.
+      exact.accuracy = SAGE_ACCURACY_EXACT;
+      const RunResult in_f32 = exact.Run(cpu.instance);
+      REQUIRE(Failure(in_f32) == "");
+      CHECK(in_f32.answer.accuracy == SAGE_ACCURACY_EXACT);
+      CHECK(ErrorIn(exact.O(), want.O(), 5e-6 * LargestMagnitude(want.V())) <= 1);
+    }
   }
 }
 

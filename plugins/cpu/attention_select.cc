@@ -1,0 +1,69 @@
+// attention_select.cc: which table of kernels an attention op gets, how fast it is, and of what class.
+#include "attention.h"
+
+namespace sage::cpu {
+namespace {
+
+// The tables of fused multiply-adds in T, which serve every float dtype: what is stored narrower is widened on its way.
+const AttentionKernels<double>* WideKernels([[maybe_unused]] Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return &kAttentionAvx512F64;
+  if (isa == Isa::kAvx2) return &kAttentionAvx2F64;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeon) return &kAttentionNeonF64;
+#endif
+  return &kAttentionScalarF64;
+}
+
+const AttentionKernels<float>* SingleKernels([[maybe_unused]] Isa isa) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAvx512) return &kAttentionAvx512F32;
+  if (isa == Isa::kAvx2) return &kAttentionAvx2F32;
+#elif defined(__aarch64__)
+  if (isa == Isa::kNeon) return &kAttentionNeonF32;
+#endif
+  return &kAttentionScalarF32;
+}
+
+// Measured on one core of a Zen 4 at 3.7 GHz; f64 has half the lanes. NEON: expected, as VectorNs, of a Cortex-A78AE at
+// 2.2 GHz, whose two pipes of four lanes are 17.6 products at most.
+AttentionRates RatesOf(Isa isa, bool wide) {
+  const AttentionRates single = isa == Isa::kAvx512 ? AttentionRates{52, 0.18, 35}
+                                : isa == Isa::kAvx2 ? AttentionRates{46, 0.10, 35}
+                                : isa == Isa::kNeon ? AttentionRates{13, 0.34, 120}
+                                                    : AttentionRates{5, 0.7, 60};
+  return wide ? AttentionRates{single.products / 2, single.packed_ns * 2, single.row_ns} : single;
+}
+
+#if defined(__x86_64__)
+// 16-bit arithmetic is for tensors that are stored so, and for whoever accepts its class: AUTO does.
+bool AllBf16(const OpView& view) {
+  for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V})
+    if (view.Slot(slot).dtype != SAGE_BF16) return false;
+  return view.op.accuracy != SAGE_ACCURACY_EXACT;
+}
+#endif
+
+}  // namespace
+
+void SelectKernels(AttentionDesign* design) {
+  design->accuracy = SAGE_ACCURACY_EXACT;
+#if defined(__x86_64__)
+  if (design->isa >= Isa::kAvx512Bf16 && !design->wide && AllBf16(*design->view)) {
+    design->kernels_f32 = &kAttentionAvx512Bf16;
+    design->rates = {95, 0.10, 40};
+    design->accuracy = SAGE_ACCURACY_NATIVE;
+    design->arithmetic = "in bf16 products summed in f32";
+    return;
+  }
+#endif
+  design->isa = VectorsOf(design->isa);
+  design->rates = RatesOf(design->isa, design->wide);
+  design->arithmetic = design->wide ? "in f64" : "in f32";
+  if (design->wide)
+    design->kernels_f64 = WideKernels(design->isa);
+  else
+    design->kernels_f32 = SingleKernels(design->isa);
+}
+
+}  // namespace sage::cpu
