@@ -54,11 +54,11 @@ TEST_CASE("without positions both ends, with positions in an oblong problem the 
   const Made top("b1.hq2.sq40.skv90.d8.f32:causal=tl"), bottom("b1.hq2.sq40.skv90.d8.f32:causal=br");
   auto parts = RowsToCheck(*top.problem, 6);
   REQUIRE(parts.size() == 1);
-  CHECK(parts[0]->tensors[SAGE_ATTN_O].data == top.problem->tensors[SAGE_ATTN_O].data);
+  CHECK(parts[0]->answer.data == top.problem->tensors[SAGE_ATTN_O].data);
   parts = RowsToCheck(*bottom.problem, 6);
   REQUIRE(parts.size() == 1);
   CHECK(RowsIn(*parts[0]) == 6);
-  CHECK(static_cast<const float*>(parts[0]->tensors[SAGE_ATTN_O].data) ==
+  CHECK(static_cast<const float*>(parts[0]->answer.data) ==
         static_cast<const float*>(bottom.problem->tensors[SAGE_ATTN_O].data) + 34 * 8);
 }
 
@@ -77,7 +77,7 @@ TEST_CASE("a difference in a last row is found, and NaN is a difference without 
   auto* o = static_cast<float*>(made.problem->tensors[SAGE_ATTN_O].data);
   for (int i = 0; i < 2 * 40 * 8; ++i) o[i] = 1;
   auto parts = RowsToCheck(*made.problem, 4);
-  for (auto& part : parts) part->expected = ElementValues(part->tensors[SAGE_ATTN_O]);
+  for (auto& part : parts) part->expected = ElementValues(part->answer);
   CHECK(DifferenceOf(parts).max_abs == 0);
   CHECK(DifferenceOf(parts).relative == 0);
   o[40 * 8 + 20 * 8] = 3;  // in the middle: not among the rows
@@ -88,4 +88,23 @@ TEST_CASE("a difference in a last row is found, and NaN is a difference without 
   o[40 * 8] = NAN;
   CHECK(std::isinf(DifferenceOf(parts).max_abs));
   CHECK(std::isinf(DifferenceOf(parts).relative));
+}
+
+TEST_CASE(
+    "narrow tensors are widened for the reference, strides and all; the answer stays where the backend writes it") {
+  const Made made("b1.hq2.sq9.d8.bf16:layout=bshd,bias=b1qk/f32");
+  const auto parts = RowsToCheck(*made.problem, 4);
+  REQUIRE(parts.size() == 2);
+  for (const auto& part : parts) {
+    for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_O})
+      CHECK(part->tensors[slot].dtype == SAGE_F32);
+    CHECK(part->answer.dtype == SAGE_BF16);
+    CHECK(part->widened.size() == 4);
+    CHECK(part->slots[SAGE_ATTN_K] == &part->tensors[SAGE_ATTN_K]);
+    CHECK(ElementValues(part->tensors[SAGE_ATTN_K]) == ElementValues(made.problem->tensors[SAGE_ATTN_K]));
+  }
+  // Row 8 of head 1, channel 3: the last of the second part.
+  const auto values = ElementValues(made.problem->tensors[SAGE_ATTN_Q]),
+             part = ElementValues(parts[1]->tensors[SAGE_ATTN_Q]);
+  CHECK(part[(1 * 2 + 1) * 8 + 3] == values[(1 * 9 + 8) * 8 + 3]);
 }

@@ -13,6 +13,37 @@ namespace {
 constexpr uint32_t kByQuery[] = {SAGE_ATTN_Q,    SAGE_ATTN_O,        SAGE_ATTN_LSE,     SAGE_ATTN_BIAS,
                                  SAGE_ATTN_MASK, SAGE_ATTN_BIT_MASK, SAGE_ATTN_WEIGHTS, SAGE_ATTN_SCORES};
 
+// Calls visit(offset in elements) for every element, in row-major order.
+template <class Visit>
+void ForEachElement(const sage_tensor& t, Visit&& visit) {
+  for (uint32_t axis = 0; axis < t.rank; ++axis)
+    if (t.shape[axis] == 0) return;
+  std::vector<int64_t> at(t.rank, 0);
+  const uint32_t last = t.rank - 1;
+  for (int64_t offset = 0;;) {
+    for (int64_t i = 0; i < t.shape[last]; ++i) visit(offset + i * t.stride[last]);
+    uint32_t axis = last;
+    while (axis-- > 0) {
+      offset += t.stride[axis];
+      if (++at[axis] < t.shape[axis]) break;
+      offset -= at[axis] * t.stride[axis], at[axis] = 0;
+    }
+    if (axis == ~uint32_t{0}) return;
+  }
+}
+
+void Widen(sage_tensor* t, RowsOfProblem* owner) {
+  if ((t->dtype != SAGE_F16 && t->dtype != SAGE_BF16) || t->rank == 0) return;
+  std::vector<float>& wide = owner->widened.emplace_back();
+  const auto* bytes = static_cast<const unsigned char*>(t->data);
+  ForEachElement(*t, [&](int64_t offset) {
+    wide.push_back(static_cast<float>(LoadElement(bytes + offset * support::DtypeSize(t->dtype), t->dtype)));
+  });
+  int64_t stride = 1;
+  for (uint32_t axis = t->rank; axis-- > 0;) t->stride[axis] = stride, stride *= t->shape[axis];
+  t->dtype = SAGE_F32, t->data = wide.data();
+}
+
 // Rows [begin, begin + rows) under `alignment`, which the caller chose so that they see what they saw.
 std::unique_ptr<RowsOfProblem> Rows(const Problem& problem, int64_t begin, int64_t rows, uint32_t alignment) {
   auto part = std::make_unique<RowsOfProblem>();
@@ -32,6 +63,9 @@ std::unique_ptr<RowsOfProblem> Rows(const Problem& problem, int64_t begin, int64
   part->op = problem.op;
   part->op.attributes = &part->attributes;
   part->op.slots = part->slots.data();
+  part->answer = part->tensors[SAGE_ATTN_O];
+  for (uint32_t slot = 0; slot < part->tensors.size(); ++slot)
+    if (problem.Has(slot)) Widen(&part->tensors[slot], part.get());
   return part;
 }
 
@@ -57,15 +91,10 @@ std::vector<std::unique_ptr<RowsOfProblem>> RowsToCheck(const Problem& problem, 
 }
 
 std::vector<double> ElementValues(const sage_tensor& t) {
-  int64_t count = 1;
-  for (uint32_t axis = 0; axis < t.rank; ++axis) count *= t.shape[axis];
-  std::vector<double> values(static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t rest = i, offset = 0;
-    for (uint32_t axis = t.rank; axis-- > 0;) offset += rest % t.shape[axis] * t.stride[axis], rest /= t.shape[axis];
-    values[static_cast<size_t>(i)] =
-        LoadElement(static_cast<const unsigned char*>(t.data) + offset * support::DtypeSize(t.dtype), t.dtype);
-  }
+  std::vector<double> values;
+  const auto* bytes = static_cast<const unsigned char*>(t.data);
+  ForEachElement(
+      t, [&](int64_t offset) { values.push_back(LoadElement(bytes + offset * support::DtypeSize(t.dtype), t.dtype)); });
   return values;
 }
 
@@ -73,7 +102,7 @@ Difference DifferenceOf(const std::vector<std::unique_ptr<RowsOfProblem>>& parts
   Difference result;
   double difference2 = 0, norm2 = 0;
   for (const auto& part : parts) {
-    const std::vector<double> got = ElementValues(part->tensors[SAGE_ATTN_O]);
+    const std::vector<double> got = ElementValues(part->answer);
     for (size_t i = 0; i < got.size(); ++i) {
       const double expected = part->expected[i];
       if (std::isnan(got[i]) != std::isnan(expected)) result.max_abs = INFINITY;

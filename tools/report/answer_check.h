@@ -12,14 +12,17 @@
 
 namespace sage::tool {
 
-// A problem over some neighbouring query rows of another, whose tensors it points into; the rows see the keys they saw
-// there. Does not outlive that problem and its data.
+// Some neighbouring query rows of a problem, and the op that gives what is expected there; the rows see the keys they
+// saw in the problem. f16 and bf16 tensors are widened to f32 for the op, which is exact, so that the rounding of a
+// narrow output counts as the error it is. Does not outlive the problem and its data.
 struct RowsOfProblem {
-  std::vector<sage_tensor> tensors;
+  sage_tensor answer{};  // these rows of the problem's O
+  sage_op op{};          // for the reference, with the next four
   std::vector<const sage_tensor*> slots;
+  std::vector<sage_tensor> tensors;  // tensors[SAGE_ATTN_O] is what the reference wrote
   support::OpView::Attributes attributes{};
-  sage_op op{};
-  std::vector<double> expected;  // of O; the caller fills it from a run of the reference
+  std::vector<std::vector<float>> widened;
+  std::vector<double> expected;  // of O; the caller fills it after a run of the reference
 };
 
 // The rows to check, at most `rows` of them (at least one): all in one part, or the first half and the last, or those
@@ -33,7 +36,7 @@ struct Difference {
   double max_abs = 0;   // infinite where one is NaN and the other is not
   double relative = 0;  // of the 2-norms; absolute where the expected norm is 0
 };
-// Of what the parts' O tensors hold now from what is expected of them.
+// Of what the parts' answers hold now from what is expected of them.
 Difference DifferenceOf(const std::vector<std::unique_ptr<RowsOfProblem>>& parts);
 
 }  // namespace sage::tool

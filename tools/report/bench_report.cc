@@ -162,6 +162,7 @@ std::string JsonReport(const std::vector<BenchRow>& rows, const Roofline& roofli
   if (roofline.footprint_gbps > 0)
     report["roofline"]["same_threads"] = {{"threads", roofline.threads},
                                           {"fma_gflops", roofline.threads_fma_gflops},
+                                          {"bf16_gflops", roofline.threads_bf16_gflops},
                                           {"footprint_bytes", roofline.footprint_bytes},
                                           {"footprint_gbps", roofline.footprint_gbps},
                                           {"footprint_gbps_best", roofline.footprint_gbps_best}};

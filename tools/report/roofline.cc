@@ -134,9 +134,11 @@ Roofline MeasureRoofline(uint64_t threads, double footprint_bytes) {
   Roofline roofline;
   roofline.threads = std::max<uint64_t>(threads, 1), roofline.footprint_bytes = footprint_bytes;
   roofline.fma_gflops = roofline.threads_fma_gflops = FmaGflops();
-  roofline.bf16_gflops = Bf16Gflops();
-  if (roofline.threads > 1)
+  roofline.bf16_gflops = roofline.threads_bf16_gflops = Bf16Gflops();
+  if (roofline.threads > 1) {
     roofline.threads_fma_gflops = OnThreads(roofline.threads, [](uint64_t) { return FmaGflops(); });
+    roofline.threads_bf16_gflops = OnThreads(roofline.threads, [](uint64_t) { return Bf16Gflops(); });
+  }
   const std::vector<uint64_t> words((128u << 20) / sizeof(uint64_t), 1);
   volatile uint64_t sink = 0;
   for (int attempt = 0; attempt < 3; ++attempt) {

@@ -12,8 +12,8 @@ struct Roofline {
   double bf16_gflops = 0;  // the same by AVX512-BF16's dot products; 0 where there are none
   double stream_gbps = 0;  // reading memory far larger than the caches, one thread
 
-  uint64_t threads = 1;  // of the next three
-  double threads_fma_gflops = 0;
+  uint64_t threads = 1;  // of the following
+  double threads_fma_gflops = 0, threads_bf16_gflops = 0;
   // Reading `footprint_bytes` again and again, each thread its share: of a footprint that fits a cache, that cache's.
   double footprint_bytes = 0, footprint_gbps = 0, footprint_gbps_best = 0;  // median and best of the passes
 };

@@ -1,0 +1,96 @@
+"""The loop that every peer's driver runs: orders as JSON lines on stdin, one JSON line back for each.
+
+  {"do": "prepare", "problem": "...", "seed": N, "threads": N}   -> {"ok", "path", "layout"} or {"ok": false, "why"}
+  {"do": "time", "seconds": S, "least": N, "most": N, "cap": S}  -> {"samples_ns"}, a call each, two uncounted before
+  {"do": "output", "file": "x.npy"}                              -> one more call, its output as [B, H, S, D] float32
+  {"do": "forget"}                                               -> gives the problem's memory back
+
+A peer is a class with name, versions(), settings(), and prepare(problem, q, k, v, threads), which returns a Prepared or
+raises Missing with the reason. Between orders the process sleeps in read(); whoever measures also stops it by signal.
+"""
+import dataclasses
+import gc
+import json
+import os
+import sys
+import time
+import typing
+
+import numpy
+
+import problem as problems
+
+
+class Missing(Exception):
+    """The peer does not do this problem; the text says why."""
+
+
+@dataclasses.dataclass
+class Prepared:
+    run: typing.Callable[[], object]     # one call, finished when it returns
+    output: typing.Callable[[], object]  # one call, its result as numpy [B, H, S, D] float32
+    path: str                            # what was asked of the peer: the op, the kernel that was insisted on
+    layout: str
+
+
+def measure(run, seconds, least, most, cap):
+    """Nanoseconds of each call: `seconds` long and at least `least` calls, at most `most`; after `cap` seconds two do."""
+    for _ in range(2):
+        run()
+    samples, begin = [], time.perf_counter_ns()
+    while True:
+        start = time.perf_counter_ns()
+        run()
+        end = time.perf_counter_ns()
+        samples.append(end - start)
+        spent = (end - begin) / 1e9
+        if (spent >= seconds and len(samples) >= least) or len(samples) >= most or (spent >= cap and len(samples) >= 2):
+            return samples
+
+
+def answer(peer, order, state):
+    if order["do"] == "prepare":
+        state.clear()
+        gc.collect()
+        p = problems.parse(order["problem"])
+        try:
+            state["now"] = peer.prepare(p, *problems.inputs(p, order["seed"]), order["threads"])
+            state["now"].run()
+        except Missing as missing:
+            return {"ok": False, "why": str(missing)}
+        return {"ok": True, "path": state["now"].path, "layout": state["now"].layout}
+    if order["do"] == "time":
+        return {"samples_ns": measure(state["now"].run, order["seconds"], order["least"], order["most"], order["cap"])}
+    if order["do"] == "output":
+        numpy.save(order["file"], numpy.asarray(state["now"].output(), dtype=numpy.float32))
+        return {"ok": True}
+    if order["do"] == "forget":
+        state.clear()
+        gc.collect()
+        return {"ok": True}
+    raise ValueError(f"unknown order {order['do']!r}")
+
+
+def serve(make_peer):
+    """make_peer() imports the library, so that an import that fails is an answer and not a crash."""
+    # Libraries print to stdout as they like; the answers go out by a copy of it that they do not know.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(message):
+        out.write(json.dumps(message) + "\n")
+        out.flush()
+
+    try:
+        peer = make_peer()
+    except Exception as error:
+        say({"missing": f"{type(error).__name__}: {error}"[:400]})
+        return
+    say({"peer": peer.name, "versions": peer.versions(), "settings": peer.settings()})
+    state = {}
+    for line in sys.stdin:
+        try:
+            say(answer(peer, json.loads(line), state))
+        except Exception as error:
+            state.clear()
+            say({"ok": False, "why": f"{type(error).__name__}: {error}"[:400].replace("\n", " ")})

@@ -1,0 +1,67 @@
+"""The peers' private Python environment under build/bench, made once and kept while requirements.txt stays as it is.
+
+PyPI's torch for Linux is the CUDA build: it loads only with NVIDIA's libraries beside it (some 5 GB on disk), although
+nothing of them is used here. Nothing is installed outside the folder. Standard library only: this runs before there is
+an environment.
+"""
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+# What to ask pip for, by peer; versions come from requirements.txt as constraints.
+PEERS = {
+    "torch": ["torch"],
+    "onnxruntime": ["onnxruntime", "onnx"],
+    "openvino": ["openvino"],
+    "jax": ["jax", "jaxlib"],
+}
+SHARED = ["numpy", "ml_dtypes"]
+
+
+def last_line(text):
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    return (errors or lines or ["no reason was given"])[-1][:300]
+
+
+def prepare(folder, say=print):
+    """Returns (path of its python, {peer: why it is missing}). Ends the program where there is no Python to speak of."""
+    requirements = HERE / "requirements.txt"
+    stamp = folder / "peers.json"
+    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
+    python = folder / "bin" / "python"
+    if stamp.exists():
+        made = json.loads(stamp.read_text())
+        if made["requirements"] == wanted and not made["missing"]:
+            return python, {}
+    say(f"peers: making {folder} (torch brings NVIDIA's libraries: about 6 GB, some minutes)")
+    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+    if made.returncode != 0:
+        sys.exit(f"peers: python's venv does not work: {last_line(made.stderr + made.stdout)}\n"
+                 "On Debian: apt-get install python3-venv")
+
+    def install(packages):
+        command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", str(requirements)]
+        return subprocess.run(command + packages, capture_output=True, text=True)
+
+    shared = install(SHARED)
+    if shared.returncode != 0:
+        sys.exit(f"peers: {', '.join(SHARED)} cannot be installed, so no answer could be checked: {last_line(shared.stderr)}")
+    missing = {}
+    for peer, packages in PEERS.items():
+        say(f"peers: installing {' '.join(packages)}")
+        result = install(packages)
+        if result.returncode != 0:
+            missing[peer] = f"cannot be installed: {last_line(result.stderr)}"
+            say(f"peers: {peer} {missing[peer]}")
+    stamp.write_text(json.dumps({"requirements": wanted, "missing": missing}, indent=1) + "\n")
+    return python, missing
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("environment.py FOLDER: makes the peers' Python environment there")
+    prepare(pathlib.Path(sys.argv[1]).resolve())
