@@ -77,7 +77,7 @@ class Peer:
                 code = self.process.wait()
                 self.errors.seek(0)
                 said = [line for line in self.errors.read().decode(errors="replace").splitlines() if line.strip()]
-                self.process = None
+                self.stop()
                 how = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
                 raise Gone(how + (f": {said[-1][:200]}" if said else ""))
             self.pending += got
@@ -99,10 +99,17 @@ class Peer:
         return answer
 
     def stop(self):
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        if self.process is None:
+            return
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdout, self.errors):
+            pipe.close()
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass  # an order that was never read
+        self.process = None
 
 
 def with_arm(problem, addition):
