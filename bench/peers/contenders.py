@@ -122,7 +122,7 @@ def ours(engine, row, addition, options, check_time):
     """One process of ours: {"row", "roofline", "command"} or {"why", "wrong": whether the answer was}."""
     command = [str(engine), "bench", "--attn", with_arm(row["problem"], addition), "--backends", "cpu", "--threads",
                str(row["threads"]), "--json", "--raw", "--min-time", str(row["seconds"]), "--min-samples", str(row["least"]),
-               "--max-samples", str(row["most"]), "--check-time", str(check_time)]
+               "--max-samples", str(row["most"]), "--warmup", str(row["warmup"]), "--check-time", str(check_time)]
     if row["isa"] != "native":
         command += ["--option", f"cpu.isa={row['isa']}"]
     command += options

@@ -1,7 +1,7 @@
 """The loop that every peer's driver runs: orders as JSON lines on stdin, one JSON line back for each.
 
   {"do": "prepare", "problem": "...", "seed": N, "threads": N}   -> {"ok", "path", "layout"} or {"ok": false, "why"}
-  {"do": "time", "seconds": S, "least": N, "most": N, "cap": S}  -> {"samples_ns"}, a call each, two uncounted before
+  {"do": "time", "seconds": S, "least": N, "most": N, "cap": S, "warmup": N}  -> {"samples_ns"}, a call each
   {"do": "output", "file": "x.npy"}                              -> one more call, its output as [B, H, S, D] float32
   {"do": "forget"}                                               -> gives the problem's memory back
 
@@ -33,9 +33,10 @@ class Prepared:
     layout: str
 
 
-def measure(run, seconds, least, most, cap):
-    """Nanoseconds of each call: `seconds` long and at least `least` calls, at most `most`; after `cap` seconds two do."""
-    for _ in range(2):
+def measure(run, seconds, least, most, cap, warmup):
+    """Nanoseconds of each call: `seconds` long and at least `least` calls, at most `most`; after `cap` seconds two do. `warmup`
+    calls come first and are not counted."""
+    for _ in range(warmup):
         run()
     samples, begin = [], time.perf_counter_ns()
     while True:
@@ -60,7 +61,7 @@ def answer(peer, order, state):
             return {"ok": False, "why": str(missing)}
         return {"ok": True, "path": state["now"].path, "layout": state["now"].layout}
     if order["do"] == "time":
-        return {"samples_ns": measure(state["now"].run, order["seconds"], order["least"], order["most"], order["cap"])}
+        return {"samples_ns": measure(state["now"].run, *(order[key] for key in ("seconds", "least", "most", "cap", "warmup")))}
     if order["do"] == "output":
         numpy.save(order["file"], numpy.asarray(state["now"].output(), dtype=numpy.float32))
         return {"ok": True}

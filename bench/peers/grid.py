@@ -15,9 +15,10 @@ HEADS = {128: 12, 512: 8, 1024: 4, 2048: 4, 4096: 2, 8192: 1, 16384: 1}
 
 
 def row(group, problem, threads=1, isa="native", arms=("default",), quick=False, readme=False):
-    long = any(problem.find(f"sq{n}.") >= 0 for n in (8192, 16384))
-    return {"group": group, "problem": problem, "threads": threads, "isa": isa, "arms": list(arms), "quick": quick,
-            "readme": readme, "rounds": 3, "least": 3 if long else 10, "most": 100, "seconds": 0.5, "cap": 2.0}
+    """seconds, least, most, cap, warmup: of each contender's turn in each round, see driver.measure."""
+    least = 2 if "sq16384." in problem else 3 if "sq8192." in problem else 10
+    return {"group": group, "problem": problem, "threads": threads, "isa": isa, "arms": list(arms), "quick": quick, "readme": readme,
+            "rounds": 3, "least": least, "most": 100, "seconds": 0.3, "cap": 2.0, "warmup": 2 if least == 10 else 1}
 
 
 def square(length, d, dtype="f32", causal=False, heads=None):
@@ -84,4 +85,4 @@ def grid():
 
 
 def quick():
-    return [dict(r, seconds=0.25, cap=1.0) for r in grid() if r["quick"]]
+    return [dict(r, seconds=0.2, cap=1.0) for r in grid() if r["quick"]]

@@ -23,6 +23,7 @@ import problem as problems
 import result
 
 SEED = 20261
+ROW_SECONDS = {False: 17, True: 12}  # by --quick: what a row took on two processors
 REFERENCE_RATE = 1.6e8  # multiply-adds a second that the float64 reference does, about
 
 
@@ -90,7 +91,7 @@ def prepare(peers, row, problem):
 def time_peer(peer, entry, row):
     if "missing" in entry:
         return
-    answer = attempt(peer, do="time", seconds=row["seconds"], least=row["least"], most=row["most"], cap=row["cap"])
+    answer = attempt(peer, do="time", **{key: row[key] for key in ("seconds", "least", "most", "cap", "warmup")})
     if "samples_ns" not in answer:
         entry["missing"] = answer["why"]
         return
@@ -185,9 +186,10 @@ def main():
     missing = json.loads((given.environment / "peers.json").read_text())["missing"]
     report = {"what": "attention beside its peers", "commit": given.commit, "machine": machine(), "peers": {}, "rows": [],
               "settings": {"seed": SEED, "rounds": "ours and each peer in turn, the order rotated each round",
-                           "samples": "one call each, two calls before each round uncounted", "pinning": "the last cores, the same for everybody",
+                           "samples": "one call each; before each round two calls are not counted, one above 4096 queries", "pinning": "the last cores, the same for everybody",
                            "memory": "caches as the call before left them; malloc with huge pages for everybody",
                            "left_out_for_want_of_processors": left_out}}
+    print(f"{len(possible)} rows, about {max(1, round(len(possible) * ROW_SECONDS[given.quick] / 60))} minutes on a quiet machine", flush=True)
     report["machine"]["load"] = list(os.getloadavg())
     begin, stolen = time.monotonic(), steal()
     groups = collections.defaultdict(list)

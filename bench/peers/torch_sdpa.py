@@ -38,7 +38,7 @@ class Torch:
             def run(a=a, b=b, c=c):
                 return self.sdpa(a, b, c, **flags)
             try:
-                spent = min(driver.measure(run, 0.02, 3, 50, 1.0))
+                spent = min(driver.measure(run, 0.02, 2, 50, 0.1, 1))
             except RuntimeError as error:
                 raise driver.Missing(f"the flash kernel refuses: {str(error).splitlines()[0]}") from None
             if best is None or spent < best[0]:

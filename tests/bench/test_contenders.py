@@ -89,7 +89,7 @@ class Contenders(unittest.TestCase):
         self.assertEqual(contenders.with_arm("b1.sq4", ""), "b1.sq4")
 
     def test_an_engine_that_is_not_there_is_a_reason_and_no_crash(self):
-        row = {"problem": "b1.hq1.sq4.d8.f32", "threads": 1, "isa": "native", "seconds": 0.1, "least": 1, "most": 1}
+        row = {"problem": "b1.hq1.sq4.d8.f32", "threads": 1, "isa": "native", "seconds": 0.1, "least": 1, "most": 1, "warmup": 1}
         got = contenders.ours(pathlib.Path(self.folder.name, "sage-engine"), row, "", [], 1)
         self.assertIn("sage-engine cannot be started: No such file", got["why"])
         self.assertFalse(got["wrong"])

@@ -30,7 +30,8 @@ class Grid(unittest.TestCase):
         for row in self.rows:
             self.assertLessEqual(set(row["arms"]), set(grid.ARMS))
             self.assertEqual(row["arms"][0], "default")
-            self.assertGreaterEqual(row["rounds"] * row["least"], 9)
+            length = problem.parse(row["problem"]).sq
+            self.assertGreaterEqual(row["rounds"] * row["least"], 30 if length <= 4096 else 6)
 
     def test_more_threads_are_measured_on_problems_that_one_thread_has_too(self):
         alone = {row["problem"] for row in self.rows if row["threads"] == 1}
