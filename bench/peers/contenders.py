@@ -3,6 +3,7 @@
 A peer's process lives for many rows, since importing it takes seconds; while it is not its turn it is stopped by SIGSTOP, so
 that no pool of its threads can spin on a core that somebody else is measured on. No contender's figures are looked at here.
 """
+import ctypes
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 DRIVERS = {"torch": "torch_sdpa.py", "onnxruntime": "ort_attention.py", "openvino": "openvino_sdpa.py", "jax": "jax_sdpa.py"}
+PR_SET_PDEATHSIG = 1
 PATIENCE = 240  # seconds for one answer of a peer
 # Held to AVX2: what each reads. A peer without a switch runs as it is and is not counted as held.
 AVX2 = {
@@ -38,6 +40,17 @@ def environment(threads):
                 JAX_PLATFORMS="cpu", CUDA_VISIBLE_DEVICES="", PYTHONDONTWRITEBYTECODE="1")
 
 
+def becomes(where):
+    """For the child before it runs: pinned, and killed when we die, since a stopped process would stay for ever."""
+    libc = ctypes.CDLL(None)
+
+    def prepare():
+        os.sched_setaffinity(0, where)
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    return prepare
+
+
 class Gone(Exception):
     """The peer's process cannot answer any more; the text says why."""
 
@@ -57,7 +70,7 @@ class Peer:
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [str(self.python), str(HERE / DRIVERS[self.name])], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.errors, env=dict(environment(self.threads), **extra), preexec_fn=lambda: os.sched_setaffinity(0, where))
+            stderr=self.errors, env=dict(environment(self.threads), **extra), preexec_fn=becomes(where))
         self.pending = b""
         self.hello = self.read()
         if "missing" in self.hello:
@@ -130,7 +143,7 @@ def ours(engine, row, addition, options, check_time):
     shown = " ".join(["sage-engine"] + command[1:])
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment(row["threads"]), timeout=PATIENCE,
-                              preexec_fn=lambda: os.sched_setaffinity(0, where))
+                              preexec_fn=becomes(where))
     except subprocess.TimeoutExpired:
         return {"why": f"no answer within {PATIENCE} s", "wrong": False, "command": shown}
     except OSError as error:

@@ -2,12 +2,13 @@
 here are small scripts that fail in the way each test wants."""
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
-import paths  # noqa: F401
+import paths
 
 import contenders
 
@@ -78,6 +79,16 @@ class Contenders(unittest.TestCase):
             self.peer("absent").start()
         with self.assertRaisesRegex(contenders.Gone, "ended by signal 11"):
             self.peer("crash").start()
+
+    def test_no_stopped_peer_outlives_whoever_measures(self):
+        script = ("import sys; sys.path.insert(0, sys.argv[1]); import contenders, os, pathlib\n"
+                  "contenders.HERE, contenders.DRIVERS = pathlib.Path(sys.argv[2]), {'good': 'good.py'}\n"
+                  "p = contenders.Peer('good', sys.executable, 1, 'native'); p.start(); print(p.process.pid, flush=True); os.kill(os.getpid(), 9)")
+        done = subprocess.run([sys.executable, "-c", script, str(paths.ROOT / "bench/peers"), self.folder.name], capture_output=True, text=True)
+        pid, end = int(done.stdout), time.monotonic() + 10
+        while pathlib.Path(f"/proc/{pid}").exists() and state(pid) != "Z" and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertTrue(not pathlib.Path(f"/proc/{pid}").exists() or state(pid) == "Z")
 
     def test_more_threads_than_processors_are_refused(self):
         with self.assertRaisesRegex(ValueError, "processors allowed"):
