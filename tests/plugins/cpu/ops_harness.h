@@ -32,7 +32,7 @@ inline const std::vector<std::string>& Isas() {
       if (instance.status() == SAGE_OK)
         found.emplace_back(isa);
       else
-        MESSAGE("skipped: ", isa, ": ", instance.message());
+        MESSAGE("skipped: ", std::string(isa), ": ", instance.message());
     }
     return found;
   }();

@@ -68,7 +68,7 @@ uint64_t TilesOf(AttentionCase attention) {
 
 }  // namespace
 
-TEST_CASE("N11 the instruction set is detected, and forced by an option") {
+TEST_CASE("N11 R13 the instruction set is detected, and forced by an option") {
   for (const std::string& isa : Isas()) {
     CpuBackend cpu(isa);
     REQUIRE(cpu.instance.status() == SAGE_OK);
@@ -90,6 +90,22 @@ TEST_CASE("N11 the instruction set is detected, and forced by an option") {
   Instance unknown(cpu_plugin_query(SAGE_ABI_MAJOR, SAGE_ABI_MINOR), host, "isa=auto\ncolour=red");
   CHECK(unknown.status() == SAGE_E_INVALID_ARGUMENT);
   CHECK(Contains(unknown.message(), "colour"));
+}
+
+TEST_CASE("R13 no instruction set of one platform is taken for one of another") {
+  using cpu::Isa;
+  for (const Isa x86 : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
+    CHECK_FALSE(cpu::Runs(x86, Isa::kNeon));
+    CHECK_FALSE(cpu::Runs(Isa::kNeon, x86));
+    CHECK(cpu::Runs(x86, x86));
+    CHECK(cpu::Runs(Isa::kScalar, x86));
+  }
+  CHECK(cpu::Runs(Isa::kAvx2, Isa::kAvx512));
+  CHECK_FALSE(cpu::Runs(Isa::kAvx512, Isa::kAvx2));
+  CHECK(cpu::Runs(Isa::kNeon, Isa::kNeon));
+  CHECK(cpu::Runs(Isa::kScalar, Isa::kNeon));
+  CHECK_FALSE(cpu::Runs(Isa::kNeon, Isa::kScalar));
+  CHECK_FALSE(cpu::Runs(Isa::kAvx2, Isa::kScalar));
 }
 
 TEST_CASE("what cannot be served is refused with its reason") {

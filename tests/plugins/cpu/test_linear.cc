@@ -120,6 +120,29 @@ TEST_CASE("cpu LINEAR: the activation is applied to the rounded sum in double, l
   }
 }
 
+TEST_CASE("cpu LINEAR: a double beside the middle of two 16-bit numbers is rounded once") {
+  // A float does not tell these doubles from the middle: by way of one, half of them would go to the wrong side.
+  for (const sage_dtype dtype : {SAGE_BF16, SAGE_F16}) {
+    const int64_t n = 63;
+    const double half = HalfUnit(dtype);
+    OwnedTensor one(SAGE_F64, {1, 1}), w(SAGE_F64, {n, 1});
+    const auto above = [](uint64_t i) { return i / 2 % 2 == 0; };
+    const auto sign = [](uint64_t i) { return i % 3 == 0 ? -1.0 : 1.0; };
+    w.FillBy([&](uint64_t i) {
+      return sign(i) * (1.0 + static_cast<double>(2 * i + 1) * half + (above(i) ? 0x1p-40 : -0x1p-40));
+    });
+    for (const std::string& isa : Isas()) {
+      TestHost host;
+      Instance cpu(Cpu(), host, isa.c_str());
+      OpCase c = Linear(one.Fill(1.0), w, OwnedTensor(), OwnedTensor(dtype, {1, n}));
+      REQUIRE(RunCase(cpu, c).status == SAGE_OK);
+      for (uint64_t i = 0; i < static_cast<uint64_t>(n); ++i)
+        CHECK_MESSAGE(c.slots[kY].Get(i) == sign(i) * (1.0 + static_cast<double>(2 * i + (above(i) ? 2 : 0)) * half),
+                      isa, " element ", i);
+    }
+  }
+}
+
 TEST_CASE("cpu LINEAR: the bias is added before the activation") {
   for (uint32_t function = 0; function <= SAGE_FN_NEG; ++function) {
     if (function == SAGE_FN_ELU) continue;
