@@ -43,7 +43,7 @@ def ratio_cell(row, entry):
         reason = why_none(entry) if not right(entry) else f"ours: {why_none(arm(row))}"
         return cell("wrong" if entry and entry.get("check") not in (None, "ok") else "–", "none", reason)
     mark = "" if entry.get("held", True) else " *"
-    words = f"{entry['path']}, {entry['layout']}; median {duration(median(entry))}, min {duration(fastest(entry))}, {len(entry['samples_ns'])} calls, error {entry['rel_err']:.2g}"
+    words = f"{entry['path']}, {entry['layout']}; median {duration(median(entry))}, min {duration(fastest(entry))}, {len(entry['samples_ns'])} calls, error {entry['rel_err']:.2g}; ratio of the fastest calls {ratio(row, entry, fastest):.2f}"
     return cell(f"{found:.2f}{mark}", "low" if found < 1 else "", words)
 
 
@@ -96,6 +96,12 @@ def missing(result):
     return f"<ul>{items}</ul>\n" if items else "<p>Nobody is missing anywhere.</p>\n"
 
 
+def noisy(result):
+    """Rows whose every figure is to be doubted: the median of ours is well above its fastest call."""
+    rows = [row for row in result["rows"] if right(arm(row))]
+    return sum(median(arm(row)) > 1.25 * fastest(arm(row)) for row in rows), len(rows)
+
+
 def machine(result):
     m, s = result["machine"], result["settings"]
     versions = ", ".join(f"{name} {', '.join(f'{v}' for v in list(peer['versions'].values())[:1])}" if "versions" in peer else f"{name} (missing)"
@@ -104,7 +110,8 @@ def machine(result):
     peak = f"{max(line['fma_gflops'] for line in lines):.0f} GFLOP/s of fp32 multiply-adds a core" if lines else "no roofline measured"
     return (f"<p>{escaped(m.get('processor', ''))}, {escaped(m.get('processors', ''))} processors, {escaped(peak)}; {escaped(m.get('date', ''))}; "
             f"commit {escaped(result['commit'])}; load {m.get('load', [0])[0]:.2f} before, {m.get('load_after', [0])[0]:.2f} after; "
-            f"{s.get('steal_ticks', 0) / 100:.1f} s stolen by the host in {s.get('seconds', 0)} s. Beside it: {escaped(versions)}.</p>\n")
+            f"{s.get('steal_ticks', 0) / 100:.1f} s stolen by the host in {s.get('seconds', 0)} s; in {noisy(result)[0]} "
+            f"of {noisy(result)[1]} rows our median is more than a quarter above our fastest call: noise. Beside it: {escaped(versions)}.</p>\n")
 
 
 def page(result):

@@ -31,15 +31,21 @@ class Prepared:
     output: typing.Callable[[], object]  # one call, its result as numpy [B, H, S, D] float32
     path: str                            # what was asked of the peer: the op, the kernel that was insisted on
     layout: str
+    # Undoes what calls leave behind: run before a series of calls and, between timed ones, after every so many.
+    reset: typing.Callable[[], object] = lambda: None
+    reset_every: int = 0  # 0 = never within a series
 
 
-def measure(run, seconds, least, most, cap, warmup):
+def measure(run, seconds, least, most, cap, warmup, reset=lambda: None, reset_every=0):
     """Nanoseconds of each call: `seconds` long and at least `least` calls, at most `most`; after `cap` seconds two do. `warmup`
     calls come first and are not counted."""
+    reset()
     for _ in range(warmup):
         run()
     samples, begin = [], time.perf_counter_ns()
     while True:
+        if reset_every and samples and len(samples) % reset_every == 0:
+            reset()
         start = time.perf_counter_ns()
         run()
         end = time.perf_counter_ns()
@@ -61,8 +67,10 @@ def answer(peer, order, state):
             return {"ok": False, "why": str(missing)}
         return {"ok": True, "path": state["now"].path, "layout": state["now"].layout}
     if order["do"] == "time":
-        return {"samples_ns": measure(state["now"].run, *(order[key] for key in ("seconds", "least", "most", "cap", "warmup")))}
+        now, bounds = state["now"], [order[key] for key in ("seconds", "least", "most", "cap", "warmup")]
+        return {"samples_ns": measure(now.run, *bounds, now.reset, now.reset_every)}
     if order["do"] == "output":
+        state["now"].reset()
         numpy.save(order["file"], numpy.asarray(state["now"].output(), dtype=numpy.float32))
         return {"ok": True}
     if order["do"] == "forget":
