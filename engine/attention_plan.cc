@@ -7,7 +7,6 @@
 
 #include "backend/feature_names.h"
 #include "fmt/format.h"
-#include "plan/attention_memory.h"
 #include "plan/explain.h"
 #include "plan/policy_options.h"
 #include "plan/problem.h"
@@ -154,9 +153,11 @@ void AttentionPlan::Explain(JsonWriter& out) const {
   if (backend().table().foreign_threads != nullptr) out.Member("foreign_threads", backend().table().foreign_threads);
   out.Member("workspace_bytes", plan_->workspace_bytes());
   out.Member("prepack_bytes", plan_->prepack_bytes());
-  WriteAttentionMemory(out, MemoryOfAttention(planned_.op, plan_->workspace_bytes()));
+  WriteAttentionMemory(out, Memory());
   out.EndObject();
 }
+
+AttentionMemory AttentionPlan::Memory() const { return MemoryOfAttention(planned_.op, plan_->info()); }
 
 Result<std::unique_ptr<AttentionContext>> AttentionContext::Create(std::shared_ptr<const AttentionPlan> plan) {
   std::unique_ptr<AttentionContext> context(new AttentionContext());

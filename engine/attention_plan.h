@@ -18,6 +18,7 @@
 #include "json.h"
 #include "model/policy.h"
 #include "options.h"
+#include "plan/attention_memory.h"
 #include "plan/choose.h"
 #include "run/host.h"
 #include "run/session.h"
@@ -49,6 +50,7 @@ class AttentionPlan {
   // {"problem","bench","features","chosen","why","fallback","verdicts":[...],"policy","workspace_bytes","prepack_bytes",
   //  "memory"}: the last is plan/attention_memory.h's report
   void Explain(JsonWriter& out) const;
+  AttentionMemory Memory() const;
 
  private:
   std::shared_ptr<Engine> engine_;

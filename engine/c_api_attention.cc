@@ -56,6 +56,13 @@ sage_status sage_attention_plan_explain(const sage_attention_plan* plan, char* b
   });
 }
 
+sage_status sage_attention_plan_memory(const sage_attention_plan* plan, sage_attention_memory* out, sage_error* err) {
+  return SharedBorder(__func__, "plan", plan, err, [&]() -> Status {
+    if (out == nullptr) return NullArgument("sage_attention_plan_memory", "out");
+    return sage::GiveOut("sage_attention_plan_memory", out, sage::PublicMemory(plan->plan->Memory()));
+  });
+}
+
 sage_status sage_attention_context_create(sage_attention_plan* plan, sage_attention_context** out, sage_error* err) {
   if (out != nullptr) *out = nullptr;
   return SharedBorder(__func__, "plan", plan, err, [&]() -> Status {

@@ -15,11 +15,13 @@
 
 #include "attention_plan.h"
 #include "engine.h"
+#include "fmt/format.h"
 #include "model/model.h"
 #include "options.h"
 #include "run/session.h"
 #include "sage/program.h"
 #include "sage/sage.h"
+#include "sage/support/take_in.h"
 #include "status.h"
 
 namespace sage {
@@ -136,6 +138,15 @@ void DestroyHandle(Handle* handle) noexcept {
 
 inline Status NullArgument(const char* function, const char* argument) {
   return Status(SAGE_E_INVALID_ARGUMENT, std::string(function) + ": " + argument + " is null, it is required");
+}
+// Writes an out-struct to the caller's size; a size that cannot be is his mistake, not silence.
+template <class T>
+Status GiveOut(const char* function, T* theirs, const T& mine) {
+  if (theirs->struct_size < SAGE_STRUCT_MIN || theirs->struct_size > SAGE_STRUCT_MAX)
+    return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("{}: out->struct_size is {}, sizeof the struct is expected",
+                                                       function, theirs->struct_size));
+  sage_give_out(theirs, &mine, static_cast<uint32_t>(sizeof mine));
+  return {};
 }
 inline Status Busy(const char* function) {
   return Status(SAGE_E_BUSY, std::string(function) +

@@ -80,6 +80,26 @@ SAGE_API void sage_attention_plan_destroy(sage_attention_plan *plan);
 SAGE_API const char *sage_attention_plan_backend(const sage_attention_plan *plan);
 SAGE_API sage_status sage_attention_plan_explain(const sage_attention_plan *plan, char *buffer, uint64_t capacity,
                                                  uint64_t *needed, sage_error *err);
+/* What the plan needs at its planned shapes, known before anything is allocated. UINT64_MAX where a count does not fit.
+ * Three ratios that are often quoted under one name stand apart; a ratio over nothing is 0. */
+typedef struct sage_attention_memory {
+  uint32_t struct_size, reserved;
+  uint64_t q_bytes, k_bytes, v_bytes, o_bytes; /* axes that repeat by stride 0 once */
+  uint64_t other_bytes;                        /* masks, bias, lengths, LSE and what else the op names */
+  uint64_t scratch_bytes;       /* what a context allocates, without the guard bands of the option `guard` */
+  uint64_t working_set_bytes;   /* of scratch: what does not grow with the keys; by flash, not with the queries either */
+  uint64_t packed_kv_bytes, partials_bytes; /* of scratch: packed K and V, partial results of split keys */
+  uint64_t prepack_bytes;       /* constants packed by the plan; held once, not in the totals */
+  uint64_t total_bytes;         /* tensors and scratch */
+  uint64_t scores_bytes;        /* one score matrix [B,Hq,Sq,Skv] in f32, f64 for f64 */
+  uint64_t scores_avoided_bytes; /* of it, what the scratch does not hold */
+  uint64_t total_with_scores_bytes; /* tensors and scores: what is needed where the matrix is kept */
+  double scores_over_scratch;   /* the matrix against the scratch alone */
+  double totals_ratio;          /* total_with_scores over total: what a machine's memory sees */
+  double keys_over_block_kv;    /* N / block: how many tiles a row has, no memory at all; 0 = the backend's own tile */
+} sage_attention_memory;
+SAGE_API sage_status sage_attention_plan_memory(const sage_attention_plan *plan, sage_attention_memory *out,
+                                                sage_error *err);
 SAGE_API sage_status sage_attention_context_create(sage_attention_plan *plan, sage_attention_context **out,
                                                    sage_error *err);
 SAGE_API void sage_attention_context_destroy(sage_attention_context *context);

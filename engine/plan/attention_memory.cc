@@ -38,9 +38,12 @@ uint64_t KeysOfARow(const sage_op& op) {
 
 }  // namespace
 
-AttentionMemory MemoryOfAttention(const sage_op& op, uint64_t scratch) {
+AttentionMemory MemoryOfAttention(const sage_op& op, const sage_plan_info& info) {
   AttentionMemory memory;
-  memory.scratch = scratch;
+  const uint64_t scratch = memory.scratch = info.workspace_bytes;
+  memory.packed_kv = info.packed_kv_bytes, memory.partials = info.partials_bytes;
+  memory.working_set = scratch - std::min(scratch, Plus(memory.packed_kv, memory.partials));
+  memory.prepacked = info.prepack_bytes;
   uint64_t tensors = 0;
   for (uint32_t slot = 0; slot < op.num_slots; ++slot) {
     if (op.slots[slot] == nullptr) continue;
@@ -73,6 +76,10 @@ void WriteAttentionMemory(JsonWriter& out, const AttentionMemory& memory) {
   out.Member("o_bytes", memory.o);
   out.Member("other_bytes", memory.other);
   out.Member("scratch_bytes", memory.scratch);
+  out.Member("working_set_bytes", memory.working_set);
+  out.Member("packed_kv_bytes", memory.packed_kv);
+  out.Member("partials_bytes", memory.partials);
+  out.Member("prepack_bytes", memory.prepacked);
   out.Member("total_bytes", memory.total);
   out.Member("scores_bytes", memory.scores);
   out.Member("scores_avoided_bytes", memory.scores_avoided);
@@ -81,6 +88,29 @@ void WriteAttentionMemory(JsonWriter& out, const AttentionMemory& memory) {
   ratio("totals_ratio", static_cast<double>(memory.total_with_scores), static_cast<double>(memory.total));
   ratio("keys_over_block_kv", memory.keys_over_block_kv, memory.keys_over_block_kv > 0 ? 1 : 0);
   out.EndObject();
+}
+
+sage_attention_memory PublicMemory(const AttentionMemory& memory) {
+  const auto ratio = [](uint64_t over, uint64_t under) {
+    return under > 0 ? static_cast<double>(over) / static_cast<double>(under) : 0;
+  };
+  sage_attention_memory mine{};
+  mine.struct_size = sizeof mine;
+  mine.q_bytes = memory.q, mine.k_bytes = memory.k, mine.v_bytes = memory.v, mine.o_bytes = memory.o;
+  mine.other_bytes = memory.other;
+  mine.scratch_bytes = memory.scratch;
+  mine.working_set_bytes = memory.working_set;
+  mine.packed_kv_bytes = memory.packed_kv;
+  mine.partials_bytes = memory.partials;
+  mine.prepack_bytes = memory.prepacked;
+  mine.total_bytes = memory.total;
+  mine.scores_bytes = memory.scores;
+  mine.scores_avoided_bytes = memory.scores_avoided;
+  mine.total_with_scores_bytes = memory.total_with_scores;
+  mine.scores_over_scratch = ratio(memory.scores, memory.scratch);
+  mine.totals_ratio = ratio(memory.total_with_scores, memory.total);
+  mine.keys_over_block_kv = memory.keys_over_block_kv;
+  return mine;
 }
 
 }  // namespace sage

@@ -80,10 +80,9 @@ void WriteNode(JsonWriter& out, const Node& node, const PlannedNode& planned) {
     out.Member("prepack_bytes", planned.plan->prepack_bytes());
   }
   if (node.kind == SAGE_OP_ATTENTION && planned.chosen() != nullptr) {
-    // Not planned yet: the bound that the backend answered with.
-    WriteAttentionMemory(out,
-                         MemoryOfAttention(planned.built.op, planned.plan ? planned.plan->workspace_bytes()
-                                                                          : planned.chosen()->answer.workspace_bytes));
+    sage_plan_info bound{};  // not planned yet: what the backend answered with
+    bound.workspace_bytes = planned.chosen()->answer.workspace_bytes;
+    WriteAttentionMemory(out, MemoryOfAttention(planned.built.op, planned.plan ? planned.plan->info() : bound));
   }
   if (planned.chosen() != nullptr && planned.chosen()->backend->table().foreign_threads != nullptr) {
     out.Member("foreign_threads", planned.chosen()->backend->table().foreign_threads);

@@ -208,4 +208,14 @@ std::string ProblemString(const sage_op& op) {
   return view.op.kind == SAGE_OP_ATTENTION ? AttentionString(view) : PlainString(view);
 }
 
+std::string ProblemLine(const Problem& problem) {
+  std::string line = ProblemString(problem.op);
+  const auto add = [&line](const char* key, auto value) {
+    line += fmt::format("{}{}={}", line.find(':') == std::string::npos ? ':' : ',', key, value);
+  };
+  if (problem.mincut > 0) add("mincut", problem.mincut);
+  if (problem.seed != 0) add("seed", problem.seed);
+  return line;
+}
+
 }  // namespace sage

@@ -30,6 +30,10 @@ Status AttentionFeatures(const sage_op& op, uint64_t* out);
 // work and the result but the data; of strides of an attention it knows row-major, bshd and "strided" (any other).
 std::string ProblemString(const sage_op& op);
 
+struct Problem;
+// The same with what is of the data, seed and mincut: the line that makes these tensors again.
+std::string ProblemLine(const Problem& problem);
+
 // An op that owns what it points to. tensors[s].data is null until MakeProblemTensors; the caller may set it.
 struct Problem {
   sage_op op{};  // slots and attributes point into this
@@ -37,6 +41,7 @@ struct Problem {
   std::vector<sage_tensor> tensors;          // by slot
   std::vector<const sage_tensor*> pointers;  // null where absent
   uint64_t seed = 0;                         // of the data; `seed=` of the line
+  int64_t mincut = 0;                        // parts whose mask the mask slots hold; 0 = random; `mincut=` of the line
 
   Problem() = default;
   Problem(const Problem&) = delete;

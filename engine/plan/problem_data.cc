@@ -9,6 +9,7 @@
 #include "plan/elements.h"
 #include "plan/problem.h"
 #include "plan/problem_grammar.h"
+#include "sage/masks.h"
 #include "sage/support/attention_dims.h"
 #include "sage/support/check_op.h"
 
@@ -160,6 +161,55 @@ void FillCsr(const Problem& problem, Random& random) {
   for (int64_t i = next; i < total; ++i) StoreAt(indices, i, 0);  // behind the last row: never read
 }
 
+// Every mask slot holds the same partition's mask, as far as its form can say it.
+void FillMincut(const Problem& problem) {
+  const sage_attention_attributes& a = problem.attributes.attention;
+  const Result<MincutMask> made = MincutMask::Create(DimsOf(problem).seq_q, problem.mincut);
+  if (!made.ok()) return;  // the line was refused
+  const MincutMask& mask = *made;
+  const auto& t = problem.tensors;
+  // visit(element, row, column) over a tensor whose last two axes are rows and columns.
+  const auto fill = [&t](uint32_t slot, auto&& value) {
+    const int64_t rows = t[slot].shape[2], columns = t[slot].shape[3];
+    ForElements(t[slot], [&](unsigned char* element, int64_t column, int64_t linear) {
+      *element = value(linear / columns % rows, column);
+    });
+  };
+  if (problem.Has(SAGE_ATTN_MASK))
+    fill(SAGE_ATTN_MASK, [&](int64_t i, int64_t j) { return static_cast<unsigned char>(mask.Keeps(i, j) ? 1 : 0); });
+  if (problem.Has(SAGE_ATTN_BIT_MASK))
+    fill(SAGE_ATTN_BIT_MASK, [&](int64_t i, int64_t byte) {
+      unsigned bits = 0;
+      for (int64_t bit = 0; bit < 8; ++bit) bits |= mask.Keeps(i, byte * 8 + bit) ? 1u << bit : 0;
+      return static_cast<unsigned char>(bits);
+    });
+  if (problem.Has(SAGE_ATTN_BLOCK_MASK)) {
+    std::vector<unsigned char> line(static_cast<size_t>(t[SAGE_ATTN_BLOCK_MASK].shape[3]));
+    int64_t line_row = -1;
+    fill(SAGE_ATTN_BLOCK_MASK, [&](int64_t row, int64_t column) {
+      if (row != line_row) {
+        std::fill(line.begin(), line.end(), static_cast<unsigned char>(0));
+        mask.ForColumns(mask.Row(row, a.mask_block_q, a.mask_block_kv), a.mask_block_kv,
+                        [&line](int64_t kept) { line[static_cast<size_t>(kept)] = 1; });
+        line_row = row;
+      }
+      return line[static_cast<size_t>(column)];
+    });
+  }
+  if (!problem.Has(SAGE_ATTN_CSR_INDPTR)) return;
+  const sage_tensor &offsets = t[SAGE_ATTN_CSR_INDPTR], &indices = t[SAGE_ATTN_CSR_INDICES];
+  int64_t next = 0, kept = 0;
+  MincutMask::TileRow row;
+  ForElements(offsets, [&](unsigned char* element, int64_t i, int64_t) {
+    if (i > 0) {
+      row = mask.Row(i - 1, a.mask_block_q, a.mask_block_kv);
+      mask.ForColumns(row, a.mask_block_kv, [&](int64_t column) { StoreAt(indices, next++, column); });
+      kept += row.columns;
+    }
+    StoreElement(element, SAGE_I32, static_cast<double>(kept));
+  });
+}
+
 // Lengths, starts and pages: what CheckAttentionIndices accepts.
 Status FillAttentionIndices(Problem* problem, Random& random) {
   const auto& t = problem->tensors;
@@ -200,7 +250,11 @@ Status FillAttentionIndices(Problem* problem, Random& random) {
       StoreElement(element, SAGE_I32, order[static_cast<size_t>(linear % pages)]);
     });
   }
-  if (problem->Has(SAGE_ATTN_CSR_INDPTR)) FillCsr(*problem, random);
+  if (problem->mincut > 0) {
+    FillMincut(*problem);
+  } else if (problem->Has(SAGE_ATTN_CSR_INDPTR)) {
+    FillCsr(*problem, random);
+  }
   return Status();
 }
 

@@ -162,6 +162,10 @@ Status ReadOption(std::string_view token, AttentionLine* line) {
   if (key == "algorithm")
     return IndexOf(value, kAlgorithmNames, &a.algorithm) ? Status() : BadToken(token, "auto|materialised|flash");
   int64_t number = 0;
+  if (key == "mincut") {
+    SAGE_RETURN_IF_ERROR(ReadLength(token, value, &line->mincut));
+    return line->mincut > 0 ? Status() : BadToken(token, "one part or more");
+  }
   if (key == "scale_block") {
     SAGE_RETURN_IF_ERROR(ReadLength(token, value, &number));
     if (number > UINT32_MAX) return BadToken(token, "a 32-bit number");

@@ -12,6 +12,7 @@
 #include "plan/problem.h"
 #include "plan/problem_grammar.h"
 #include "plan/problem_line.h"
+#include "sage/masks.h"
 #include "sage/support/check_op.h"
 
 namespace sage {
@@ -53,6 +54,30 @@ void Repeat(const std::string& pattern, sage_tensor* tensor) {
 }
 
 int64_t Tiled(int64_t length, int64_t tile) { return length / tile + (length % tile != 0 ? 1 : 0); }
+
+// The masks are those of a partition: they need queries that are keys, and say themselves how many tiles are kept.
+Status SetMincut(AttentionLine* l, Problem* problem) {
+  const std::string token = fmt::format("mincut={}", l->mincut);
+  if (l->mask.empty() && l->bitmask.empty() && !l->blockmask && !l->csr)
+    return BadToken(token, "mask=, bitmask=, blockmask= or csr= as well: that is where it goes");
+  if (l->varlen || l->page > 0 || l->sq != l->skv) return BadToken(token, "sq = skv, neither varlen nor pages");
+  for (const std::string& pattern : {l->mask, l->bitmask})
+    if (!pattern.empty() && (pattern[2] == '1' || pattern[3] == '1'))
+      return BadToken(token, "a mask that repeats over batch and heads at most, as mask=11qk");
+  const Result<MincutMask> mask = MincutMask::Create(l->sq, l->mincut);
+  if (!mask.ok()) return BadToken(token, mask.status().message());
+  if (l->csr) {
+    Tiles& t = l->csr_tiles;
+    const int64_t groups = (t.shared_batch ? 1 : l->b) * (t.shared_heads ? 1 : l->hq);
+    const auto kept = static_cast<double>(mask->Tiles(t.q, t.kv)) * static_cast<double>(groups);
+    if (kept > 0x7fffffff) return BadToken(token, "at most 2^31 - 1 kept tiles: larger tiles, or more parts");
+    if (t.count >= 0 && static_cast<double>(t.count) != kept)
+      return BadToken(token, fmt::format("csr= with {:.0f} kept tiles, or without their number", kept));
+    t.count = static_cast<int64_t>(kept);
+  }
+  problem->mincut = l->mincut;
+  return Status();
+}
 
 void AddMasks(const AttentionLine& l, Problem* problem) {
   const sage_dtype x = l.dtype == SAGE_F64 ? SAGE_F64 : SAGE_F32;
@@ -139,6 +164,7 @@ Status BuildAttention(AttentionLine& l, Problem* problem) {
     return BadToken(fmt::format("append={}", l.append_rows), "append alone: packed keys are as many as packed queries");
   if (l.blockmask && l.csr && (l.block_tiles.q != l.csr_tiles.q || l.block_tiles.kv != l.csr_tiles.kv))
     return BadToken("csr", "the tile of blockmask: both masks speak about one");
+  if (l.mincut > 0) SAGE_RETURN_IF_ERROR(SetMincut(&l, problem));
 
   const int64_t max_pages = l.page > 0 ? l.skv / l.page : 0;
   const sage_dtype x = l.dtype == SAGE_F64 ? SAGE_F64 : SAGE_F32;

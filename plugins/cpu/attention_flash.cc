@@ -23,16 +23,26 @@ void Group(QueryTile<T>& tile, const KeyTile& keys, int64_t row, int64_t count) 
   tile.Accumulate(keys, row, count, lanes, scores);
 }
 
+// For the trace: what masks and positions saved, in tiles of keys, once a task.
+void CountTiles(const AttentionCall& call, int64_t computed, int64_t skipped) {
+  const sage_host* host = call.design.context->host;
+  host->count(host->self, call.args.run, "tiles_computed", static_cast<uint64_t>(computed));
+  host->count(host->self, call.args.run, "tiles_skipped", static_cast<uint64_t>(skipped));
+}
+
 // The keys of [begin, end) that the tile sees, chunk after chunk. False where the run was cancelled.
 template <class T>
 bool Keys(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t begin, int64_t end) {
   const int64_t length = call.design.tile_keys, chunk = call.design.chunk_keys;
   const int64_t from = std::max(begin, tile.first_key() / length * length), to = std::min(end, tile.last_key());
+  const int64_t in_use = std::max(std::min(end, tile.sequence().k_used) - begin, int64_t{0});
+  int64_t computed = 0;
   for (int64_t first = from; first < to; first += length) {
     if (first % chunk == 0 && first > from) tile.EndChunk();
     const KeyTile keys{first, std::min(length, to - first)};
     if (!tile.Kept(keys)) continue;
     if (call.Cancelled()) return false;
+    ++computed;
     const KeyTile next{first + length, std::max(std::min(length, to - first - length), int64_t{0})};
     tile.LoadKeys(keys, next);
     tile.LoadValues(keys, next);
@@ -40,6 +50,7 @@ bool Keys(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t be
       Group(tile, keys, row, std::min(row_group, tile.rows() - row));
   }
   tile.MergeChunks();
+  CountTiles(call, computed, (in_use + length - 1) / length - computed);
   return true;
 }
 
@@ -72,7 +83,7 @@ void RunFlash(AttentionCall& call, const AttentionKernels<T>& kernels, int64_t b
       continue;
     }
     tile.Begin(task);
-    if (!Keys(call, tile, kernels.row_group, 0, tile.last_key())) return;
+    if (!Keys(call, tile, kernels.row_group, 0, tile.sequence().k_used)) return;
     tile.Store();
   }
 }

@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 #include "sage/plugin.h"
-#include "sage/sage.h"
+#include "sage/sparse.h"
 
 #define SIZE(type, bytes, alignment) \
   static_assert(sizeof(type) == (bytes) && ALIGNMENT(type) == (alignment), #type " has another size")
@@ -228,6 +228,68 @@ AT(sage_plugin, plan, 112, 8);
 AT(sage_plugin, plan_destroy, 120, 8);
 AT(sage_plugin, run, 128, 8);
 
+SIZE(sage_attention_memory, 144, 8);
+AT(sage_attention_memory, struct_size, 0, 4);
+AT(sage_attention_memory, reserved, 4, 4);
+AT(sage_attention_memory, q_bytes, 8, 8);
+AT(sage_attention_memory, k_bytes, 16, 8);
+AT(sage_attention_memory, v_bytes, 24, 8);
+AT(sage_attention_memory, o_bytes, 32, 8);
+AT(sage_attention_memory, other_bytes, 40, 8);
+AT(sage_attention_memory, scratch_bytes, 48, 8);
+AT(sage_attention_memory, working_set_bytes, 56, 8);
+AT(sage_attention_memory, packed_kv_bytes, 64, 8);
+AT(sage_attention_memory, partials_bytes, 72, 8);
+AT(sage_attention_memory, prepack_bytes, 80, 8);
+AT(sage_attention_memory, total_bytes, 88, 8);
+AT(sage_attention_memory, scores_bytes, 96, 8);
+AT(sage_attention_memory, scores_avoided_bytes, 104, 8);
+AT(sage_attention_memory, total_with_scores_bytes, 112, 8);
+AT(sage_attention_memory, scores_over_scratch, 120, 8);
+AT(sage_attention_memory, totals_ratio, 128, 8);
+AT(sage_attention_memory, keys_over_block_kv, 136, 8);
+
+SIZE(sage_gate_packet, 40, 4);
+AT(sage_gate_packet, struct_size, 0, 4);
+AT(sage_gate_packet, flags, 4, 4);
+AT(sage_gate_packet, lambda, 8, 4);
+AT(sage_gate_packet, lambda_prev, 12, 4);
+AT(sage_gate_packet, boundary_edges, 16, 4);
+AT(sage_gate_packet, boundary_concentration_q15, 20, 4);
+AT(sage_gate_packet, partition_count, 24, 4);
+AT(sage_gate_packet, spike_fired, 28, 4);
+AT(sage_gate_packet, spike_rate_q15, 32, 4);
+AT(sage_gate_packet, reserved, 36, 4);
+
+SIZE(sage_gate_tier, 16, 4);
+AT(sage_gate_tier, layers, 0, 4);
+AT(sage_gate_tier, sequence, 4, 4);
+AT(sage_gate_tier, window, 8, 4);
+AT(sage_gate_tier, reserved, 12, 4);
+
+SIZE(sage_gate_policy, 80, 4);
+AT(sage_gate_policy, struct_size, 0, 4);
+AT(sage_gate_policy, lambda_min, 4, 4);
+AT(sage_gate_policy, drop_ratio_q15_max, 8, 4);
+AT(sage_gate_policy, boundary_edges_max, 12, 4);
+AT(sage_gate_policy, boundary_concentration_q15_max, 16, 4);
+AT(sage_gate_policy, partitions_max, 20, 4);
+AT(sage_gate_policy, spike_rate_q15_max, 24, 4);
+AT(sage_gate_policy, reserved, 28, 4);
+AT(sage_gate_policy, normal, 32, 16);
+AT(sage_gate_policy, reduced, 48, 16);
+AT(sage_gate_policy, safe, 64, 16);
+
+SIZE(sage_gate_decision, 32, 4);
+AT(sage_gate_decision, struct_size, 0, 4);
+AT(sage_gate_decision, verdict, 4, 4);
+AT(sage_gate_decision, tier, 8, 4);
+AT(sage_gate_decision, drop_ratio_q15, 12, 4);
+AT(sage_gate_decision, layers, 16, 4);
+AT(sage_gate_decision, sequence, 20, 4);
+AT(sage_gate_decision, window, 24, 4);
+AT(sage_gate_decision, reserved, 28, 4);
+
 IS(SAGE_ABI_MAJOR, 0x1ull);
 IS(SAGE_ABI_MINOR, 0x0ull);
 IS(SAGE_OK, 0x0ull);
@@ -401,3 +463,15 @@ IS(SAGE_MODEL_OP_GRAPH, 0x1ull);
 IS(SAGE_MODEL_EXPERT, 0x2ull);
 IS(SAGE_MODEL_METABOLIC, 0x3ull);
 IS(SAGE_MODEL_FUSION, 0x4ull);
+IS(SAGE_MINCUT_REACH, 0x4ull);
+IS(SAGE_GATE_SKIP, 0x1ull);
+IS(SAGE_GATE_FORCE_SAFE, 0x2ull);
+IS(SAGE_GATE_SPIKE, 0x4ull);
+IS(SAGE_GATE_ALLOW, 0x1ull);
+IS(SAGE_GATE_REDUCE_SCOPE, 0x2ull);
+IS(SAGE_GATE_FLUSH_KV, 0x3ull);
+IS(SAGE_GATE_QUARANTINE, 0x4ull);
+IS(SAGE_GATE_STORM, 0x5ull);
+IS(SAGE_GATE_FORCED, 0x6ull);
+IS(SAGE_GATE_QUIET, 0x7ull);
+IS(SAGE_GATE_SKIPPED, 0x8ull);

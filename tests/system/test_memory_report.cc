@@ -3,6 +3,7 @@
 #include "c_api.h"
 
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 
 using namespace sage::test;
@@ -23,6 +24,14 @@ struct Counted {
     free(memory);
   }
 };
+
+sage_attention_memory MemoryOf(const sage_attention_plan* plan) {
+  sage_attention_memory memory{};
+  memory.struct_size = sizeof memory;
+  Error error;
+  REQUIRE_MESSAGE(sage_attention_plan_memory(plan, &memory, &error) == SAGE_OK, error.message);
+  return memory;
+}
 
 }  // namespace
 
@@ -51,6 +60,9 @@ TEST_CASE("N10 memory report: scratch is what a context allocates, for every alg
             const json memory = ExplainOf(plan.get())["memory"];
             CHECK(counted.live - before == memory["scratch_bytes"].get<int64_t>() + bands);
             CHECK(memory["scratch_bytes"] == ExplainOf(plan.get())["workspace_bytes"]);
+            const sage_attention_memory report = MemoryOf(plan.get());
+            CHECK(report.scratch_bytes == memory["scratch_bytes"].get<uint64_t>());
+            CHECK(report.working_set_bytes + report.packed_kv_bytes + report.partials_bytes == report.scratch_bytes);
             REQUIRE(sage_attention_run(context.get(), problem.slots.data(), 4, nullptr, nullptr) == SAGE_OK);
             CHECK(counted.live - before == memory["scratch_bytes"].get<int64_t>() + bands);
           }
@@ -130,10 +142,56 @@ TEST_CASE("N10 P13 memory report: the same scratch at 512 and 8192 keys by flash
     return ExplainOf(session.get())["nodes"][0]["memory"];
   };
   const json small = at(512), large = at(8192);
-  CHECK(small["scratch_bytes"] == large["scratch_bytes"]);
+  CHECK(small["working_set_bytes"] == large["working_set_bytes"]);
   CHECK(large["scores_bytes"] == 256 * small["scores_bytes"].get<int64_t>());
   CHECK(large["keys_over_block_kv"] == 128);
   CHECK(large["scratch_bytes"].get<double>() * 100 < large["scores_bytes"].get<double>());
+}
+
+TEST_CASE(
+    "R12 N6 by the API: the working set at 512 and 8192 keys is one, at 4096 less than a hundredth of the scores") {
+  const ApiEngine engine = MakeEngine();
+  if (!HasBackend(engine.get(), "cpu")) {
+    MESSAGE("skipped: the cpu plugin is not built");
+    return;
+  }
+  const auto at = [&](int64_t batch, int64_t length, sage_dtype dtype) {
+    AttentionProblem problem(1, 1, 1, 1, 1, 1);  // described only
+    const int64_t shape[] = {batch, 1, length, 64};
+    for (sage_tensor& tensor : problem.tensors) sage_tensor_init(&tensor, dtype, 4, shape, nullptr);
+    return MemoryOf(problem.Plan(engine.get(), {{"backend", "cpu"}, {"algorithm", "flash"}}).get());
+  };
+  for (const sage_dtype dtype : {SAGE_F32, SAGE_F64, SAGE_BF16, SAGE_F16}) {
+    CAPTURE(dtype);
+    const sage_attention_memory small = at(8, 512, dtype), large = at(8, 8192, dtype);
+    CHECK(small.working_set_bytes == large.working_set_bytes);
+    CHECK(large.scores_bytes == 256 * small.scores_bytes);
+  }
+  const sage_attention_memory long_one = at(4, 4096, SAGE_F64);
+  CHECK(long_one.scores_bytes == 4ull * 4096 * 4096 * 8);
+  CHECK(long_one.scratch_bytes * 100 < long_one.scores_bytes);
+  CHECK(long_one.scores_avoided_bytes == long_one.scores_bytes - long_one.scratch_bytes);
+  // Q, K, V and O counted: a ratio of two digits, where scratch alone has one of four.
+  CHECK(long_one.totals_ratio == doctest::Approx(static_cast<double>(long_one.total_with_scores_bytes) /
+                                                 static_cast<double>(long_one.total_bytes)));
+  CHECK(long_one.totals_ratio < 18);
+
+  AttentionProblem run(4, 1, 1, 4096, 4096, 64);
+  const ApiPlan plan = run.Plan(engine.get(), {{"backend", "cpu"}, {"algorithm", "flash"}});
+  CHECK(MemoryOf(plan.get()).scratch_bytes * 100 < MemoryOf(plan.get()).scores_bytes);
+  double sum = 0;
+  for (const float value : run.Run(plan.get())) sum += std::abs(value);
+  CHECK(std::isfinite(sum));
+
+  sage_attention_memory unset{};
+  Error error;
+  CHECK(sage_attention_plan_memory(plan.get(), &unset, &error) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(sage_attention_plan_memory(plan.get(), nullptr, &error) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(sage_attention_plan_memory(nullptr, &unset, &error) == SAGE_E_INVALID_ARGUMENT);
+  unset.struct_size = 24;  // an older caller
+  CHECK(sage_attention_plan_memory(plan.get(), &unset, &error) == SAGE_OK);
+  CHECK(unset.k_bytes == MemoryOf(plan.get()).k_bytes);
+  CHECK(unset.v_bytes == 0);
 }
 
 namespace {

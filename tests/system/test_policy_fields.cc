@@ -264,6 +264,39 @@ TEST_CASE("N14 the trace of a run proves which algorithm, tile and mask ran; the
   CHECK(apart(a, c) > 1e-3f);
 }
 
+TEST_CASE("S5 N14 the trace: standard at 512 keys, flash at 513, by the threshold of 512; outputs agree") {
+  const ApiEngine engine = MakeEngine();
+  for (const json& policy : {json{{"flash_threshold", 512}}, json{{"preset", "DEFAULT"}}})
+    for (const auto& [keys, algorithm] : {std::pair<int64_t, std::string>{512, "materialised"}, {513, "flash"}}) {
+      CAPTURE(keys);
+      const auto run = [&, length = keys](const json& chosen, std::string* problem) {
+        AttentionModel model;
+        model.rows = 5, model.keys = length;
+        model.policy = chosen;
+        const ApiModel loaded = MakeModel(engine.get(), model.Json());
+        const ApiSession session = MakeSession(loaded.get(), {{"trace", "true"}});
+        for (uint32_t input = 0; input < 3; ++input) {
+          const int64_t shape[] = {1, 2, input == 0 ? 5 : length, 16};
+          std::vector<float> x(static_cast<size_t>(2 * shape[2] * 16));
+          for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>((i * 37 + input * 11) % 101) / 50.0f - 1;
+          REQUIRE(sage_session_set_input(session.get(), input, SAGE_F32, 4, shape, x.data(), x.size() * 4, nullptr) ==
+                  SAGE_OK);
+        }
+        REQUIRE(sage_session_run(session.get(), nullptr) == SAGE_OK);
+        std::vector<float> o(2 * 5 * 16);
+        REQUIRE(sage_session_get_output(session.get(), 0, o.data(), o.size() * 4, nullptr) == SAGE_OK);
+        *problem = TraceOf(session.get())["nodes"][0]["problem"];
+        return o;
+      };
+      std::string judged, insisted;
+      const std::vector<float> a = run(policy, &judged);
+      const std::vector<float> b = run({{"algorithm", algorithm == "flash" ? "MATERIALISED" : "FLASH"}}, &insisted);
+      CHECK_MESSAGE(judged.find("algorithm=" + algorithm) != std::string::npos, judged);
+      CHECK_MESSAGE(insisted.find("algorithm=" + algorithm) == std::string::npos, insisted);
+      for (size_t i = 0; i < a.size(); ++i) CHECK(a[i] == doctest::Approx(b[i]).epsilon(1e-5));
+    }
+}
+
 TEST_CASE("S17 explain has each node's work, the trace its time, and both the memory of the run") {
   const ApiEngine engine = MakeEngine();
   const ApiModel model = MakeModel(engine.get(), AttentionModel().Json());

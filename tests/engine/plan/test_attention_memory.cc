@@ -28,6 +28,14 @@ struct Described {
   }
 };
 
+// A plan with this much scratch, of it packed keys and partial results.
+AttentionMemory MemoryOf(const sage_op& op, uint64_t scratch, uint64_t packed = 0, uint64_t partials = 0) {
+  sage_plan_info info{};
+  info.workspace_bytes = scratch, info.packed_kv_bytes = packed, info.partials_bytes = partials;
+  info.prepack_bytes = 7;
+  return MemoryOfAttention(op, info);
+}
+
 }  // namespace
 
 TEST_CASE("N10 memory of padded keys: every part, and what is counted apart") {
@@ -38,7 +46,7 @@ TEST_CASE("N10 memory of padded keys: every part, and what is counted apart") {
   sage_tensor& mask = d.Put(SAGE_ATTN_MASK, SAGE_BOOL, {2, 6, 5, 7});
   mask.stride[0] = mask.stride[1] = 0;
   d.attributes.block_kv = 2;
-  const AttentionMemory memory = MemoryOfAttention(d.op, 100);
+  const AttentionMemory memory = MemoryOf(d.op, 100);
   CHECK(memory.q == 2 * 6 * 5 * 8 * 2);
   CHECK(memory.k == 2 * 3 * 7 * 8 * 2);
   CHECK(memory.v == 2 * 3 * 7 * 4 * 2);
@@ -49,10 +57,24 @@ TEST_CASE("N10 memory of padded keys: every part, and what is counted apart") {
   CHECK(memory.total == memory.q + memory.k + memory.v + memory.o + memory.other + 100);
   CHECK(memory.total_with_scores == memory.total - 100 + memory.scores);
   CHECK(memory.keys_over_block_kv == 3.5);
+  CHECK(memory.working_set == 100);
+  CHECK(memory.prepacked == 7);
+  const AttentionMemory split = MemoryOf(d.op, 100, 60, 30);
+  CHECK(split.packed_kv == 60);
+  CHECK(split.partials == 30);
+  CHECK(split.working_set == 10);
+  CHECK(split.total == memory.total);  // they are part of the scratch
+  const sage_attention_memory given = PublicMemory(split);
+  CHECK(given.struct_size == sizeof given);
+  CHECK(given.packed_kv_bytes == 60);
+  CHECK(given.partials_bytes == 30);
+  CHECK(given.working_set_bytes == 10);
+  CHECK(given.scores_over_scratch == static_cast<double>(memory.scores) / 100);
+  CHECK(given.keys_over_block_kv == 3.5);
   // Scratch as large as the matrix avoids nothing.
-  CHECK(MemoryOfAttention(d.op, memory.scores).scores_avoided == 0);
-  CHECK(MemoryOfAttention(d.op, UINT64_MAX).scores_avoided == 0);
-  CHECK(MemoryOfAttention(d.op, UINT64_MAX).total == UINT64_MAX);
+  CHECK(MemoryOf(d.op, memory.scores).scores_avoided == 0);
+  CHECK(MemoryOf(d.op, UINT64_MAX).scores_avoided == 0);
+  CHECK(MemoryOf(d.op, UINT64_MAX).total == UINT64_MAX);
 }
 
 TEST_CASE("N10 memory of packed and of paged keys: a row of scores is as long as the longest a query may see") {
@@ -60,18 +82,18 @@ TEST_CASE("N10 memory of packed and of paged keys: a row of scores is as long as
   for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_O})
     packed.Put(slot, SAGE_F64, {slot == SAGE_ATTN_Q || slot == SAGE_ATTN_O ? 10 : 30, 2, 4});
   packed.Put(SAGE_ATTN_CU_SEQLENS_Q, SAGE_I32, {4}), packed.Put(SAGE_ATTN_CU_SEQLENS_K, SAGE_I32, {4});
-  CHECK(MemoryOfAttention(packed.op, 0).scores == 10 * 2 * 30 * 8);
+  CHECK(MemoryOf(packed.op, 0).scores == 10 * 2 * 30 * 8);
   packed.attributes.max_seq_kv = 12;
-  CHECK(MemoryOfAttention(packed.op, 0).scores == 10 * 2 * 12 * 8);
+  CHECK(MemoryOf(packed.op, 0).scores == 10 * 2 * 12 * 8);
   packed.attributes.max_seq_kv = 1000;
-  CHECK(MemoryOfAttention(packed.op, 0).scores == 10 * 2 * 30 * 8);
+  CHECK(MemoryOf(packed.op, 0).scores == 10 * 2 * 30 * 8);
 
   Described paged;
   paged.Put(SAGE_ATTN_Q, SAGE_F32, {3, 2, 1, 4}), paged.Put(SAGE_ATTN_O, SAGE_F32, {3, 2, 1, 4});
   paged.Put(SAGE_ATTN_K, SAGE_F32, {50, 2, 16, 4}), paged.Put(SAGE_ATTN_V, SAGE_F32, {50, 2, 16, 4});
   paged.Put(SAGE_ATTN_BLOCK_TABLE, SAGE_I32, {3, 9});
-  CHECK(MemoryOfAttention(paged.op, 0).scores == 3 * 2 * 9 * 16 * 4);
-  CHECK(MemoryOfAttention(paged.op, 0).k == 50 * 2 * 16 * 4 * 4);  // the whole pool
+  CHECK(MemoryOf(paged.op, 0).scores == 3 * 2 * 9 * 16 * 4);
+  CHECK(MemoryOf(paged.op, 0).k == 50 * 2 * 16 * 4 * 4);  // the whole pool
 }
 
 TEST_CASE("N10 memory that fits no counter saturates, an empty one is nothing, and a ratio over nothing is null") {
@@ -79,7 +101,7 @@ TEST_CASE("N10 memory that fits no counter saturates, an empty one is nothing, a
   for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_O})
     huge.Put(slot, SAGE_F32, {1, 1, 1, 1}).shape[2] = int64_t{1} << 40;
   for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_O}) huge.tensors[slot].shape[0] = int64_t{1} << 30;
-  const AttentionMemory memory = MemoryOfAttention(huge.op, 64);
+  const AttentionMemory memory = MemoryOf(huge.op, 64);
   CHECK(memory.scores == UINT64_MAX);
   CHECK(memory.q == UINT64_MAX);
   CHECK(memory.total == UINT64_MAX);
@@ -87,10 +109,10 @@ TEST_CASE("N10 memory that fits no counter saturates, an empty one is nothing, a
   Described empty;
   for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_O})
     empty.Put(slot, SAGE_F32, {0, 1, 1, 1});
-  CHECK(MemoryOfAttention(empty.op, 0).total == 0);
+  CHECK(MemoryOf(empty.op, 0).total == 0);
   JsonWriter out;
   out.BeginObject();
-  WriteAttentionMemory(out, MemoryOfAttention(empty.op, 0));
+  WriteAttentionMemory(out, MemoryOf(empty.op, 0));
   out.EndObject();
   const std::string text(out.text());
   for (const char* key : {"scores_over_scratch", "totals_ratio", "keys_over_block_kv"})
