@@ -33,25 +33,25 @@ def prepare(folder, say=print):
     stamp = folder / "peers.json"
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     python = folder / "bin" / "python"
-    if stamp.exists():
-        made = json.loads(stamp.read_text())
-        if made["requirements"] == wanted and not made["missing"]:
-            return python, {}
-    say(f"peers: making {folder} (torch brings NVIDIA's libraries: about 6 GB, some minutes)")
-    made = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
-    if made.returncode != 0:
-        sys.exit(f"peers: python's venv does not work: {last_line(made.stderr + made.stdout)}\n"
-                 "On Debian: apt-get install python3-venv")
-
     def install(packages):
         command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", str(requirements)]
         return subprocess.run(command + packages, capture_output=True, text=True)
 
-    shared = install(SHARED)
-    if shared.returncode != 0:
-        sys.exit(f"peers: {', '.join(SHARED)} cannot be installed, so no answer could be checked: {last_line(shared.stderr)}")
+    made = json.loads(stamp.read_text()) if stamp.exists() else {}
+    if made.get("requirements") == wanted:
+        wanting = {peer: PEERS[peer] for peer in made["missing"]}
+    else:
+        wanting = PEERS
+        say(f"peers: making {folder} (torch brings NVIDIA's libraries: about 6 GB, some minutes)")
+        venv = subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], capture_output=True, text=True)
+        if venv.returncode != 0:
+            sys.exit(f"peers: python's venv does not work: {last_line(venv.stderr + venv.stdout)}\n"
+                     "On Debian: apt-get install python3-venv")
+        shared = install(SHARED)
+        if shared.returncode != 0:
+            sys.exit(f"peers: {', '.join(SHARED)} cannot be installed, so no answer could be checked: {last_line(shared.stderr)}")
     missing = {}
-    for peer, packages in PEERS.items():
+    for peer, packages in wanting.items():
         say(f"peers: installing {' '.join(packages)}")
         result = install(packages)
         if result.returncode != 0:

@@ -206,7 +206,10 @@ def main():
             try:
                 peer.start()
                 peers[name] = peer
-                report["peers"].setdefault(name, {"versions": peer.hello["versions"], "settings": peer.hello["settings"]})
+                said = report["peers"].setdefault(name, {"settings": {}})
+                said.pop("missing", None)
+                said["versions"] = peer.hello["versions"]
+                said.setdefault("settings", {})[f"{threads} thread{'s' * (threads > 1)}, {isa}"] = peer.hello["settings"]
             except contenders.Gone as gone:
                 peers[name] = str(gone)
                 report["peers"].setdefault(name, {"missing": str(gone)})

@@ -1,6 +1,11 @@
 """The grid as a table, and what a problem string says about work: nothing is run."""
+import json
+import pathlib
 import re
+import subprocess
+import tempfile
 import unittest
+import unittest.mock
 
 from paths import ROOT
 
@@ -72,6 +77,28 @@ class Pins(unittest.TestCase):
         for packages in list(environment.PEERS.values()) + [environment.SHARED]:
             for package in packages:
                 self.assertIn(package, pins)
+
+    def test_a_peer_that_cannot_be_installed_is_kept_with_the_reason_and_tried_again_next_time(self):
+        asked = []
+
+        def run(command, **_):
+            asked.append(command)
+            refused = "torch" in command
+            return subprocess.CompletedProcess(command, int(refused), "", "a warning\nERROR: No matching distribution found for torch\n" if refused else "")
+
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(environment.subprocess, "run", run):
+            for count in (2 + len(environment.PEERS), 1):  # the environment, what all share, each peer; then the one that is missing
+                asked.clear()
+                _, missing = environment.prepare(pathlib.Path(folder), say=lambda words: None)
+                self.assertEqual(missing, {"torch": "cannot be installed: ERROR: No matching distribution found for torch"})
+                self.assertEqual(len(asked), count)
+            self.assertEqual(json.loads(pathlib.Path(folder, "peers.json").read_text())["missing"], missing)
+            run_without = lambda command, **_: asked.append(command) or subprocess.CompletedProcess(command, 0, "", "")  # noqa: E731
+            with unittest.mock.patch.object(environment.subprocess, "run", run_without):
+                self.assertEqual(environment.prepare(pathlib.Path(folder), say=lambda words: None)[1], {})
+                asked.clear()
+                self.assertEqual(environment.prepare(pathlib.Path(folder), say=lambda words: None)[1], {})
+                self.assertEqual(asked, [])  # it is there, and everybody in it
 
 
 unittest.main()
