@@ -33,6 +33,7 @@ def prepare(folder, say=print):
     stamp = folder / "peers.json"
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
     python = folder / "bin" / "python"
+
     def install(packages):
         command = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", str(requirements)]
         return subprocess.run(command + packages, capture_output=True, text=True)
