@@ -17,7 +17,7 @@ void Group(QueryTile<T>& tile, const KeyTile& keys, int64_t row, int64_t count) 
   if (lanes.begin == lanes.end) return;
   T* scores = tile.scores();
   bool partly = false;
-  tile.Dots(row, count, lanes.begin, lanes.end, scores);
+  tile.Dots(row, count, lanes.begin, lanes.end, false, scores);
   tile.Online(keys, row, count, lanes, scores, &partly);
   if (partly) lanes.uniform = false;
   tile.Accumulate(keys, row, count, lanes, scores);
@@ -76,6 +76,7 @@ void Chunk(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t q
 template <class T>
 void RunFlash(AttentionCall& call, const AttentionKernels<T>& kernels, int64_t begin, int64_t end, char* scratch) {
   QueryTile<T> tile(call, kernels, scratch);
+  const KernelScope<T> scope(kernels);
   for (int64_t task = begin; task < end; ++task) {
     if (call.chunks > 1) {
       Chunk(call, tile, kernels.row_group, task / call.chunks, task % call.chunks);

@@ -48,6 +48,15 @@ struct AttentionKernels {
   int32_t value_step;       // keys that accumulate takes together: a packed V tile is padded to a multiple of it
   int32_t values_in_place;  // V may be read where it lies: packed V is T, row after row
 
+  // (optional) Says of each row whether this table's form cannot hold it: unfit[r] becomes 1, else 0; returns how many
+  // cannot. Such rows of K and V are then packed as zeros, and what reads one that matters, or a row of Q like that, is
+  // computed by `otherwise`, whose row_group is not longer and whose width divides this one's.
+  int64_t (*find_unfit)(Stored stored, const void* const* rows, int64_t count, int64_t length, uint8_t* unfit);
+  const AttentionKernels<T>* otherwise;  // null where find_unfit is
+  // (optional) Around any calls of scores and accumulate: a worker's registers set up and given up.
+  void (*begin_task)();
+  void (*end_task)();
+
   // The form of Q. rows: `count` pointers at any byte address; out has row_group rows more than needed at most.
   void (*pack_queries)(Stored stored, const void* const* rows, int64_t count, int64_t length, void* out, int64_t ld);
   // The form of K: panels. rows: `count` pointers, a multiple of width (repeat one to fill up).
@@ -84,6 +93,8 @@ struct AttentionKernels {
 };
 
 extern const AttentionKernels<float> kAttentionAvx512Bf16;  // Q, K and V stored as bf16
+// By what Q, K and V are stored as: f32 or mixed; bf16 or f16; bf16; bf16 with weights rounded to it.
+extern const AttentionKernels<float> kAttentionAmxF32, kAttentionAmxF16, kAttentionAmxBf16, kAttentionAmxBf16Native;
 extern const AttentionKernels<float> kAttentionScalarF32, kAttentionAvx2F32, kAttentionAvx512F32, kAttentionNeonF32;
 extern const AttentionKernels<double> kAttentionScalarF64, kAttentionAvx2F64, kAttentionAvx512F64, kAttentionNeonF64;
 

@@ -26,7 +26,8 @@ void ScoreRows(AttentionCall& call, const AttentionKernels<T>& kernels, QueryTil
   for (int64_t row = 0; row < tile.rows(); row += kernels.row_group) {
     const int64_t count = std::min<int64_t>(kernels.row_group, tile.rows() - row);
     T* lines = tile.scores() + row * stride + keys.first;
-    tile.Dots(row, count, 0, padded, lines);
+    const bool all = call.Is(SAGE_ATTN_F_SCORES_OUT);
+    tile.Dots(row, count, 0, padded, all, lines);
     for (int64_t r = row; r < row + count; ++r) {
       T* line = lines + (r - row) * stride;
       bool partly = false;
@@ -35,7 +36,7 @@ void ScoreRows(AttentionCall& call, const AttentionKernels<T>& kernels, QueryTil
         const bool used = tile.Query(r) < tile.sequence().q_used;
         WriteRow(call, SAGE_ATTN_SCORES, tile, r, keys.first, keys.count,
                  [=](int64_t k) { return used ? static_cast<double>(line[k]) : 0.0; });
-        tile.Dots(r, 1, 0, padded, line);
+        tile.Dots(r, 1, 0, padded, false, line);
       }
       tile.maximum(r) = std::max(tile.maximum(r), tile.Prepare(keys, r, 0, padded, false, line, &partly));
     }
@@ -57,6 +58,7 @@ template <class T>
 void RunMaterialised(AttentionCall& call, const AttentionKernels<T>& kernels, int64_t begin, int64_t end,
                      char* scratch) {
   QueryTile<T> tile(call, kernels, scratch);
+  const KernelScope<T> scope(kernels);
   const int64_t length = call.design.tile_keys, stride = call.design.score_stride, width = kernels.width;
   const bool scores_out = call.Is(SAGE_ATTN_F_SCORES_OUT);
   for (int64_t task = begin; task < end; ++task) {

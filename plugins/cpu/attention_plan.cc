@@ -12,11 +12,13 @@ namespace {
 // What the sizes of packed operands depend on.
 struct KernelForm {
   int64_t width, row_group, element, dim_step, value_step;
+  int64_t other_group;  // of the table for what is unfit; 0: there is none
 };
 
 template <class T>
 KernelForm FormOf(const AttentionKernels<T>& kernels) {
-  return {kernels.width, kernels.row_group, kernels.element, kernels.dim_step, kernels.value_step};
+  return {kernels.width,    kernels.row_group,  kernels.element,
+          kernels.dim_step, kernels.value_step, kernels.otherwise == nullptr ? 0 : kernels.otherwise->row_group};
 }
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
@@ -112,6 +114,15 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   at.bias = layout.Take(keys, number);
   at.keep = layout.Take(keys, number);
   at.gathered = layout.Take(Strided(*design->view) ? std::max(rows, keys) * std::max(dim, dim_v) : 0, 8);
+  if (kernel.other_group != 0) {
+    at.other_q = layout.Take(2 * static_cast<double>(kernel.other_group) * dim, number);
+    at.other_panels = layout.Take(keys * dim, number);
+    at.other_values = layout.Take(keys * dim_v, number);
+    at.zeros = layout.Take(std::max(dim, dim_v), number);
+    at.unfit_q = layout.Take(rows, 1);
+    at.unfit_k = layout.Take(keys, 1);
+    at.unfit_v = layout.Take(keys, 1);
+  }
   at.bytes = static_cast<uint64_t>(std::min(layout.total(), kMaxWorkspace));
 
   Layout front;

@@ -42,6 +42,40 @@ bool AllBf16(const OpView& view) {
     if (view.Slot(slot).dtype != SAGE_BF16) return false;
   return view.op.accuracy != SAGE_ACCURACY_EXACT;
 }
+
+bool StoredAsOneOf(const OpView& view, sage_dtype one, sage_dtype other) {
+  for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V})
+    if (view.Slot(slot).dtype != one && view.Slot(slot).dtype != other) return false;
+  return true;
+}
+
+// Fewer rows leave most of a tile idle, and packing K and V into tiles is for many rows. Who names amx gets it.
+bool WorthTiles(const AttentionDesign& design) {
+  constexpr int64_t kLeastRows = 8;
+  return design.context->isa_named || design.bounds.seq_q * design.bounds.group >= kLeastRows;
+}
+
+// Expected, of a core that does 1.6 multiply-adds a picosecond in tiles: what is left of that beside the softmax and
+// the splitting, by the number of products that one product takes.
+void SelectAmx(AttentionDesign* design) {
+  const OpView& view = *design->view;
+  design->arithmetic = "in f32 from products of bf16 parts";
+  if (AllBf16(view)) {
+    design->kernels_f32 = &kAttentionAmxBf16Native;
+    design->rates = {600, 0.05, 35};
+    design->accuracy = SAGE_ACCURACY_NATIVE;
+    design->arithmetic = "in bf16 products summed in f32";
+  } else if (StoredAsOneOf(view, SAGE_BF16, SAGE_BF16)) {
+    design->kernels_f32 = &kAttentionAmxBf16;
+    design->rates = {350, 0.05, 35};
+  } else if (StoredAsOneOf(view, SAGE_BF16, SAGE_F16)) {
+    design->kernels_f32 = &kAttentionAmxF16;
+    design->rates = {190, 0.1, 35};
+  } else {
+    design->kernels_f32 = &kAttentionAmxF32;
+    design->rates = {150, 0.15, 35};
+  }
+}
 #endif
 
 }  // namespace
@@ -49,6 +83,8 @@ bool AllBf16(const OpView& view) {
 void SelectKernels(AttentionDesign* design) {
   design->accuracy = SAGE_ACCURACY_EXACT;
 #if defined(__x86_64__)
+  if (design->isa == Isa::kAmx && !design->wide && WorthTiles(*design)) return SelectAmx(design);
+  if (design->isa == Isa::kAmx) design->isa = Isa::kAvx512Bf16;  // every processor with these tiles has those too
   if (design->isa >= Isa::kAvx512Bf16 && !design->wide && AllBf16(*design->view)) {
     design->kernels_f32 = &kAttentionAvx512Bf16;
     design->rates = {95, 0.10, 40};

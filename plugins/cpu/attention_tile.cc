@@ -35,6 +35,10 @@ QueryTile<T>::QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels,
   row_pointers_ = reinterpret_cast<const void**>(scratch + at.rows);
   ahead_pointers_ = reinterpret_cast<const void**>(scratch + at.ahead);
   gathered_ = scratch + at.gathered;
+  other_q_ = scratch + at.other_q, other_panels_ = scratch + at.other_panels;
+  other_values_ = scratch + at.other_values, zeros_ = scratch + at.zeros;
+  const auto marks = [scratch](uint64_t offset) { return reinterpret_cast<uint8_t*>(scratch + offset); };
+  unfit_q_ = marks(at.unfit_q), unfit_k_ = marks(at.unfit_k), unfit_v_ = marks(at.unfit_v);
   group_ = call.sizes.group;
   constexpr uint64_t kShaped = SAGE_ATTN_F_SOFTCAP | SAGE_ATTN_F_BIAS | SAGE_ATTN_F_ALIBI | kDataMasks;
   factor_ = static_cast<T>(design_.scale * std::numbers::log2e);
@@ -95,6 +99,7 @@ void QueryTile<T>::Begin(int64_t task) {
     row_pointers_[r] = call_.QueryRow(SAGE_ATTN_Q, sequence_, b_, Head(r), Query(r));
   }
   Gather(call_.Slot(SAGE_ATTN_Q), rows_, rows_, call_.sizes.dim_qk);
+  num_unfit_q_ = SetUnfitAside(SAGE_ATTN_Q, rows_, call_.sizes.dim_qk, unfit_q_);
   kernels_.pack_queries(StoredAs(SAGE_ATTN_Q), row_pointers_, rows_, call_.sizes.dim_qk, q_, design_.dim_padded);
   chunk_aside_ = false;
   Clear();
@@ -183,7 +188,9 @@ template <class T>
 void QueryTile<T>::LoadKeys(const KeyTile& keys, const KeyTile& next) {
   keys_padded_ = RoundUp(keys.count, kernels_.width);  // at most the design's: tiles are no longer than planned
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
+  loaded_ = keys, other_keys_loaded_ = false;
   PointAtKeys(SAGE_ATTN_K, head, keys, keys_padded_);
+  num_unfit_k_ = SetUnfitAside(SAGE_ATTN_K, keys_padded_, call_.sizes.dim_qk, unfit_k_);
   kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_,
                      PointAhead(SAGE_ATTN_K, head, keys, next, keys_padded_));
 }
@@ -205,6 +212,8 @@ void QueryTile<T>::LoadValues(const KeyTile& keys, const KeyTile& next) {
     }
   }
   PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);
+  num_unfit_v_ = SetUnfitAside(SAGE_ATTN_V, keys.count, call_.sizes.dim_v, unfit_v_);
+  other_values_loaded_ = false;
   kernels_.pack_values(StoredAs(SAGE_ATTN_V), row_pointers_, keys.count, call_.sizes.dim_v, values_,
                        design_.dim_v_padded, v_ahead_);
   v_ahead_ = nullptr;
@@ -229,7 +238,8 @@ LaneRange QueryTile<T>::GroupLanes(const KeyTile& keys, int64_t row, int64_t cou
 }
 
 template <class T>
-void QueryTile<T>::Dots(int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const {
+void QueryTile<T>::Dots(int64_t row, int64_t count, int64_t begin, int64_t end, bool all, T* scores) {
+  if ((num_unfit_q_ | num_unfit_k_) != 0) return DotsOtherwise(row, count, begin, end, all, scores);
   kernels_.scores(static_cast<int32_t>(count), q_ + row * design_.dim_padded * kernels_.element, design_.dim_padded,
                   panels_, keys_padded_, call_.sizes.dim_qk, begin, end, scores, design_.score_stride);
 }
@@ -297,6 +307,7 @@ void QueryTile<T>::Online(const KeyTile& keys, int64_t row, int64_t count, const
 template <class T>
 void QueryTile<T>::Accumulate(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes,
                               const T* weights) {
+  if (num_unfit_v_ != 0) return AccumulateOtherwise(keys, row, count, lanes, weights);
   T* out = out_ + row * design_.dim_v_padded;
   // Keys that nobody sees are multiplied where the kernel takes several together.
   if (!lanes.uniform || (lanes.low | lanes.high) % kernels_.value_step != 0) {

@@ -19,6 +19,23 @@ struct LaneRange {
   bool uniform;        // every row sees all of [low, high)
 };
 
+// While it lives, the worker may call the kernels' products.
+template <class T>
+class KernelScope {
+ public:
+  explicit KernelScope(const AttentionKernels<T>& kernels) : kernels_(kernels) {
+    if (kernels_.begin_task != nullptr) kernels_.begin_task();
+  }
+  ~KernelScope() {
+    if (kernels_.end_task != nullptr) kernels_.end_task();
+  }
+  KernelScope(const KernelScope&) = delete;
+  KernelScope& operator=(const KernelScope&) = delete;
+
+ private:
+  const AttentionKernels<T>& kernels_;
+};
+
 template <class T>
 class QueryTile {
  public:
@@ -45,8 +62,9 @@ class QueryTile {
   // The state of the rows as a chunk of its own, and its merge into what the rows have. partial: PartialBytes.
   void StorePartial(char* partial) const;
   void MergePartial(const char* partial);
-  // Raw dots of rows [row, row+count), at most a row group, over lanes [begin,end).
-  void Dots(int64_t row, int64_t count, int64_t begin, int64_t end, T* scores) const;
+  // Raw dots of rows [row, row+count), at most a row group, over lanes [begin,end) of the keys loaded last. all: those
+  // that a row may not see must be right too.
+  void Dots(int64_t row, int64_t count, int64_t begin, int64_t end, bool all, T* scores);
   // Dots of one row become scores, in place; the maximum. all: before visibility. *partly: a mask hides lanes.
   T Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t end, bool all, T* scores, bool* partly);
   // Softmax of a group's dots over its lanes: weights in place, maxima, sums and alphas moved. *partly as above.
@@ -78,6 +96,15 @@ class QueryTile {
   const void* const* PointAhead(uint32_t slot, int64_t head, const KeyTile& keys, const KeyTile& next, int64_t padded);
   void AddressKeys(uint32_t slot, int64_t head, const KeyTile& keys, const void** pointers) const;
   void Gather(const sage_tensor& tensor, int64_t count, int64_t padded, int64_t length);
+  // What the kernels' form cannot hold, by attention_unfit.cc. Of rows_pointers_: found, counted and zeroed.
+  int64_t SetUnfitAside(uint32_t slot, int64_t count, int64_t length, uint8_t* unfit);
+  // Whether a row may see a key that is marked in `unfit`; all: whether there is one.
+  bool SeesUnfit(const KeyTile& keys, int64_t row, const uint8_t* unfit, bool all);
+  void DotsOtherwise(int64_t row, int64_t count, int64_t begin, int64_t end, bool all, T* scores);
+  void AccumulateOtherwise(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes, const T* weights);
+  void LoadOtherQueries(int64_t row, int64_t count);
+  void LoadOtherKeys();
+  void LoadOtherValues(const KeyTile& keys);
   double SinkOf(int64_t row) const;
   Stored StoredAs(uint32_t slot) const;
 
@@ -91,10 +118,16 @@ class QueryTile {
   int64_t *query_, *head_;                      // which row is it
   const void **row_pointers_, **ahead_pointers_;
   char* gathered_;
+  // Where the kernels have others for what is unfit.
+  char *other_q_, *other_panels_, *other_values_, *zeros_;
+  uint8_t *unfit_q_, *unfit_k_, *unfit_v_;
 
   int64_t b_ = 0, group_ = 0, first_head_ = 0, rows_ = 0, first_key_ = 0, last_key_ = 0;
   AttentionSequence sequence_{};
   int64_t keys_padded_ = 0;
+  KeyTile loaded_{};  // by LoadKeys
+  int64_t num_unfit_q_ = 0, num_unfit_k_ = 0, num_unfit_v_ = 0;
+  bool other_keys_loaded_ = false, other_values_loaded_ = false;
   const void* v_ = nullptr;  // of the tile loaded last
   int64_t v_stride_ = 0;
   int v_finite_ = -1;  // unknown

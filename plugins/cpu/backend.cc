@@ -56,12 +56,14 @@ sage_status ReadOptions(const char* options, const CpuFeatures& machine, Context
     if (key != "isa")
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "option \"%.*s\" is unknown to cpu; it has: isa",
                        static_cast<int>(std::min<size_t>(key.size(), 64)), key.data());
+    context->isa_named = value != "auto";
     if (value == "auto") {
       context->isa = machine.best;
       continue;
     }
     if (!IsaFromName(value.data(), value.size(), &context->isa))
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "isa is \"%.*s\", expected auto, scalar, avx2, avx512 or neon",
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
+                       "isa is \"%.*s\", expected auto, scalar, avx2, avx512, avx512bf16, amx or neon",
                        static_cast<int>(std::min<size_t>(value.size(), 64)), value.data());
     if (!Runs(context->isa, machine.best))
       return sage_fail(err, SAGE_E_UNSUPPORTED,

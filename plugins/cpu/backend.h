@@ -10,7 +10,7 @@ namespace sage::cpu {
 constexpr uint64_t kKinds = ((1ull << (SAGE_OP_POOL + 1)) - 1) & ~1ull;
 
 void Probe(sage_answer* answer);
-// options: "isa=avx2" lines; isa is auto, scalar, avx2, avx512 or neon.
+// options: "isa=avx2" lines; isa is auto, scalar, avx2, avx512, avx512bf16, amx or neon.
 sage_status Create(const sage_host& host, const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err);
 
 }  // namespace sage::cpu

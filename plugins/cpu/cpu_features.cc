@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+
+#include "amx_usable.h"
 #define SAGE_CPU_X86 1
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
@@ -48,6 +50,7 @@ Isa BestIsa() {
   if ((states & kYmm) != kYmm || !fma || !f16c || !Bit(extended.b, 5)) return Isa::kScalar;
   const bool avx512 = Bit(extended.b, 16) && Bit(extended.b, 17) && Bit(extended.b, 30) && Bit(extended.b, 31);
   if (!avx512 || (states & kZmm) != kZmm) return Isa::kAvx2;
+  if (AmxUsable()) return Isa::kAmx;
   return Bit(Leaf(7, 1).a, 5) ? Isa::kAvx512Bf16 : Isa::kAvx512;
 }
 
@@ -112,6 +115,8 @@ CpuFeatures DetectCpu() {
 
 const char* IsaName(Isa isa) {
   switch (isa) {
+    case Isa::kAmx:
+      return "amx";
     case Isa::kAvx512Bf16:
       return "avx512bf16";
     case Isa::kAvx512:
@@ -126,7 +131,7 @@ const char* IsaName(Isa isa) {
 }
 
 bool IsaFromName(const char* name, uint64_t length, Isa* out) {
-  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kNeon}) {
+  for (const Isa isa : {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx, Isa::kNeon}) {
     if (length != std::strlen(IsaName(isa)) || std::memcmp(name, IsaName(isa), length) != 0) continue;
     *out = isa;
     return true;

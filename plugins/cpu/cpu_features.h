@@ -15,6 +15,7 @@ enum class Isa : uint32_t {
   kAvx2 = 1,        // AVX2, FMA, F16C
   kAvx512 = 2,      // AVX-512 F, BW, DQ, VL besides
   kAvx512Bf16 = 3,  // and its dot products of bf16
+  kAmx = 4,         // and tiles, with their products of bf16
 
   kNeon = 32,  // aarch64: Advanced SIMD, ARMv8.0
 };
@@ -26,7 +27,7 @@ constexpr bool Runs(Isa isa, Isa best) {
 }
 
 // The vectors that a set computes with where what it adds does not help: of all kinds but attention.
-constexpr Isa VectorsOf(Isa isa) { return isa == Isa::kAvx512Bf16 ? Isa::kAvx512 : isa; }
+constexpr Isa VectorsOf(Isa isa) { return isa == Isa::kAvx512Bf16 || isa == Isa::kAmx ? Isa::kAvx512 : isa; }
 
 struct CpuFeatures {
   Isa best = Isa::kScalar;
@@ -37,7 +38,8 @@ struct CpuFeatures {
 // Cheap (some CPUID calls, on aarch64 some small files of /sys); same answer every time.
 CpuFeatures DetectCpu();
 
-const char* IsaName(Isa isa);  // "scalar", "avx2", "avx512", "avx512bf16", "neon": the values of the option "isa"
+const char* IsaName(
+    Isa isa);  // "scalar", "avx2", "avx512", "avx512bf16", "amx", "neon": the values of the option "isa"
 // True and *out for one of these names; "auto" is not one.
 bool IsaFromName(const char* name, uint64_t length, Isa* out);
 

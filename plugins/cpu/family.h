@@ -22,6 +22,7 @@ using support::OpView;
 struct Context {
   const sage_host* host = nullptr;
   Isa isa = Isa::kScalar;  // the best allowed here: by the machine and by the option "isa"
+  bool isa_named = false;  // by the option: kernels of that set even where those of a lower one would be faster
   uint32_t num_workers = 1;
   uint64_t l1_data_bytes = 0, l2_bytes = 0;
 };

@@ -18,12 +18,19 @@ extern "C" const sage_plugin* reference_plugin_query(uint32_t host_major, uint32
 namespace sage::test {
 
 // The machine's instruction sets, scalar first. One that is missing is not tested: cpu_features says so in a case of
-// its own.
+// its own. SAGE_TEST_ISA: only that one, in a program that others test too.
 inline std::vector<std::string> Isas() {
   std::vector<std::string> names;
-  for (const cpu::Isa isa :
-       {cpu::Isa::kScalar, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16, cpu::Isa::kNeon})
-    if (cpu::Runs(isa, cpu::DetectCpu().best)) names.push_back(cpu::IsaName(isa));
+#ifdef SAGE_TEST_ISA
+  const std::string only = SAGE_TEST_ISA;
+#else
+  const std::string only;
+#endif
+  for (const cpu::Isa isa : {cpu::Isa::kScalar, cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16,
+                             cpu::Isa::kAmx, cpu::Isa::kNeon}) {
+    if (!cpu::Runs(isa, cpu::DetectCpu().best) || (!only.empty() && only != cpu::IsaName(isa))) continue;
+    names.push_back(cpu::IsaName(isa));
+  }
   return names;
 }
 
