@@ -42,8 +42,8 @@ AttentionSizes ReadAttentionSizes(const sage_tensor* const* slots, uint32_t num_
 // Offsets, in bytes, of one worker's scratch. T is float or double.
 struct AttentionScratch {
   uint64_t q, panels, scores, values, out, maximum, sum, alpha, total_out, total_maximum, total_sum, low, high, query,
-      head, rows, ahead, bias, keep, gathered, other_q, other_panels, other_values, zeros, unfit_q, unfit_k, unfit_v,
-      bytes;
+      head, rows, ahead, bias, keep, gathered, other_q, other_panels, other_values, zeros, unfit_q, unfit_k,
+      unfit_v, bytes;
 };
 
 // Of one core, for prices.

@@ -109,8 +109,8 @@ void AccumulateBf16(int32_t rows, const float* p, int64_t ldp, const void* packe
   for (int64_t block = begin / kPairBlock * kPairBlock; block < end; block += kPairBlock) {
     const int64_t from = begin > block ? begin : block, to = end < block + kPairBlock ? end : block + kPairBlock;
     for (int32_t r = 0; r < rows; ++r) PairWeights(p + r * ldp, from, to, pairs[r]);
-    Rows<LanesBf16, LanesF::kRowGroup, true, Ahead::kNo>(rows, pairs[0], kPairBlock / 2 + 16, v + from / 2 * ldv, ldv,
-                                                         0, (to - from) / 2, dv_padded, alpha, o, ldo, nullptr);
+    Rows<LanesBf16, LanesF::kRowGroup, Sums::kScaled>(rows, pairs[0], kPairBlock / 2 + 16, v + from / 2 * ldv, ldv, 0,
+                                                      (to - from) / 2, dv_padded, alpha, o, ldo);
     alpha = kOnes;
   }
 }

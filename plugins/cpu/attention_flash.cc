@@ -10,17 +10,34 @@
 namespace sage::cpu {
 namespace {
 
-// Rows [row, row+count) of the tile over one tile of keys.
+// From dots to outputs: rows [row, row+count) of the tile, one tile of keys.
 template <class T>
-void Group(QueryTile<T>& tile, const KeyTile& keys, int64_t row, int64_t count) {
-  LaneRange lanes = tile.GroupLanes(keys, row, count);
-  if (lanes.begin == lanes.end) return;
-  T* scores = tile.scores();
+void Weigh(QueryTile<T>& tile, const KeyTile& keys, int64_t row, int64_t count, LaneRange lanes) {
   bool partly = false;
-  tile.Dots(row, count, lanes.begin, lanes.end, false, scores);
-  tile.Online(keys, row, count, lanes, scores, &partly);
+  tile.Online(keys, row, count, lanes, tile.scores(), &partly);
   if (partly) lanes.uniform = false;
-  tile.Accumulate(keys, row, count, lanes, scores);
+  tile.Accumulate(keys, row, count, lanes, tile.scores());
+}
+
+// next: the tile of keys that follows.
+template <class T>
+void Step(QueryTile<T>& tile, int64_t row_group, const KeyTile& keys, const KeyTile& next) {
+  if (tile.FewRows()) {
+    const LaneRange lanes = tile.GroupLanes(keys, 0, tile.rows());
+    if (lanes.begin == lanes.end) return;
+    tile.LoadAndDot(keys, next, lanes);
+    tile.LoadValues(keys, next);
+    return Weigh(tile, keys, 0, tile.rows(), lanes);
+  }
+  tile.LoadKeys(keys, next);
+  tile.LoadValues(keys, next);
+  for (int64_t row = 0; row < tile.rows(); row += row_group) {
+    const int64_t count = std::min(row_group, tile.rows() - row);
+    const LaneRange lanes = tile.GroupLanes(keys, row, count);
+    if (lanes.begin == lanes.end) continue;
+    tile.Dots(row, count, lanes.begin, lanes.end, false, tile.scores());
+    Weigh(tile, keys, row, count, lanes);
+  }
 }
 
 // For the trace: what masks and positions saved, in tiles of keys, once a task.
@@ -44,10 +61,7 @@ bool Keys(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t be
     if (call.Cancelled()) return false;
     ++computed;
     const KeyTile next{first + length, std::max(std::min(length, to - first - length), int64_t{0})};
-    tile.LoadKeys(keys, next);
-    tile.LoadValues(keys, next);
-    for (int64_t row = 0; row < tile.rows(); row += row_group)
-      Group(tile, keys, row, std::min(row_group, tile.rows() - row));
+    Step(tile, row_group, keys, next);
   }
   tile.MergeChunks();
   CountTiles(call, computed, (in_use + length - 1) / length - computed);

@@ -91,6 +91,9 @@ void PackKeys(Stored stored, const void* const* rows, int64_t count, int64_t len
   PackKeysAs<V, Stored::kNative>(rows, count, length, out, ahead);
 }
 
+// Columns of V up to which sums are kept on the stack while V streams by.
+constexpr int64_t kFromMemoryColumns = 256;
+
 // One step of a sum of products; what a register of factors holds is V's matter.
 template <class V>
 inline typename V::Reg Product(typename V::Reg a, typename V::Reg b, typename V::Reg sum) {
@@ -100,27 +103,28 @@ inline typename V::Reg Product(typename V::Reg a, typename V::Reg b, typename V:
     return V::Fma(a, b, sum);
 }
 
-// Whether a product asks for the rows of B that come a tile later, while it works on these.
-enum class Ahead { kNo, kYes };
+// What becomes of the sums: stored; added to out * alpha; kept in out, where they go on from what is there. The last is
+// for a B that comes from memory: ahead has, for each of its rows, where one lies that will be wanted later.
+enum class Sums { kStored, kScaled, kKept };
 
-// kRows x kVectors sums in registers: out[r][c] = sum over i in [begin,end) of a[r*lda + i] * b[i*ldb + c], then
-// out = out_before * alpha[r] + sum where kScaled.
-template <class V, int kRows, int kVectors, bool kScaled, Ahead kAhead>
+// kRows x kVectors sums in registers: out[r][c] = sum over i in [begin,end) of a[r*lda + i] * b[i*ldb + c].
+template <class V, int kRows, int kVectors, Sums kSums>
 inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin, int64_t end,
-                 const typename V::T* alpha, typename V::T* out, int64_t ldo, const void* const* ahead,
-                 int64_t column) {
+                 const typename V::T* alpha, typename V::T* out, int64_t ldo, const void* const* ahead = nullptr,
+                 int64_t column = 0) {
   typename V::Reg sum[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = V::Set1(0);
+    for (int v = 0; v < kVectors; ++v)
+      sum[r][v] = kSums == Sums::kKept ? V::Load(out + r * ldo + v * V::kWidth) : V::Set1(0);
   b += begin * ldb;
   for (int64_t i = begin; i < end; ++i, b += ldb) {
     typename V::Reg factors[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       factors[v] = V::Load(b + v * V::kWidth);
-      if constexpr (kAhead == Ahead::kYes)
+      if constexpr (kSums == Sums::kKept)
         __builtin_prefetch(static_cast<const typename V::T*>(ahead[i]) + column + v * V::kWidth, 0, 2);
     }
 #pragma GCC unroll 8
@@ -135,7 +139,7 @@ inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, in
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
       typename V::T* to = out + r * ldo + v * V::kWidth;
-      if constexpr (kScaled)
+      if constexpr (kSums == Sums::kScaled)
         V::Store(to, V::Fma(V::Load(to), V::Set1(alpha[r]), sum[r][v]));
       else
         V::Store(to, sum[r][v]);
@@ -143,31 +147,31 @@ inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, in
 }
 
 // All columns of kRows rows, widest tiles first.
-template <class V, int kRows, bool kScaled, Ahead kAhead>
+template <class V, int kRows, Sums kSums>
 inline void Columns(const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin,
                     int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo,
-                    const void* const* ahead) {
+                    const void* const* ahead = nullptr) {
   constexpr int kVectors = V::Vectors(kRows);
   int64_t c = 0;
   for (; c + kVectors * V::kWidth <= columns; c += kVectors * V::kWidth)
-    Tile<V, kRows, kVectors, kScaled, kAhead>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
+    Tile<V, kRows, kVectors, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
   if constexpr (kVectors > 2)
     for (; c + 2 * V::kWidth <= columns; c += 2 * V::kWidth)
-      Tile<V, kRows, 2, kScaled, kAhead>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
+      Tile<V, kRows, 2, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
   for (; c < columns; c += V::kWidth)
-    Tile<V, kRows, 1, kScaled, kAhead>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
+    Tile<V, kRows, 1, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
 }
 
 // kRows or fewer rows.
-template <class V, int kRows, bool kScaled, Ahead kAhead>
+template <class V, int kRows, Sums kSums>
 inline void Rows(int32_t rows, const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin,
                  int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo,
-                 const void* const* ahead) {
+                 const void* const* ahead = nullptr) {
   if constexpr (kRows > 1) {
     if (rows < kRows)
-      return Rows<V, kRows - 1, kScaled, kAhead>(rows, a, lda, b, ldb, begin, end, columns, alpha, out, ldo, ahead);
+      return Rows<V, kRows - 1, kSums>(rows, a, lda, b, ldb, begin, end, columns, alpha, out, ldo, ahead);
   }
-  Columns<V, kRows, kScaled, kAhead>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo, ahead);
+  Columns<V, kRows, kSums>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo, ahead);
 }
 
 template <class V>
@@ -180,9 +184,27 @@ void Scores(int32_t rows, const void* packed_q, int64_t ldq, const void* packed_
     const int64_t panel_width = count - base < kPanel ? count - base : kPanel;
     const int64_t first = begin > base ? begin - base : 0;
     const int64_t last = end - base < panel_width ? end - base : panel_width;
-    Rows<V, V::kRowGroup, false, Ahead::kNo>(rows, q, ldq, panels + base * length + first, panel_width, 0, length,
-                                             last - first, nullptr, s + base + first, lds, nullptr);
+    Rows<V, V::kRowGroup, Sums::kStored>(rows, q, ldq, panels + base * length + first, panel_width, 0, length,
+                                         last - first, nullptr, s + base + first, lds);
   }
+}
+
+// V comes from memory: its rows are read in the order in which they lie, a few at a time over all their columns, and
+// those of the next tile are asked for. The sums go on from block to block, so they are those of one pass.
+template <class V>
+inline void AccumulateFromMemory(int32_t rows, const typename V::T* p, int64_t ldp, const typename V::T* v, int64_t ldv,
+                                 int64_t begin, int64_t end, int64_t dv_padded, const typename V::T* alpha,
+                                 typename V::T* o, int64_t ldo, const void* const* ahead) {
+  constexpr int64_t kKeys = 16;
+  alignas(64) typename V::T sums[V::kRowGroup * kFromMemoryColumns];
+  for (int64_t i = 0; i < rows * dv_padded; i += V::kWidth) V::Store(sums + i, V::Set1(0));
+  for (int64_t k = begin; k < end; k += kKeys) {
+    const int64_t last = k + kKeys < end ? k + kKeys : end;
+    Rows<V, V::kRowGroup, Sums::kKept>(rows, p, ldp, v, ldv, k, last, dv_padded, nullptr, sums, dv_padded, ahead);
+  }
+  for (int32_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < dv_padded; c += V::kWidth)
+      V::Store(o + r * ldo + c, V::Fma(V::Load(o + r * ldo + c), V::Set1(alpha[r]), V::Load(sums + r * dv_padded + c)));
 }
 
 template <class V>
@@ -190,10 +212,10 @@ void Accumulate(int32_t rows, const typename V::T* p, int64_t ldp, const void* p
                 int64_t end, int64_t dv_padded, const typename V::T* alpha, typename V::T* o, int64_t ldo,
                 const void* const* ahead) {
   const auto* v = static_cast<const typename V::T*>(packed_v);
-  if (ahead == nullptr)
-    Rows<V, V::kRowGroup, true, Ahead::kNo>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo, nullptr);
+  if (ahead != nullptr && dv_padded <= kFromMemoryColumns)
+    AccumulateFromMemory<V>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo, ahead);
   else
-    Rows<V, V::kRowGroup, true, Ahead::kYes>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo, ahead);
+    Rows<V, V::kRowGroup, Sums::kScaled>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo);
 }
 
 template <class V>

@@ -13,6 +13,8 @@
 namespace sage::cpu {
 namespace {
 
+constexpr int64_t kPieceKeys = 16;  // of K: 8 KB at d = 128 in f32, a quarter of the smallest L1
+
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 uint32_t LastAxis(const sage_tensor& tensor) { return tensor.rank - 1; }
@@ -193,6 +195,22 @@ void QueryTile<T>::LoadKeys(const KeyTile& keys, const KeyTile& next) {
   num_unfit_k_ = SetUnfitAside(SAGE_ATTN_K, keys_padded_, call_.sizes.dim_qk, unfit_k_);
   kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_,
                      PointAhead(SAGE_ATTN_K, head, keys, next, keys_padded_));
+}
+
+template <class T>
+void QueryTile<T>::LoadAndDot(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes) {
+  const int64_t padded = RoundUp(keys.count, kernels_.width);
+  const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
+  PointAtKeys(SAGE_ATTN_K, head, keys, padded);
+  const void* const* ahead = PointAhead(SAGE_ATTN_K, head, keys, next, padded);
+  const int64_t step = std::max<int64_t>(kPieceKeys, kernels_.width);
+  for (int64_t first = lanes.begin / step * step; first < lanes.end; first += step) {
+    const int64_t count = std::min(step, padded - first);
+    kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_ + first, count, call_.sizes.dim_qk, panels_,
+                       ahead == nullptr ? nullptr : ahead + first);
+    kernels_.scores(static_cast<int32_t>(rows_), q_, design_.dim_padded, panels_, count, call_.sizes.dim_qk, 0,
+                    std::min(count, lanes.end - first), scores_ + first, design_.score_stride);
+  }
 }
 
 template <class T>

@@ -54,6 +54,10 @@ class QueryTile {
   // next: the tile that will be loaded after this one, count 0 where there is none: its rows are asked for meanwhile.
   void LoadKeys(const KeyTile& keys, const KeyTile& next);
   void LoadValues(const KeyTile& keys, const KeyTile& next);
+  // Few rows: K is packed and multiplied piece by piece, each while it is in L1, in the place of LoadKeys and Dots.
+  // Only where a row group is a handful of rows: kernels that pack for more do not win by it.
+  bool FewRows() const { return rows_ <= kernels_.row_group && kernels_.row_group <= 8; }
+  void LoadAndDot(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes);
   LaneRange GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const;
   // Between two chunks of keys: what the rows have is put aside, and they begin anew.
   void EndChunk();
