@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstring>
 #include <thread>
 
@@ -207,6 +208,18 @@ std::vector<unsigned char> OutputBytes(const Problem& problem, const std::vector
   return bytes;
 }
 
+// Once there are as many as expected, or a second has passed: a joined thread is in the system's list, and in an
+// emulator's, for a moment more.
+int ThreadsSettled(int expected) {
+  using std::chrono::milliseconds;
+  int count = ThreadsOfThisProcess();
+  for (int i = 0; i < 100 && count != expected; ++i) {
+    std::this_thread::sleep_for(milliseconds(10));
+    count = ThreadsOfThisProcess();
+  }
+  return count;
+}
+
 }  // namespace
 
 void RunGroup(const Context& context) {
@@ -323,8 +336,9 @@ void ThreadsGroup(const Context& context) {
     }
     shared.Done("plans");
     repeat.Done("runs");
-    const int during = ThreadsOfThisProcess();
-    if (context.table->foreign_threads != nullptr)
+    const bool declared = context.table->foreign_threads != nullptr;
+    const int during = declared ? ThreadsOfThisProcess() : ThreadsSettled(before);
+    if (declared)
       context.out.Report(
           "threads: none of its own", Outcome::kSkip,
           fmt::format("declared: {} ({} threads seen)", context.table->foreign_threads, during - before));
@@ -333,10 +347,11 @@ void ThreadsGroup(const Context& context) {
                          during == before ? "none while an instance lives"
                                           : fmt::format("{} more threads than before create", during - before));
   }
-  const int after = ThreadsOfThisProcess();
-  if (context.table->foreign_threads == nullptr)
+  if (context.table->foreign_threads == nullptr) {
+    const int after = ThreadsSettled(before);
     context.out.Report("threads: none left behind", after == before ? Outcome::kPass : Outcome::kFail,
                        fmt::format("{} before create, {} after destroy", before, after));
+  }
 }
 
 }  // namespace sage::conformance
