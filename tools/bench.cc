@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common.h"
+#include "crossover.h"
 #include "files.h"
 #include "io.h"
 #include "plan/problem.h"
@@ -36,7 +37,7 @@ struct BenchFlags {
   SessionFlags session;
   std::string attention, model, ticks, format = "text";
   std::vector<std::string> backends, inputs;
-  std::string html;
+  std::string html, crossover;
   double min_time = 0.5, check_time = 5;
   int warmup = 2;
   size_t min_samples = kSamples, max_samples = 0;
@@ -189,7 +190,7 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
   std::vector<std::unique_ptr<Runner>> runners;
   for (const std::string& name : names) {
     Row row;
-    row.problem = ProblemString(problem.op), row.backend = name, row.dtype = support::DtypeName(q.dtype),
+    row.problem = ProblemLine(problem), row.backend = name, row.dtype = support::DtypeName(q.dtype),
     row.threads = Threads(engine);
     row.flops = flops, row.bytes = bytes, row.kv_bytes = kv_bytes;
     if (name == "reference" && too_slow && !named) continue;  // minutes a run; ask for it by name
@@ -333,6 +334,9 @@ std::vector<Row> BenchModel(sage_engine* engine, const BenchFlags& flags) {
 int Bench(const BenchFlags& flags) {
   if (flags.attention.empty() == flags.model.empty())
     throw Failure(kExitUsage, "bench needs a model, or --attn PROBLEM (grammar: docs/problem-string.md)");
+  if (!flags.crossover.empty())
+    return Crossover(flags.engine, flags.session, flags.attention, flags.crossover, flags.min_time,
+                     flags.json ? "json" : flags.format);
   if (!flags.html.empty()) RequireWritable(flags.html);
   const EnginePtr engine = flags.engine.Create();
   const std::vector<Row> rows =
@@ -375,6 +379,9 @@ void AddBench(CLI::App& app, Action* action) {
   verb->add_option("--warmup", flags->warmup, "runs, or ticks, that come first and are not counted")
       ->capture_default_str()
       ->check(CLI::Range(0, 1000000));
+  verb->add_option("--crossover", flags->crossover,
+                   "of --attn: flash and materialised over these lengths, 64..4096 (doubling) or 64,300,1000")
+      ->type_name("LENGTHS");
   verb->add_flag("--json", flags->json, "the same as --format json");
   flags->session.AddTo(verb);
   flags->engine.AddTo(verb);

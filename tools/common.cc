@@ -64,7 +64,7 @@ void EngineFlags::AddTo(CLI::App* app) {
   app->add_flag("-v,--verbose", verbose, "what the library logs, on stderr");
 }
 
-EnginePtr EngineFlags::Create() const {
+EnginePtr EngineFlags::Create(const std::function<void(sage_options*)>& more) const {
   Error error;
   sage_options* raw = nullptr;
   Require(sage_options_create(&raw, &error), error);
@@ -83,6 +83,7 @@ EnginePtr EngineFlags::Create() const {
     Set(raw, "log_level", "info");
   }
   Require(sage_options_set_log(raw, LogToStderr, sink.get(), &error), error);
+  if (more) more(raw);
   sage_engine* engine = nullptr;
   Require(sage_engine_create(raw, &engine, &error), error);
   EnginePtr result(engine);

@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,7 +29,8 @@ struct EngineFlags {
   std::shared_ptr<LogSink> sink = std::make_shared<LogSink>();
 
   void AddTo(CLI::App* app);
-  EnginePtr Create() const;
+  // more (optional): adds to the options of the engine, an allocator for one.
+  EnginePtr Create(const std::function<void(sage_options*)>& more = nullptr) const;
 };
 
 struct SessionFlags {

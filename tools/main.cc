@@ -80,6 +80,7 @@ int Main(int argc, char** argv) {
   AddConvert(app, &action);
   AddPlugin(app, &action);
   AddBench(app, &action);
+  AddMemory(app, &action);
   AddDoctor(app, &action);
   try {
     app.parse(argc, argv);

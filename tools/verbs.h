@@ -16,6 +16,7 @@ void AddDump(CLI::App& app, Action* action);
 void AddConvert(CLI::App& app, Action* action);
 void AddPlugin(CLI::App& app, Action* action);
 void AddBench(CLI::App& app, Action* action);
+void AddMemory(CLI::App& app, Action* action);
 void AddDoctor(CLI::App& app, Action* action);
 
 }  // namespace sage::tool
