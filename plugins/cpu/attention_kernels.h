@@ -23,8 +23,7 @@ template <class T>
 struct ScoreRow {
   int64_t begin, end;  // the lanes to work on: multiples of the width
   int64_t low, high;   // of these the visible ones
-  T factor;            // of the raw dot: the scale, times `unit` where there is no softcap
-  T unit;              // log2(e), or 1 for scores as their formula has them
+  T factor;            // of the raw dot: the scale
   T softcap;           // 0: none
   T alibi_slope;       // 0: none
   T alibi_origin;      // the lane at distance 0; may lie outside the tile
@@ -80,7 +79,7 @@ struct AttentionKernels {
 
   // Raw dots become scores: factor, softcap, bias, ALiBi, -inf where invisible. Returns their maximum, NaN left out.
   T (*prepare)(const ScoreRow<T>& row, T* s);
-  // s becomes 2^(s - maximum), -0.0 where it was -inf, over lanes [begin,end). Returns the sum.
+  // s becomes e^(s - maximum), -0.0 where it was -inf, over lanes [begin,end). Returns the sum.
   T (*exponentiate)(T maximum, int64_t begin, int64_t end, T* s);
   // The online step of a row whose scores are prepared and have the maximum `best`: *maximum moves, *alpha is what it
   // rescales by, s becomes weights, *sum follows.

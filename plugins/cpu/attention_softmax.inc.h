@@ -1,9 +1,9 @@
 // attention_softmax.inc.h: scores on their way to weights: softcap, bias, masks, maximum and 2^x, written once over a
 // register type and instantiated per ISA.
 //
-// All in units of log2: a score is multiplied by scale * log2(e) once, so a weight is 2^(x - maximum), and the range
-// reduction of 2^x is exact. Every path multiplies, then subtracts, each rounded: a row that needs no mask has the bits
-// of one that has a mask which hides nothing.
+// A weight is 2^((x - maximum) log2(e)): the difference first, so that scores that are huge but exact keep theirs, and
+// the range reduction of 2^x is exact. Every path multiplies by the scale, rounds, and goes on from there: a row that
+// needs no mask has the bits of one that has a mask which hides nothing.
 //
 // Included inside an anonymous namespace after an attention_vec_<isa>.inc.h.
 
@@ -70,7 +70,7 @@ inline typename V::Reg Tanh(typename V::Reg x) {
 template <class V>
 typename V::T Prepare(const ScoreRow<typename V::T>& row, typename V::T* s) {
   using T = typename V::T;
-  const typename V::Reg factor = V::Set1(row.factor), unit = V::Set1(row.unit), lowest = V::Set1(-__builtin_inf());
+  const typename V::Reg factor = V::Set1(row.factor), lowest = V::Set1(-__builtin_inf());
   const typename V::Reg low = V::Set1(static_cast<T>(row.low)), high = V::Set1(static_cast<T>(row.high));
   typename V::Reg best = lowest;
   for (int64_t k = row.begin; k < row.end; k += V::kWidth) {
@@ -79,13 +79,12 @@ typename V::T Prepare(const ScoreRow<typename V::T>& row, typename V::T* s) {
     typename V::Mask visible = V::And(V::LessEqual(low, lane), V::Less(lane, high));
     if (row.softcap != 0) {
       const typename V::Reg cap = V::Set1(row.softcap);
-      x = V::Mul(V::Mul(cap, unit), Tanh<V>(V::Div(x, cap)));
+      x = V::Mul(cap, Tanh<V>(V::Div(x, cap)));
     }
-    if (row.bias != nullptr) x = V::Fma(V::Load(row.bias + k), unit, x);
+    if (row.bias != nullptr) x = V::Add(V::Load(row.bias + k), x);
     if (row.alibi_slope != 0) {
       const typename V::Reg away = V::Sub(lane, V::Set1(row.alibi_origin));
-      const typename V::Reg slope = V::Mul(V::Set1(-row.alibi_slope), unit);
-      x = V::Fma(slope, V::Max(away, V::Sub(V::Set1(0), away)), x);
+      x = V::Fma(V::Set1(-row.alibi_slope), V::Max(away, V::Sub(V::Set1(0), away)), x);
     }
     if (row.keep != nullptr) visible = V::And(visible, V::NotEqual(V::Load(row.keep + k), V::Set1(0)));
     x = V::Select(visible, x, lowest);
@@ -101,13 +100,14 @@ inline typename V::T ExponentiateAs(typename V::T factor, typename V::T maximum,
   const typename V::Reg lowest = V::Set1(-__builtin_inf()), unseen = V::Set1(typename V::T(-0.0));
   // While nothing was visible the maximum is -inf, and -inf - -inf would be NaN.
   const typename V::Reg m = V::Set1(maximum == -__builtin_inf() ? typename V::T(0) : maximum);
+  const typename V::Reg unit = V::Set1(Exp2Table<typename V::T>::kLog2E);
   typename V::Reg sum = V::Set1(0);
   for (int64_t k = begin; k < end; k += V::kWidth) {
     typename V::Reg x = V::Load(s + k), p;
     if constexpr (kPlain)
-      p = Exp2<V>(V::Sub(V::Mul(x, V::Set1(factor)), m));
+      p = Exp2<V>(V::Mul(V::Sub(V::Mul(x, V::Set1(factor)), m), unit));
     else
-      p = V::Select(V::Equal(x, lowest), unseen, Exp2<V>(V::Sub(x, m)));
+      p = V::Select(V::Equal(x, lowest), unseen, Exp2<V>(V::Mul(V::Sub(x, m), unit)));
     sum = V::Add(sum, p);
     V::Store(s + k, p);
   }
@@ -119,11 +119,11 @@ typename V::T Exponentiate(typename V::T maximum, int64_t begin, int64_t end, ty
   return ExponentiateAs<V, false>(0, maximum, begin, end, s);
 }
 
-// One number through the lanes of a register: the same bits as in a row.
+// e^x of one number, through the lanes of a register: the same bits as in a row.
 template <class V>
-inline typename V::T Exp2One(typename V::T x) {
+inline typename V::T ExpOne(typename V::T x) {
   typename V::T lanes[V::kWidth];
-  V::Store(lanes, Exp2<V>(V::Set1(x)));
+  V::Store(lanes, Exp2<V>(V::Set1(x * Exp2Table<typename V::T>::kLog2E)));
   return lanes[0];
 }
 
@@ -134,7 +134,7 @@ inline void MoveMaximum(typename V::T best, typename V::T* maximum, typename V::
   // An unmoved maximum rescales by exactly 1; before the first one there is nothing to rescale.
   *alpha = after == before              ? typename V::T(1)
            : before == -__builtin_inf() ? typename V::T(0)
-                                        : Exp2One<V>(before - after);
+                                        : ExpOne<V>(before - after);
   *maximum = after;
 }
 
@@ -171,7 +171,7 @@ void Merge(int64_t dv_padded, typename V::T maximum, typename V::T sum, const ty
     return;
   }
   const typename V::T before = *total_maximum, after = maximum > before ? maximum : before;
-  const typename V::T old_part = Exp2One<V>(before - after), new_part = Exp2One<V>(maximum - after);
+  const typename V::T old_part = ExpOne<V>(before - after), new_part = ExpOne<V>(maximum - after);
   *total_maximum = after;
   *total_sum = *total_sum * old_part + sum * new_part;
   const typename V::Reg a = V::Set1(old_part), b = V::Set1(new_part);

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <numbers>
 #include <utility>
 
 #include "numbers.h"
@@ -43,7 +42,7 @@ QueryTile<T>::QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels,
   unfit_q_ = marks(at.unfit_q), unfit_k_ = marks(at.unfit_k), unfit_v_ = marks(at.unfit_v);
   group_ = call.sizes.group;
   constexpr uint64_t kShaped = SAGE_ATTN_F_SOFTCAP | SAGE_ATTN_F_BIAS | SAGE_ATTN_F_ALIBI | kDataMasks;
-  factor_ = static_cast<T>(design_.scale * std::numbers::log2e);
+  factor_ = static_cast<T>(design_.scale);
   plain_ = !call.Is(kShaped) && factor_ > 0;
 }
 
@@ -286,9 +285,8 @@ T QueryTile<T>::Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t
   line.begin = begin, line.end = end;
   line.low = all ? 0 : std::clamp(low_[row] - keys.first, int64_t{0}, keys.count);
   line.high = all ? keys.count : std::clamp(high_[row] - keys.first, int64_t{0}, keys.count);
-  line.unit = all ? T(1) : std::numbers::log2e_v<T>;
   line.softcap = static_cast<T>(attributes.softcap);
-  line.factor = line.softcap != 0 || all ? static_cast<T>(design_.scale) : factor_;
+  line.factor = factor_;
   if (call_.Is(SAGE_ATTN_F_ALIBI)) {
     const sage_tensor& slopes = call_.Slot(SAGE_ATTN_ALIBI);
     line.alibi_slope =
@@ -352,7 +350,7 @@ template <class T>
 double QueryTile<T>::Denominator(int64_t row) const {
   const auto sum = static_cast<double>(sum_[row]);
   if (sum == 0 || !call_.Is(SAGE_ATTN_F_SINKS)) return sum;
-  return sum + std::exp(SinkOf(row) - static_cast<double>(maximum_[row]) * std::numbers::ln2);
+  return sum + std::exp(SinkOf(row) - static_cast<double>(maximum_[row]));
 }
 
 template <class T>
@@ -377,7 +375,7 @@ void QueryTile<T>::Store() const {
     const sage_tensor& lse = call_.Slot(SAGE_ATTN_LSE);
     const int64_t offset = call_.sizes.varlen ? Head(r) * lse.stride[0] + (sequence_.q_begin + Query(r)) * lse.stride[1]
                                               : b_ * lse.stride[0] + Head(r) * lse.stride[1] + Query(r) * lse.stride[2];
-    const auto sum = static_cast<double>(sum_[r]), maximum = static_cast<double>(maximum_[r]) * std::numbers::ln2;
+    const auto sum = static_cast<double>(sum_[r]), maximum = static_cast<double>(maximum_[r]);
     double value = sum == 0 ? -std::numeric_limits<double>::infinity() : maximum + std::log(sum);
     if (call_.Is(SAGE_ATTN_F_SINKS)) {
       const double sink = SinkOf(r), top = std::max(sink, maximum);

@@ -138,7 +138,7 @@ class QueryTile {
   const void* const* v_ahead_ = nullptr;
   bool chunk_aside_ = false;
   bool plain_ = false;  // dots become scores by the factor alone
-  T factor_ = 0;        // the scale in units of log2
+  T factor_ = 0;        // the scale
 };
 
 }  // namespace sage::cpu

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "attention_testing.h"
+#include "naive_attention.h"
 
 namespace sage::test {
 namespace {
@@ -16,53 +17,6 @@ void CheckAgainstOracle(const AttentionCase& attention, double gate = 0) {
     AttentionCase copy = attention;
     CHECK(Disagreement(copy, cpu.instance, oracle.instance, gate) == "");
   }
-}
-
-// The naive two-pass kernel in T: sums in order, every operation rounded to T, weights and outputs to `stored` besides.
-template <class T>
-std::vector<double> NaiveAttention(const AttentionCase& attention, sage_dtype stored = SAGE_F64) {
-  OwnedTensor cell(stored, {1});
-  const auto rounded = [&](T value) {
-    cell.Set({0}, static_cast<double>(value));
-    return static_cast<T>(cell.At({0}));
-  };
-  const OwnedTensor &q = attention[SAGE_ATTN_Q], &k = attention[SAGE_ATTN_K], &v = attention[SAGE_ATTN_V];
-  const auto scale = static_cast<T>(1.0 / std::sqrt(static_cast<double>(q.dim(3))));
-  std::vector<double> out;
-  for (int64_t h = 0; h < q.dim(1); ++h) {
-    for (int64_t i = 0; i < q.dim(2); ++i) {
-      std::vector<T> s(static_cast<size_t>(k.dim(2))), o(static_cast<size_t>(v.dim(3)), T(0));
-      T largest = -HUGE_VALF, sum = 0;
-      for (int64_t j = 0; j < k.dim(2); ++j) {
-        T dot = 0;
-        for (int64_t c = 0; c < q.dim(3); ++c)
-          dot += static_cast<T>(q.At({0, h, i, c})) * static_cast<T>(k.At({0, h, j, c}));
-        s[static_cast<size_t>(j)] = dot * scale;
-        largest = std::max(largest, dot * scale);
-      }
-      for (T& score : s) sum += score = std::exp(score - largest);
-      for (int64_t j = 0; j < k.dim(2); ++j)
-        for (int64_t c = 0; c < v.dim(3); ++c)
-          o[static_cast<size_t>(c)] += rounded(s[static_cast<size_t>(j)] / sum) * static_cast<T>(v.At({0, h, j, c}));
-      for (const T value : o) out.push_back(static_cast<double>(rounded(value)));
-    }
-  }
-  return out;
-}
-
-struct Errors {
-  double rms = 0, largest = 0;
-};
-
-Errors ErrorsOf(const std::vector<double>& got, const std::vector<double>& want) {
-  Errors errors;
-  for (size_t i = 0; i < got.size(); ++i) {
-    const double error = std::fabs(got[i] - want[i]);
-    errors.rms += error * error;
-    errors.largest = std::max(errors.largest, error);
-  }
-  errors.rms = std::sqrt(errors.rms / static_cast<double>(got.size()));
-  return errors;
 }
 
 }  // namespace
@@ -231,6 +185,18 @@ TEST_CASE("hard inputs: huge and one-hot scores, equal ones, rising maxima, deno
       sink[SAGE_ATTN_SINKS] = OwnedTensor(sink.StatisticsDtype(), {2}).FillValues({strong, -strong});
       CheckAgainstOracle(sink);
     }
+  }
+}
+
+TEST_CASE("huge scores that are whole numbers keep their differences") {
+  // Of 512 queries some have their two best keys one apart.
+  for (const uint32_t algorithm : {SAGE_ALGORITHM_FLASH, SAGE_ALGORITHM_MATERIALISED}) {
+    AttentionCase attention(SAGE_F32, {1, 1, 1, 512, 400, 8}, 74);
+    attention.attributes.algorithm = algorithm;
+    attention.Scale(1).Q().FillIntegers(75, -60, 60), attention.K().FillIntegers(76, -60, 60);
+    CheckAgainstOracle(attention);
+    attention.OverScores(SAGE_ATTN_BIAS, SAGE_F32).FillIntegers(77, -3, 3);
+    CheckAgainstOracle(attention);
   }
 }
 
