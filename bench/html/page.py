@@ -102,6 +102,12 @@ def noisy(result):
     return sum(median(arm(row)) > 1.25 * fastest(arm(row)) for row in rows), len(rows)
 
 
+def others(result):
+    """What other processes had of the cores that were measured on: the median and the worst row."""
+    shares = sorted(row["others"] for row in result["rows"] if row.get("others") is not None)
+    return f"other processes had {100 * shares[len(shares) // 2]:.0f} % of the measured cores, {100 * shares[-1]:.0f} % in the worst row; " if shares else ""
+
+
 def machine(result):
     m, s = result["machine"], result["settings"]
     versions = ", ".join(f"{name} {', '.join(f'{v}' for v in list(peer['versions'].values())[:1])}" if "versions" in peer else f"{name} (missing)"
@@ -110,7 +116,7 @@ def machine(result):
     peak = f"{max(line['fma_gflops'] for line in lines):.0f} GFLOP/s of fp32 multiply-adds a core" if lines else "no roofline measured"
     return (f"<p>{escaped(m.get('processor', ''))}, {escaped(m.get('processors', ''))} processors, {escaped(peak)}; {escaped(m.get('date', ''))}; "
             f"commit {escaped(result['commit'])}; load {m.get('load', [0])[0]:.2f} before, {m.get('load_after', [0])[0]:.2f} after; "
-            f"{s.get('steal_ticks', 0) / 100:.1f} s stolen by the host in {s.get('seconds', 0)} s; in {noisy(result)[0]} "
+            f"{s.get('steal_ticks', 0) / 100:.1f} s stolen by the host in {s.get('seconds', 0)} s; {others(result)}in {noisy(result)[0]} "
             f"of {noisy(result)[1]} rows our median is more than a quarter above our fastest call: noise. Beside it: {escaped(versions)}.</p>\n")
 
 

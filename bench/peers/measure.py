@@ -5,11 +5,9 @@ peers' environment. It decides no figure: those are made from the file it writes
 """
 import argparse
 import collections
-import datetime
 import json
 import os
 import pathlib
-import platform
 import re
 import sys
 import tempfile
@@ -19,37 +17,13 @@ import numpy
 
 import contenders
 import grid
+import machine
 import problem as problems
 import result
 
 SEED = 20261
 ROW_SECONDS = {False: 17, True: 12}  # by --quick: what a row took on two processors
 REFERENCE_RATE = 1.6e8  # multiply-adds a second that the float64 reference does, about
-
-
-def machine():
-    info = {"processor": "unknown", "processors": os.cpu_count(), "system": f"{platform.system()} {platform.release()} {platform.machine()}"}
-    flags = ""
-    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        key, _, value = (part.strip() for part in line.partition(":"))
-        if key == "model name":
-            info["processor"] = value
-        if key in ("flags", "Features"):
-            flags = value
-    info["features"] = [f for f in flags.split() if re.match(r"avx|amx|fma|f16c|asimd|sve|bf16|i8mm", f)]
-    caches = pathlib.Path("/sys/devices/system/cpu/cpu0/cache")
-    info["caches"] = [f"L{(c / 'level').read_text().strip()} {(c / 'type').read_text().strip().lower()} {(c / 'size').read_text().strip()}"
-                      for c in sorted(caches.glob("index*")) if (c / "size").exists()]
-    pages = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    info["huge_pages"] = pages.read_text().strip() if pages.exists() else "unknown"
-    info["date"] = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
-    return info
-
-
-def steal():
-    """Hundredths of a second that the host took from this machine's processors since its start."""
-    fields = pathlib.Path("/proc/stat").read_text().splitlines()[0].split()
-    return int(fields[8]) if len(fields) > 8 else 0
 
 
 def attempt(peer, **order):
@@ -137,17 +111,25 @@ def combined(rooflines):
 def measure(engine, peers, row):
     problem = problems.parse(row["problem"])
     row = dict(row, check_time=256 * problem.hq * problem.skv * problem.d / REFERENCE_RATE)
-    begin, stolen = time.monotonic(), steal()
+    begin, stolen = time.monotonic(), machine.steal()
     entries = prepare(peers, row, problem)
     mine = [{"arm": arm} for arm in row["arms"]]
     rooflines = []
     turns = [("ours", entry) for entry in mine] + [(peer, entry) for peer, entry in entries]
+    cores = contenders.cores(row["threads"])
+    alive = [peer.process.pid for peer, _ in entries if not isinstance(peer, str) and peer.process is not None]
+    clock, busy, worked = time.monotonic(), machine.busy(cores), machine.worked(alive)
     for number in range(row["rounds"]):
         for who, entry in turns[number % len(turns):] + turns[:number % len(turns)]:
             if who == "ours":
                 time_ours(engine, entry, row, number == 0, rooflines)
             else:
                 time_peer(who, entry, row)
+    still = [peer.process.pid for peer, _ in entries if not isinstance(peer, str) and peer.process is not None]
+    others = None  # a peer that died took its count along
+    if still == alive:
+        clock = (time.monotonic() - clock) * len(cores)
+        others = round(max(0.0, (machine.busy(cores) - busy - machine.worked(alive) + worked) / clock), 3)
     for peer, entry in entries:
         if not isinstance(peer, str) and peer.process is not None:
             attempt(peer, do="forget")
@@ -155,14 +137,15 @@ def measure(engine, peers, row):
     return kept | {"dtype": problem.dtype, "d": problem.d, "causal": bool(problem.causal),
                    "length": problem.skv, "flops": problem.flops, "kv_bytes": problem.kv_bytes,
                    "roofline": combined(rooflines), "ours": mine, "peers": [entry for _, entry in entries],
-                   "seconds": round(time.monotonic() - begin, 1), "load": os.getloadavg()[0], "steal_ticks": steal() - stolen}
+                   "seconds": round(time.monotonic() - begin, 1), "load": os.getloadavg()[0], "others": others, "steal_ticks": machine.steal() - stolen}
 
 
 def line_of(row):
     mine, best = result.arm(row), result.best_peer(row)
     ours = f"{result.speed(row, mine):8.1f} {result.unit(row):7}" if result.right(mine) else f"none: {result.why_none(mine)}"
     theirs = f"{result.ratio(row, best):6.2f} x {best['peer']}" if best and result.ratio(row, best) else "no ratio"
-    return f"{row['problem']:52} {row['threads']}t {row['isa']:6} {ours}  {theirs}  ({row['seconds']} s)"
+    noise = f", others had {100 * row['others']:.0f} %" if (row["others"] or 0) > 0.03 else ""
+    return f"{row['problem']:52} {row['threads']}t {row['isa']:6} {ours}  {theirs}  ({row['seconds']} s{noise})"
 
 
 def write(path, report):
@@ -184,14 +167,14 @@ def main():
     possible = [r for r in rows if r["threads"] <= len(os.sched_getaffinity(0))]
     left_out = [r["problem"] for r in rows if r not in possible]
     missing = json.loads((given.environment / "peers.json").read_text())["missing"]
-    report = {"what": "attention beside its peers", "commit": given.commit, "machine": machine(), "peers": {}, "rows": [],
+    report = {"what": "attention beside its peers", "commit": given.commit, "machine": machine.describe(), "peers": {}, "rows": [],
               "settings": {"seed": SEED, "rounds": "ours and each peer in turn, the order rotated each round",
                            "samples": "one call each; before each round two calls are not counted, one above 4096 queries", "pinning": "the last cores, the same for everybody",
                            "memory": "caches as the call before left them; malloc with huge pages for everybody",
                            "left_out_for_want_of_processors": left_out}}
     print(f"{len(possible)} rows, about {max(1, round(len(possible) * ROW_SECONDS[given.quick] / 60))} minutes on a quiet machine", flush=True)
     report["machine"]["load"] = list(os.getloadavg())
-    begin, stolen = time.monotonic(), steal()
+    begin, stolen = time.monotonic(), machine.steal()
     groups = collections.defaultdict(list)
     for r in possible:
         groups[r["threads"], r["isa"]].append(r)
@@ -221,7 +204,7 @@ def main():
             if not isinstance(peer, str):
                 peer.stop()
     report["machine"]["load_after"] = list(os.getloadavg())
-    report["settings"] |= {"seconds": round(time.monotonic() - begin), "steal_ticks": steal() - stolen}
+    report["settings"] |= {"seconds": round(time.monotonic() - begin), "steal_ticks": machine.steal() - stolen}
     write(given.out, report)
     for name, peer in report["peers"].items():
         if "missing" in peer:

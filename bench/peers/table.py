@@ -31,9 +31,11 @@ def peers_table(result, file_name):
         held = ", AVX2" if row["isa"] == "avx2" else ""
         lines.append(f"| `{row['problem']}`{held} | {row['threads']} | {own} | {best['peer'] if best else '-'} | "
                      f"{f'{speed(row, best):.3g}' if best else '-'} | {f'{found:.2f}' if found else '-'} | {share(row, mine)} |")
+    shares = sorted(row["others"] for row in result["rows"] if row.get("others") is not None)
+    noise = f" Other processes had {100 * shares[len(shares) // 2]:.0f} % of the measured cores (median row)." if shares else ""
     below = [row for row in result["rows"] if (ratio(row, best_peer(row)) or 1) < 1]
     with_ratio = [row for row in result["rows"] if ratio(row, best_peer(row))]
-    lines += ["", f"Of all {len(with_ratio)} rows with a ratio {len(below)} are below 1. Every row, every sample: `{file_name}`."]
+    lines += ["", f"Of all {len(with_ratio)} rows with a ratio {len(below)} are below 1.{noise} Every row, every sample: `{file_name}`."]
     return lines
 
 

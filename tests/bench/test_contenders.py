@@ -11,6 +11,7 @@ import unittest
 import paths
 
 import contenders
+import machine
 
 GOOD = """
 import json, sys
@@ -89,6 +90,16 @@ class Contenders(unittest.TestCase):
         while pathlib.Path(f"/proc/{pid}").exists() and state(pid) != "Z" and time.monotonic() < end:
             time.sleep(0.01)
         self.assertTrue(not pathlib.Path(f"/proc/{pid}").exists() or state(pid) == "Z")
+
+    def test_work_of_others_is_told_from_that_of_peers(self):
+        peer = self.peer("good")
+        peer.order(do="first")
+        before = machine.worked([peer.process.pid])
+        self.assertGreaterEqual(before, 0)
+        subprocess.run([sys.executable, "-c", "import time; e = time.process_time() + 0.1\nwhile time.process_time() < e: pass"], check=True)
+        self.assertGreater(machine.worked([peer.process.pid]) - before, 0.05)
+        self.assertGreater(machine.busy(contenders.cores(1)), 0)
+        self.assertGreaterEqual(machine.busy(os.sched_getaffinity(0)), machine.busy(contenders.cores(1)))
 
     def test_more_threads_than_processors_are_refused(self):
         with self.assertRaisesRegex(ValueError, "processors allowed"):

@@ -23,7 +23,7 @@ def entry(who, times, check="ok", **more):
 
 def row(problem, ours, peers, group="prefill", **more):
     return {"group": group, "problem": problem, "threads": 1, "isa": "native", "readme": True, "dtype": "f32", "d": 64, "causal": False,
-            "length": 512, "flops": 4e6, "kv_bytes": 2e6, "seconds": 1, "load": 0.1, "steal_ticks": 0, "ours": ours, "peers": peers,
+            "length": 512, "flops": 4e6, "kv_bytes": 2e6, "seconds": 1, "load": 0.1, "others": 0.07, "steal_ticks": 0, "ours": ours, "peers": peers,
             "roofline": {"fma_gflops": 118.0, "threads_fma_gflops": 236.0, "stream_gbps": 20.0, "footprint_gbps": 25.0}, **more}
 
 
@@ -122,6 +122,10 @@ class Page(unittest.TestCase):
         self.assertNotRegex(html, r"https?:|<script|<link|src=|@import|url\(")
         self.assertNotRegex(html, r"\bnan\b|\binf\b|None")
         self.assertLess(len(html), 400_000)
+
+    def test_the_share_of_other_processes_is_said(self):
+        self.assertIn("other processes had 7 % of the measured cores", page.page(made(MIXED)))
+        self.assertIn("Other processes had 7 %", "\n".join(table.peers_table(made(MIXED), "f")))
 
     def test_what_a_file_says_cannot_become_markup(self):
         bad = copy.deepcopy(MIXED)
