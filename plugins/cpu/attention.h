@@ -42,8 +42,8 @@ AttentionSizes ReadAttentionSizes(const sage_tensor* const* slots, uint32_t num_
 // Offsets, in bytes, of one worker's scratch. T is float or double.
 struct AttentionScratch {
   uint64_t q, panels, scores, values, out, maximum, sum, alpha, total_out, total_maximum, total_sum, low, high, query,
-      head, rows, ahead, bias, keep, gathered, other_q, other_panels, other_values, zeros, unfit_q, unfit_k,
-      unfit_v, bytes;
+      head, rows, ahead, bias, keep, gathered, other_q, other_panels, other_values, zeros, unfit_q, unfit_k, unfit_v,
+      bytes;
 };
 
 // Of one core, for prices.
@@ -96,6 +96,8 @@ void SelectKernels(AttentionDesign* design);
 AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features);
 constexpr double kMaxWorkspace = 0x1p46;
 
+class PackedKeys;
+
 // One sequence of a call. Rows from q_used on are padding and see no key.
 struct AttentionSequence {
   int64_t q_begin, q_rows, q_used;  // q_begin: in packed rows; 0 otherwise
@@ -108,7 +110,8 @@ struct AttentionCall {
   const AttentionDesign& design;
   const sage_run_args& args;
   AttentionSizes sizes;
-  const int64_t* first_tile = nullptr;  // [batch + 1], tiles of one head group
+  const int64_t* first_tile = nullptr;      // [batch + 1], tiles of one head group
+  const PackedKeys* packed_keys = nullptr;  // (optional) K in the kernels' form
   int64_t tile_rows = 0;
   int64_t chunks = 1;              // tasks that a query tile is split into
   int64_t* chunks_done = nullptr;  // by query tile, where split

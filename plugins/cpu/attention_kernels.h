@@ -21,14 +21,14 @@ enum class Stored : int32_t { kNative = 0, kBf16 = 1, kF16 = 2 };
 // One row of scores of a tile on its way to softmax; lanes are keys counted from the tile's first.
 template <class T>
 struct ScoreRow {
-  int64_t begin, end;  // the lanes to work on: multiples of the width
-  int64_t low, high;   // of these the visible ones
-  T factor;            // of the raw dot: the scale
-  T softcap;           // 0: none
-  T alibi_slope;       // 0: none
-  T alibi_origin;      // the lane at distance 0; may lie outside the tile
-  const T* bias;       // (optional) by lane, readable up to `end`
-  const T* keep;       // (optional) by lane, readable up to `end`: 0 = invisible
+  int64_t begin, end;    // the lanes to work on: multiples of the width
+  int64_t low, high;     // of these the visible ones
+  T factor;              // of the raw dot: the scale
+  T softcap;             // 0: none
+  T alibi_slope;         // 0: none
+  T alibi_origin;        // the lane at distance 0; may lie outside the tile
+  const T* bias;         // (optional) by lane, readable up to `end`
+  const uint64_t* keep;  // (optional) lane k is bit k % 64 of word k / 64, readable up to `end`: 0 = invisible
 };
 
 // ahead (optional): rows that will be packed or multiplied a tile later, one for each of these; they are asked for on

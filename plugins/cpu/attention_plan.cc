@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "attention.h"
+#include "attention_packed_keys.h"
 #include "parallel.h"
 #include "sage/support/check_op.h"
 
@@ -112,7 +113,7 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   at.rows = layout.Take(std::max(rows, keys), sizeof(void*));
   at.ahead = layout.Take(keys, sizeof(void*));
   at.bias = layout.Take(keys, number);
-  at.keep = layout.Take(keys, number);
+  at.keep = layout.Take(keys / 64 + 2, 8);
   at.gathered = layout.Take(Strided(*design->view) ? std::max(rows, keys) * std::max(dim, dim_v) : 0, 8);
   if (kernel.other_group != 0) {
     at.other_q = layout.Take(2 * static_cast<double>(kernel.other_group) * dim, number);
@@ -141,8 +142,12 @@ constexpr double kTasksPerWorker = 4;  // below it the last ones leave workers i
 // Rows of a query tile. More share the packing of a tile of K; all of them must stay in L2 with their outputs, half of
 // which is K's and V's.
 int64_t RowsFor(const AttentionDesign& design, const KernelForm& kernel) {
-  constexpr int64_t kMost = 192, kMaterialised = 12;
-  if (design.materialised) return kMaterialised;
+  constexpr int64_t kMost = 192;
+  if (design.materialised) {  // the scores of the rows are half of what L2 holds
+    const int64_t line = design.score_stride * (design.wide ? 8 : 4);
+    const int64_t rows = static_cast<int64_t>(design.context->l2_bytes / 2) / line;
+    return std::clamp(rows / kernel.row_group, int64_t{2}, kMost / kernel.row_group) * kernel.row_group;
+  }
   const int64_t row_bytes = design.dim_padded * kernel.element + 2 * design.dim_v_padded * (design.wide ? 8 : 4);
   const int64_t rows = static_cast<int64_t>(design.context->l2_bytes / 2) / row_bytes;
   return std::clamp(rows, kLeastRows, kMost) / kernel.row_group * kernel.row_group;
@@ -160,6 +165,13 @@ class AttentionPlan final : public KernelPlan {
  public:
   explicit AttentionPlan(const AttentionDesign& design) : design_(design) {
     workspace_bytes = static_cast<uint64_t>(design.workspace_bytes);
+    partials_bytes = design.scratch_at - design.partials_at;
+  }
+  sage_status Prepare(const AttentionPlan* like, sage_error* err) {
+    const std::shared_ptr<PackedKeys> theirs = like == nullptr ? nullptr : like->packed_keys_;
+    const sage_status status = PackedKeys::Make(design_, theirs, &packed_keys_, err);
+    if (packed_keys_ != nullptr && packed_keys_ != theirs) prepack_bytes = packed_keys_->bytes();
+    return status;
   }
   sage_status Run(const sage_run_args& args, sage_error* err) const override {
     return design_.wide ? RunAs<double>(args, err) : RunAs<float>(args, err);
@@ -174,6 +186,7 @@ class AttentionPlan final : public KernelPlan {
     if (status != SAGE_OK) return sage_fail(err, status, "attention: %s", why == nullptr ? "bad indices" : why);
     AttentionCall call(design_, args);
     if (call.sizes.append) AppendKeys(call);
+    call.packed_keys = packed_keys_.get();
 
     auto* first_tile = static_cast<int64_t*>(args.workspace);
     char* const workspace = static_cast<char*>(args.workspace);
@@ -215,6 +228,7 @@ class AttentionPlan final : public KernelPlan {
   }
 
   AttentionDesign design_;
+  std::shared_ptr<PackedKeys> packed_keys_;
   double share_ =
       VisibleShare(design_, static_cast<double>(LongestQ(design_)), static_cast<double>(LongestKv(design_)));
 };
@@ -244,15 +258,15 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
   const double all_rows = static_cast<double>(longest_q) * static_cast<double>(sizes.group);
   const double queries = static_cast<double>(sizes.seq_q) * (sizes.varlen ? 1 : static_cast<double>(sizes.batch));
   const double groups = static_cast<double>(sizes.heads_q / sizes.group);
+  // One tile that holds all keys has the bits of a longer one.
+  design.tile_keys = std::clamp<int64_t>(longest_kv, 1, attributes.block_kv != 0 ? attributes.block_kv : kKeys);
+  design.score_stride =
+      design.materialised ? RoundUp(longest_kv, kernel.width) + kernel.width : RoundUp(design.tile_keys, kernel.width);
   const int64_t wanted_rows = attributes.block_q != 0 ? attributes.block_q : RowsFor(design, kernel);
   design.tile_rows =
       std::max<int64_t>(1, all_rows < static_cast<double>(wanted_rows) ? static_cast<int64_t>(all_rows) : wanted_rows);
-  // One tile that holds all keys has the bits of a longer one.
-  design.tile_keys = std::clamp<int64_t>(longest_kv, 1, attributes.block_kv != 0 ? attributes.block_kv : kKeys);
   design.chunk_keys = RoundUp(kChunkKeys, design.tile_keys);
   design.max_chunks = design.materialised ? 1 : (longest_kv + design.chunk_keys - 1) / design.chunk_keys;
-  design.score_stride =
-      design.materialised ? RoundUp(longest_kv, kernel.width) + kernel.width : RoundUp(design.tile_keys, kernel.width);
 
   const double share = VisibleShare(design, static_cast<double>(longest_q), static_cast<double>(longest_kv));
   const auto tiles_of = [&](int64_t rows) {
@@ -282,10 +296,12 @@ void AskAttention(const Context& context, const OpView& view, uint64_t features,
               static_cast<long long>(design.tile_rows), static_cast<long long>(design.tile_keys));
 }
 
-sage_status PlanAttention(const Context& context, const OpView& view, uint64_t features, const KernelPlan*,
-                          std::unique_ptr<KernelPlan>* out, sage_error*) {
-  *out = std::make_unique<AttentionPlan>(DesignAttention(context, view, features));
-  return SAGE_OK;
+sage_status PlanAttention(const Context& context, const OpView& view, uint64_t features, const KernelPlan* like,
+                          std::unique_ptr<KernelPlan>* out, sage_error* err) {
+  auto plan = std::make_unique<AttentionPlan>(DesignAttention(context, view, features));
+  const sage_status status = plan->Prepare(dynamic_cast<const AttentionPlan*>(like), err);
+  if (status == SAGE_OK) *out = std::move(plan);
+  return status;
 }
 
 }  // namespace sage::cpu

@@ -72,11 +72,11 @@ typename V::T Prepare(const ScoreRow<typename V::T>& row, typename V::T* s) {
   using T = typename V::T;
   const typename V::Reg factor = V::Set1(row.factor), lowest = V::Set1(-__builtin_inf());
   const typename V::Reg low = V::Set1(static_cast<T>(row.low)), high = V::Set1(static_cast<T>(row.high));
+  const bool whole = row.keep == nullptr && row.low <= row.begin && row.high >= row.end;
   typename V::Reg best = lowest;
   for (int64_t k = row.begin; k < row.end; k += V::kWidth) {
     typename V::Reg x = V::Mul(V::Load(s + k), factor);
     const typename V::Reg lane = V::Add(V::Iota(), V::Set1(static_cast<T>(k)));
-    typename V::Mask visible = V::And(V::LessEqual(low, lane), V::Less(lane, high));
     if (row.softcap != 0) {
       const typename V::Reg cap = V::Set1(row.softcap);
       x = V::Mul(cap, Tanh<V>(V::Div(x, cap)));
@@ -86,8 +86,11 @@ typename V::T Prepare(const ScoreRow<typename V::T>& row, typename V::T* s) {
       const typename V::Reg away = V::Sub(lane, V::Set1(row.alibi_origin));
       x = V::Fma(V::Set1(-row.alibi_slope), V::Max(away, V::Sub(V::Set1(0), away)), x);
     }
-    if (row.keep != nullptr) visible = V::And(visible, V::NotEqual(V::Load(row.keep + k), V::Set1(0)));
-    x = V::Select(visible, x, lowest);
+    if (!whole) {
+      typename V::Mask visible = V::And(V::LessEqual(low, lane), V::Less(lane, high));
+      if (row.keep != nullptr) visible = V::And(visible, V::Bits(row.keep[k / 64] >> (k % 64)));
+      x = V::Select(visible, x, lowest);
+    }
     best = V::Max(x, best);
     V::Store(s + k, x);
   }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "attention_packed_keys.h"
 #include "numbers.h"
 
 namespace sage::cpu {
@@ -30,7 +31,8 @@ QueryTile<T>::QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels,
   out_ = numbers(at.out), maximum_ = numbers(at.maximum), sum_ = numbers(at.sum);
   total_out_ = numbers(at.total_out), total_maximum_ = numbers(at.total_maximum);
   total_sum_ = numbers(at.total_sum);
-  bias_ = numbers(at.bias), keep_ = numbers(at.keep);
+  bias_ = numbers(at.bias);
+  keep_ = reinterpret_cast<uint64_t*>(scratch + at.keep);
   low_ = reinterpret_cast<int64_t*>(scratch + at.low), high_ = reinterpret_cast<int64_t*>(scratch + at.high);
   query_ = reinterpret_cast<int64_t*>(scratch + at.query), head_ = reinterpret_cast<int64_t*>(scratch + at.head);
   row_pointers_ = reinterpret_cast<const void**>(scratch + at.rows);
@@ -190,6 +192,14 @@ void QueryTile<T>::LoadKeys(const KeyTile& keys, const KeyTile& next) {
   keys_padded_ = RoundUp(keys.count, kernels_.width);  // at most the design's: tiles are no longer than planned
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
   loaded_ = keys, other_keys_loaded_ = false;
+  k_ = panels_;
+  if (call_.packed_keys != nullptr) {
+    int64_t count = 0;
+    k_ = call_.packed_keys->Tile(b_, head, keys.first, &count);
+    keys_padded_ = RoundUp(count, kernels_.width);
+    num_unfit_k_ = 0;
+    return;
+  }
   PointAtKeys(SAGE_ATTN_K, head, keys, keys_padded_);
   num_unfit_k_ = SetUnfitAside(SAGE_ATTN_K, keys_padded_, call_.sizes.dim_qk, unfit_k_);
   kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_,
@@ -257,8 +267,8 @@ LaneRange QueryTile<T>::GroupLanes(const KeyTile& keys, int64_t row, int64_t cou
 template <class T>
 void QueryTile<T>::Dots(int64_t row, int64_t count, int64_t begin, int64_t end, bool all, T* scores) {
   if ((num_unfit_q_ | num_unfit_k_) != 0) return DotsOtherwise(row, count, begin, end, all, scores);
-  kernels_.scores(static_cast<int32_t>(count), q_ + row * design_.dim_padded * kernels_.element, design_.dim_padded,
-                  panels_, keys_padded_, call_.sizes.dim_qk, begin, end, scores, design_.score_stride);
+  kernels_.scores(static_cast<int32_t>(count), q_ + row * design_.dim_padded * kernels_.element, design_.dim_padded, k_,
+                  keys_padded_, call_.sizes.dim_qk, begin, end, scores, design_.score_stride);
 }
 
 template <class T>
@@ -299,7 +309,7 @@ T QueryTile<T>::Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t
     *partly = true;  // a bias of -inf hides a key as well
   }
   if (!all && call_.Is(kDataMasks) && line.low < line.high) {
-    line.keep = KeepRow(keys, row, line.low, line.high, end);
+    line.keep = KeepRow(keys, row, line.low, line.high);
     if (line.keep != nullptr) *partly = true;
   }
   return kernels_.prepare(line, scores);

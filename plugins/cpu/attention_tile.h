@@ -56,7 +56,9 @@ class QueryTile {
   void LoadValues(const KeyTile& keys, const KeyTile& next);
   // Few rows: K is packed and multiplied piece by piece, each while it is in L1, in the place of LoadKeys and Dots.
   // Only where a row group is a handful of rows: kernels that pack for more do not win by it.
-  bool FewRows() const { return rows_ <= kernels_.row_group && kernels_.row_group <= 8; }
+  bool FewRows() const {
+    return rows_ <= kernels_.row_group && kernels_.row_group <= 8 && call_.packed_keys == nullptr;
+  }
   void LoadAndDot(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes);
   LaneRange GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const;
   // Between two chunks of keys: what the rows have is put aside, and they begin anew.
@@ -89,7 +91,7 @@ class QueryTile {
 
  private:
   const T* BiasRow(const KeyTile& keys, int64_t row, int64_t begin, int64_t end);
-  const T* KeepRow(const KeyTile& keys, int64_t row, int64_t low, int64_t high, int64_t end);
+  const uint64_t* KeepRow(const KeyTile& keys, int64_t row, int64_t low, int64_t high);
   void KeepBlocks(const KeyTile& keys, int64_t row, int64_t end);
   void KeepColumns(const KeyTile& keys, int64_t row, int64_t end);
   bool AnyBlock(const KeyTile& keys, int64_t head, int64_t tile_row) const;
@@ -116,7 +118,8 @@ class QueryTile {
   const AttentionDesign& design_;
   const AttentionKernels<T>& kernels_;
   char *q_, *panels_, *values_;  // packed
-  T *scores_, *out_, *maximum_, *sum_, *alpha_, *bias_, *keep_;
+  T *scores_, *out_, *maximum_, *sum_, *alpha_, *bias_;
+  uint64_t* keep_;
   T *total_out_, *total_maximum_, *total_sum_;  // of the chunks before
   int64_t *low_, *high_;                        // the keys that positions and lengths leave to each row
   int64_t *query_, *head_;                      // which row is it
@@ -132,6 +135,7 @@ class QueryTile {
   KeyTile loaded_{};  // by LoadKeys
   int64_t num_unfit_q_ = 0, num_unfit_k_ = 0, num_unfit_v_ = 0;
   bool other_keys_loaded_ = false, other_values_loaded_ = false;
+  const char* k_ = nullptr;  // panels of the tile loaded last
   const void* v_ = nullptr;  // of the tile loaded last
   int64_t v_stride_ = 0;
   int v_finite_ = -1;  // unknown

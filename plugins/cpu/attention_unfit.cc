@@ -26,10 +26,10 @@ bool QueryTile<T>::SeesUnfit(const KeyTile& keys, int64_t row, const uint8_t* un
   const int64_t low = all ? 0 : std::clamp(low_[row] - keys.first, int64_t{0}, keys.count);
   const int64_t high = all ? keys.count : std::clamp(high_[row] - keys.first, int64_t{0}, keys.count);
   if (low >= high || std::find(unfit + low, unfit + high, uint8_t{1}) == unfit + high) return false;
-  const T* keep = !all && call_.Is(kDataMasks) ? KeepRow(keys, row, low, high, high) : nullptr;
+  const uint64_t* keep = !all && call_.Is(kDataMasks) ? KeepRow(keys, row, low, high) : nullptr;
   if (keep == nullptr) return true;
   for (int64_t k = low; k < high; ++k)
-    if (unfit[k] != 0 && keep[k] != 0) return true;
+    if (unfit[k] != 0 && (keep[k / 64] >> (k % 64) & 1) != 0) return true;
   return false;
 }
 
@@ -73,7 +73,7 @@ void QueryTile<T>::DotsOtherwise(int64_t row, int64_t count, int64_t begin, int6
     }
     if (!aside) {
       kernels_.scores(static_cast<int32_t>(to - from), q_ + from * design_.dim_padded * kernels_.element,
-                      design_.dim_padded, panels_, keys_padded_, call_.sizes.dim_qk, begin, end,
+                      design_.dim_padded, k_, keys_padded_, call_.sizes.dim_qk, begin, end,
                       scores + (from - row) * stride, stride);
       continue;
     }

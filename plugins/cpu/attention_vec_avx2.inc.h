@@ -13,7 +13,11 @@ struct LanesF : VecF {
   static Mask Less(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
   static Mask Equal(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
-  static Mask NotEqual(Reg a, Reg b) { return _mm256_cmp_ps(a, b, _CMP_NEQ_UQ); }
+  static Mask Bits(uint64_t bits) {  // lane i: bit i
+    const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    return _mm256_castsi256_ps(
+        _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits & 0xff)), lane), lane));
+  }
   static Mask And(Mask a, Mask b) { return _mm256_and_ps(a, b); }
   static Reg Select(Mask mask, Reg yes, Reg no) { return _mm256_blendv_ps(no, yes, mask); }
   // n integral; p * 2^n must be normal.
@@ -76,7 +80,11 @@ struct LanesD : VecD {
   static constexpr double kExp2Low = -1022.0;
   static Reg Iota() { return _mm256_setr_pd(0, 1, 2, 3); }
   static Mask LessEqual(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_LE_OQ); }
-  static Mask NotEqual(Reg a, Reg b) { return _mm256_cmp_pd(a, b, _CMP_NEQ_UQ); }
+  static Mask Bits(uint64_t bits) {
+    const __m256i lane = _mm256_setr_epi64x(1, 2, 4, 8);
+    return _mm256_castsi256_pd(
+        _mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(static_cast<long long>(bits & 0xf)), lane), lane));
+  }
   static Mask And(Mask a, Mask b) { return _mm256_and_pd(a, b); }
   static Reg TimesPowerOfTwo(Reg p, Reg n) {
     const __m256i shift = _mm256_slli_epi64(_mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(0x1.8p52))), 52);

@@ -12,7 +12,7 @@ struct LanesF : VecF {
   static Mask Less(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
   static Mask Equal(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
-  static Mask NotEqual(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_NEQ_UQ); }
+  static Mask Bits(uint64_t bits) { return static_cast<Mask>(bits); }  // lane i: bit i
   static Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   static Reg Select(Mask mask, Reg yes, Reg no) { return _mm512_mask_blend_ps(mask, no, yes); }
   static Reg TimesPowerOfTwo(Reg p, Reg n) { return _mm512_scalef_ps(p, n); }
@@ -68,7 +68,7 @@ struct LanesD : VecD {
   static constexpr double kExp2Low = -1076.0;
   static Reg Iota() { return _mm512_setr_pd(0, 1, 2, 3, 4, 5, 6, 7); }
   static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
-  static Mask NotEqual(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_NEQ_UQ); }
+  static Mask Bits(uint64_t bits) { return static_cast<Mask>(bits); }
   static Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   static Reg TimesPowerOfTwo(Reg p, Reg n) { return _mm512_scalef_pd(p, n); }
   static Reg CutExp2(Reg, Reg result) { return result; }

@@ -14,7 +14,9 @@ struct LanesF : VecF {
   static Mask Less(Reg a, Reg b) { return vcltq_f32(a, b); }
   static Mask LessEqual(Reg a, Reg b) { return vcleq_f32(a, b); }
   static Mask Equal(Reg a, Reg b) { return vceqq_f32(a, b); }
-  static Mask NotEqual(Reg a, Reg b) { return vmvnq_u32(vceqq_f32(a, b)); }
+  static Mask Bits(uint64_t bits) {  // lane i: bit i
+    return vtstq_u32(vdupq_n_u32(static_cast<uint32_t>(bits)), Mask{1, 2, 4, 8});
+  }
   static Mask And(Mask a, Mask b) { return vandq_u32(a, b); }
   static Reg Select(Mask mask, Reg yes, Reg no) { return vbslq_f32(mask, yes, no); }
   // n integral; p * 2^n must be normal.
@@ -56,9 +58,7 @@ struct LanesD : VecD {
   static constexpr double kExp2Low = -1022.0;
   static Reg Iota() { return Reg{0, 1}; }
   static Mask LessEqual(Reg a, Reg b) { return vcleq_f64(a, b); }
-  static Mask NotEqual(Reg a, Reg b) {
-    return vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(vceqq_f64(a, b))));
-  }
+  static Mask Bits(uint64_t bits) { return vtstq_u64(vdupq_n_u64(bits), Mask{1, 2}); }
   static Mask And(Mask a, Mask b) { return vandq_u64(a, b); }
   static Reg TimesPowerOfTwo(Reg p, Reg n) {
     const uint64x2_t shift = vshlq_n_u64(vreinterpretq_u64_f64(vaddq_f64(n, vdupq_n_f64(0x1.8p52))), 52);

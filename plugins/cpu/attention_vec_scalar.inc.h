@@ -1,7 +1,7 @@
 // attention_vec_scalar.inc.h: what the attention kernels need beyond vec_scalar.inc.h, for one number.
 //
 // Included inside an anonymous namespace by attention_scalar.cc, after vec_scalar.inc.h.
-template <class Number, class Bits, int kMantissaBits>
+template <class Number, class Word, int kMantissaBits>
 struct Lane : VecOne<Number> {
   using T = Number;
   using Reg = Number;
@@ -19,12 +19,12 @@ struct Lane : VecOne<Number> {
   static Mask Less(Reg a, Reg b) { return a < b; }
   static Mask LessEqual(Reg a, Reg b) { return a <= b; }
   static Mask Equal(Reg a, Reg b) { return a == b; }
-  static Mask NotEqual(Reg a, Reg b) { return !(a == b); }
+  static Mask Bits(uint64_t bits) { return (bits & 1) != 0; }
   static Mask And(Mask a, Mask b) { return a && b; }
   static Reg Select(Mask mask, Reg yes, Reg no) { return mask ? yes : no; }
   static Reg TimesPowerOfTwo(Reg p, Reg n) {
     const T shifted = n + kRounder;
-    Bits number = 0, shift = 0;
+    Word number = 0, shift = 0;
     memcpy(&number, &p, sizeof p);
     memcpy(&shift, &shifted, sizeof shifted);
     number += shift << kMantissaBits;

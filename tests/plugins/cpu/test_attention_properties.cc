@@ -323,6 +323,78 @@ TEST_CASE("chunked prefill equals the whole, bit for bit") {
   }
 }
 
+TEST_CASE("a decoded token has the bits of prefill, split over any number of workers or not, in every cache") {
+  for (const sage_dtype dtype : {SAGE_F32, SAGE_F64, SAGE_BF16, SAGE_F16}) {
+    // Three chunks of keys and a bit; enough of them that workers are worth waking.
+    AttentionCase prefill(dtype, {1, 8, 2, 50, 1700, 64}, 61);
+    prefill.Causal(SAGE_ALIGN_BOTTOM_RIGHT).WithLse();
+    AttentionCase token = prefill;
+    token.Q() = Part(prefill.Q(), 2, 49, 1), token.O() = Part(prefill.O(), 2, 49, 1);
+    token[SAGE_ATTN_LSE] = OwnedTensor(token.StatisticsDtype(), {1, 8, 1});
+    AttentionCase paged = token;
+    std::vector<double> table;
+    for (int64_t i = 0; i < 17; ++i) table.push_back(static_cast<double>((i * 5 + 3) % 17));
+    for (const uint32_t slot : {SAGE_ATTN_K, SAGE_ATTN_V}) {
+      OwnedTensor pages(dtype, {17, 2, 100, 64});
+      for (int64_t h = 0; h < 2; ++h)
+        for (int64_t j = 0; j < 1700; ++j)
+          for (int64_t c = 0; c < 64; ++c)
+            pages.Set({static_cast<int64_t>(table[static_cast<size_t>(j / 100)]), h, j % 100, c},
+                      token[slot].At({0, h, j, c}));
+      paged[slot] = pages;
+    }
+    paged.Integers(SAGE_ATTN_BLOCK_TABLE, {1, 17}, table);
+    for (const std::string& isa : Isas()) {
+      CAPTURE(isa);
+      CAPTURE(dtype);
+      CpuBackend alone(isa);
+      REQUIRE(RunOn(alone, prefill) == "");
+      const OwnedTensor want = Part(prefill.O(), 2, 49, 1), lse = Part(prefill[SAGE_ATTN_LSE], 2, 49, 1);
+      for (const uint32_t workers : {1u, 2u, 5u}) {
+        CpuBackend cpu(isa, workers, workers == 2 ? Threads::kReal : Threads::kSimulated);
+        for (AttentionCase* attention : {&token, &paged}) {
+          attention->O().Fill(7);
+          REQUIRE(RunOn(cpu, *attention) == "");
+          CHECK(SameBits(want, attention->O()));
+          CHECK(SameBits(lse, (*attention)[SAGE_ATTN_LSE]));
+        }
+        if (workers > 1) CHECK(cpu.host.parallel_calls() == 2);
+      }
+    }
+  }
+}
+
+TEST_CASE("constant keys are packed once, shared by the plans of a node, and change no bit") {
+  for (const sage_dtype dtype : {SAGE_F32, SAGE_F64, SAGE_BF16}) {
+    for (const int64_t rows : {1, 40}) {
+      AttentionCase plain(dtype, {2, 6, 2, rows, 333, 24}, 71);
+      plain.Causal(SAGE_ALIGN_BOTTOM_RIGHT);
+      AttentionCase constant = plain;
+      constant.K().Constant();
+      for (const std::string& isa : Isas()) {
+        CAPTURE(isa);
+        CpuBackend cpu(isa, 2);
+        REQUIRE(RunOn(cpu, plain) == "");
+        TestOp op(SAGE_OP_ATTENTION);
+        constant.Describe(op);
+        PlannedOp first(cpu.instance, op);
+        REQUIRE(first.status() == SAGE_OK);
+        const bool packs = first.info().prepack_bytes > 0;
+        if (isa.find("amx") == std::string::npos) CHECK(packs);  // tiles look at every number of K each time
+        PlannedOp second(cpu.instance, op, &first);
+        REQUIRE(second.status() == SAGE_OK);
+        CHECK(second.info().prepack_bytes == 0);
+        for (PlannedOp* plan : {&first, &second}) {
+          constant.O().Fill(7);
+          std::string message;
+          REQUIRE(plan->Run(op.slots(), &message) == SAGE_OK);
+          CHECK(SameBits(plain.O(), constant.O()));
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("a plan for upper bounds gives a smaller run the bits of its own plan") {
   AttentionCase large(SAGE_F32, {3, 4, 2, 64, 300, 16}, 91);
   large.Causal(SAGE_ALIGN_BOTTOM_RIGHT);
