@@ -81,6 +81,15 @@ def decoding(result):
     return charts
 
 
+def floor_of(row):
+    """What the roofline allows for the work alone, as a level in microseconds; a call has its own price on top."""
+    line = row["roofline"]
+    if not line.get("fma_gflops") or not line.get("footprint_gbps"):
+        return None
+    least = max(row["flops"] / line["fma_gflops"], row["kv_bytes"] / line["footprint_gbps"])
+    return f"roofline {duration(least)}", least / 1e3
+
+
 def small(result):
     charts = ""
     for row in result["rows"]:
@@ -89,7 +98,7 @@ def small(result):
         entries = [("sage-engine", "ours", arm(row))] + [(name, kind, entry_of(row, name)) for name, kind, _ in PEERS]
         charts += svg.bars(row["problem"], [
             (name, kind, median(e) / 1e3 if right(e) else None, duration(median(e)) if right(e) else why_none(e)[:44])
-            for name, kind, e in entries], "median of one call")
+            for name, kind, e in entries], floor_of(row))
     return charts
 
 
@@ -106,7 +115,7 @@ def scaling(result):
             both = right(one) and right(many)
             gain = median(one) / median(many) if both else None
             entries.append((name, kind, gain, f"{gain:.2f}" if both else why_none(many if right(one) else one)[:44]))
-        charts += svg.bars(row["problem"], entries, "", (f"{row['threads']} threads", row["threads"]))
+        charts += svg.bars(row["problem"], entries, (f"{row['threads']} threads", row["threads"]))
     return charts
 
 

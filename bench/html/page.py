@@ -135,7 +135,7 @@ def page(result):
         + section("Speed over sequence length", "Long sequences have fewer heads; compare contenders within a length.", charts.by_length(result))
         + section("Decoding", "One query a head against the whole cache: bytes of K and V a second, beside a plain read of as many bytes by as many threads.",
                   charts.decoding(result))
-        + section("Small shapes", "What the SAGE graphs ask for. The peers are called from Python, whose own call is part of their time; ours is called from C.",
+        + section("Small shapes", "Median of one call, of what the SAGE graphs ask for. The peers are called from Python, whose own call is part of their time; ours is called from C.",
                   charts.small(result))
         + section("Scaling over threads", "Median on one thread over median on more.", charts.scaling(result))
         + section("Error against speed", "Every problem of one thread; lower is more exact, further right is faster.", charts.accuracy(result))

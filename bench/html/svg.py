@@ -118,7 +118,7 @@ def lines(title, series, x_name, y_name, levels=()):
     return frame(title, plane.width, plane.height, "".join(body))
 
 
-def bars(title, entries, unit_text, level=None, width=WIDTH):
+def bars(title, entries, level=None, width=WIDTH):
     """entries: [(name, kind, value or None, words)]: horizontal bars from 0; words stand behind the bar. level: (name, value)."""
     values = [value for _, _, value, _ in entries if value is not None] + ([level[1]] if level else [])
     if not values:
@@ -142,9 +142,8 @@ def bars(title, entries, unit_text, level=None, width=WIDTH):
     if level:
         at = x(level[1])
         body.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{height - 22}" class="level"/>')
-        body.append(text(at, height - 8, level[0], "middle", "label"))
-    elif unit_text:
-        body.append(text(left, height - 8, unit_text, "start"))
+        # Centred under its line, or beside it where that would leave the picture.
+        body.append(text(max(at, left), height - 8, level[0], "middle" if at - left > 60 else "start", "label"))
     return frame(title, width, height, "".join(body))
 
 
