@@ -73,8 +73,8 @@ struct AttentionDesign {
   int64_t workers = 1;  // those that have scratch
   int64_t max_chunks = 1;
   AttentionScratch scratch{};
-  // In front of the scratch: the first tile of every sequence, int64 [batch + 1]; then, where query tiles may be split,
-  // the chunks done of each, int64, and the chunks' states.
+  // In front of the scratch: the first tile of every sequence, int64 [batch + 1], and their order, int64 [batch]; then,
+  // where query tiles may be split, the chunks done of each, int64, and the chunks' states.
   uint64_t counters_at = 0, partials_at = 0, scratch_at = 0;
   int64_t split_tiles = 0;  // 0: not planned for
   double workspace_bytes = 0;
@@ -110,7 +110,10 @@ struct AttentionCall {
   const AttentionDesign& design;
   const sage_run_args& args;
   AttentionSizes sizes;
-  const int64_t* first_tile = nullptr;      // [batch + 1], tiles of one head group
+  // The sequences, those with the most work first: [batch]; and the first tile of each in that order, of one head
+  // group: [batch + 1].
+  const int64_t* order = nullptr;
+  const int64_t* first_tile = nullptr;
   const PackedKeys* packed_keys = nullptr;  // (optional) K in the kernels' form
   int64_t tile_rows = 0;
   int64_t chunks = 1;              // tasks that a query tile is split into

@@ -1,6 +1,7 @@
 // attention_plan.cc: attention asked, planned and run: tile sizes, scratch, price, and the tasks of a call.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "attention.h"
 #include "attention_packed_keys.h"
@@ -127,7 +128,7 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   at.bytes = static_cast<uint64_t>(std::min(layout.total(), kMaxWorkspace));
 
   Layout front;
-  front.Take(static_cast<double>(sizes.batch) + 1, 8);
+  front.Take(2 * static_cast<double>(sizes.batch) + 1, 8);
   const double tiles = static_cast<double>(design->split_tiles);
   design->counters_at = front.Take(tiles, 8);
   const double chunks = static_cast<double>(design->max_chunks);
@@ -159,6 +160,21 @@ int64_t SharedRows(const AttentionDesign& design, double rows) {
   const double share = rows / (kTasksPerWorker * static_cast<double>(design.workers));
   if (share >= static_cast<double>(design.tile_rows)) return design.tile_rows;
   return std::max(static_cast<int64_t>(share) / kLeastRows * kLeastRows, kLeastRows);
+}
+
+// Sequences of unlike lengths: the longest first, so that no worker begins one when the others are done. What the tiles
+// of one sequence do for themselves (QueryTile::Begin), for the batch.
+void Order(const AttentionCall& call, int64_t* order) {
+  std::iota(order, order + call.sizes.batch, int64_t{0});
+  if (call.design.workers == 1 || (!call.sizes.varlen && !call.Has(SAGE_ATTN_SEQUSED_K))) return;
+  const auto work = [&](int64_t b) {
+    const AttentionSequence sequence = call.Sequence(b);
+    return static_cast<double>(sequence.q_used) * static_cast<double>(sequence.k_used);
+  };
+  std::sort(order, order + call.sizes.batch, [&](int64_t a, int64_t b) {
+    const double mine = work(a), other = work(b);
+    return mine != other ? mine > other : a < b;
+  });
 }
 
 class AttentionPlan final : public KernelPlan {
@@ -195,11 +211,14 @@ class AttentionPlan final : public KernelPlan {
     int64_t longest_kv = 0;
     for (int64_t b = 0; b < call.sizes.batch; ++b) all_rows += static_cast<double>(call.QueryRows(b));
     call.tile_rows = SharedRows(design_, all_rows * static_cast<double>(call.sizes.heads_q));
+    int64_t* order = first_tile + call.sizes.batch + 1;
+    Order(call, order);
+    call.order = order;
     first_tile[0] = 0;
-    for (int64_t b = 0; b < call.sizes.batch; ++b) {
-      const AttentionSequence sequence = call.Sequence(b);
+    for (int64_t i = 0; i < call.sizes.batch; ++i) {
+      const AttentionSequence sequence = call.Sequence(order[i]);
       const int64_t rows = sequence.q_rows * call.sizes.group;
-      first_tile[b + 1] = first_tile[b] + (rows + call.tile_rows - 1) / call.tile_rows;
+      first_tile[i + 1] = first_tile[i] + (rows + call.tile_rows - 1) / call.tile_rows;
       pairs += static_cast<double>(sequence.q_used) * static_cast<double>(sequence.k_used);
       longest_kv = std::max(longest_kv, sequence.k_used);
     }

@@ -74,10 +74,11 @@ template <class T>
 void QueryTile<T>::Begin(int64_t task) {
   const int64_t groups = call_.sizes.heads_q / group_;
   const int64_t* first = call_.first_tile;
-  b_ = std::upper_bound(first, first + call_.sizes.batch + 1, task / groups) - first - 1;
+  const int64_t place = std::upper_bound(first, first + call_.sizes.batch + 1, task / groups) - first - 1;
+  b_ = call_.order[place];
   sequence_ = call_.Sequence(b_);
   // Within a sequence the last tiles come first: under a causal mask they are the long ones.
-  const int64_t within = task - first[b_] * groups, tiles = first[b_ + 1] - first[b_];
+  const int64_t within = task - first[place] * groups, tiles = first[place + 1] - first[place];
   const int64_t tile = tiles - 1 - within / groups;
   first_head_ = within % groups * group_;
   const int64_t first_row = tile * call_.tile_rows;
