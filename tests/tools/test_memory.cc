@@ -34,7 +34,7 @@ TEST_CASE("N13 N10 memory --sweep: both algorithms at every length, allocated as
       CHECK(row[arm]["memory"]["q_bytes"] == length * 64 * 8);
       CHECK(row[arm]["ns"].get<double>() > 0);
     }
-    if (length >= 512)  // longer than any tile
+    if (length >= 512 && row["flash"]["backend"] == "cpu")  // longer than any tile; the reference has whole rows
       CHECK(row["flash"]["memory"]["working_set_bytes"] == rows[2]["flash"]["memory"]["working_set_bytes"]);
     CHECK(row["rel_err"].get<double>() < 1e-10);
     length *= 2;
