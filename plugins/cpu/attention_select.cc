@@ -1,4 +1,6 @@
 // attention_select.cc: which table of kernels an attention op gets, how fast it is, and of what class.
+#include <algorithm>
+
 #include "attention.h"
 
 namespace sage::cpu {
@@ -75,6 +77,9 @@ void SelectAmx(AttentionDesign* design) {
     design->kernels_f32 = &kAttentionAmxF32;
     design->rates = {150, 0.15, 35};
   }
+  // One row costs what the 16 of a tile do.
+  const int64_t rows = std::max<int64_t>(1, design->bounds.seq_q * design->bounds.group);
+  design->rates.products *= std::min(1.0, static_cast<double>(rows) / 16);
 }
 #endif
 
