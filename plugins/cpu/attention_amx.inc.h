@@ -109,24 +109,34 @@ void PackQueriesAs(const void* const* rows, int64_t count, int64_t length, char*
   }
 }
 
-// Factors on the right: of 16 keys and 32 elements a tile for each part, pairs down, keys across.
+// Factors on the right: of 16 keys and 32 elements a tile for each part, pairs down, keys across. What is transposed is
+// the less: the numbers' two halves or their pairs.
 template <int kParts, Stored kStored>
 void PackKeysAs(const void* const* rows, int64_t count, int64_t length, char* out, const void* const* ahead) {
-  __m512 block[kParts][16];
+  __m512 block[2][16];
   for (int64_t k = 0; k < count; k += kTileRows) {
     for (int64_t i = k; i < k + kTileRows; ++i) Ask(ahead, i, length * StoredBytes<kStored>());
     for (int64_t c = 0; c < length; c += kPairs) {
       for (int64_t i = 0; i < kTileRows; ++i) {
         const char* row = static_cast<const char*>(rows[k + i]);
-        __m512i parts[kParts];
-        SplitPairs<kParts>(LoadLanes<kStored>(row, c, length), LoadLanes<kStored>(row, c + 16, length), parts);
+        const __m512 low = LoadLanes<kStored>(row, c, length), high = LoadLanes<kStored>(row, c + 16, length);
+        if constexpr (kParts == 1) {
+          __m512i pairs;
+          SplitPairs<1>(low, high, &pairs);
+          block[0][i] = _mm512_castsi512_ps(pairs);
+        } else {
+          block[0][i] = low, block[1][i] = high;
+        }
+      }
+      LanesF::Transpose(block[0]);
+      if constexpr (kParts > 1) LanesF::Transpose(block[1]);
+      for (int64_t i = 0; i < kTileRows; ++i) {
+        __m512i parts[kParts] = {_mm512_castps_si512(block[0][i])};
+        if constexpr (kParts > 1) SplitPairs<kParts>(block[0][i], block[1][i], parts);
 #pragma GCC unroll 3
-        for (int p = 0; p < kParts; ++p) block[p][i] = _mm512_castsi512_ps(parts[p]);
+        for (int p = 0; p < kParts; ++p) _mm512_storeu_si512(out + p * kTileBytes + i * 64, parts[p]);
       }
-      for (int p = 0; p < kParts; ++p, out += kTileBytes) {
-        LanesF::Transpose(block[p]);
-        for (int64_t i = 0; i < kTileRows; ++i) _mm512_storeu_ps(out + i * 64, block[p][i]);
-      }
+      out += kParts * kTileBytes;
     }
   }
 }

@@ -151,7 +151,9 @@ int64_t RowsFor(const AttentionDesign& design, const KernelForm& kernel) {
   }
   const int64_t row_bytes = design.dim_padded * kernel.element + 2 * design.dim_v_padded * (design.wide ? 8 : 4);
   const int64_t rows = static_cast<int64_t>(design.context->l2_bytes / 2) / row_bytes;
-  return std::clamp(rows, kLeastRows, kMost) / kernel.row_group * kernel.row_group;
+  // The faster the products, the more of them packing must be shared by.
+  const int64_t most = std::max(kMost, 12 * kernel.row_group);
+  return std::clamp(rows, kLeastRows, most) / kernel.row_group * kernel.row_group;
 }
 
 // Of a call with `rows` (query, head) rows in all: every worker must have some tiles.

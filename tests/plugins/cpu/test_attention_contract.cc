@@ -76,7 +76,8 @@ TEST_CASE("N11 R13 the instruction set is detected, and forced by an option") {
     CHECK(Contains(attention.Run(cpu.instance).answer.reason, isa.c_str()));
   }
   const cpu::Isa best = cpu::DetectCpu().best;
-  for (const cpu::Isa isa : {cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16, cpu::Isa::kNeon}) {
+  for (const cpu::Isa isa :
+       {cpu::Isa::kAvx2, cpu::Isa::kAvx512, cpu::Isa::kAvx512Bf16, cpu::Isa::kAmx, cpu::Isa::kNeon}) {
     if (cpu::Runs(isa, best)) continue;
     MESSAGE("this machine lacks ", std::string(cpu::IsaName(isa)), ": its kernels were not tested here");
     CpuBackend cpu(cpu::IsaName(isa));
@@ -94,7 +95,7 @@ TEST_CASE("N11 R13 the instruction set is detected, and forced by an option") {
 
 TEST_CASE("R13 no instruction set of one platform is taken for one of another") {
   using cpu::Isa;
-  for (const Isa x86 : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16}) {
+  for (const Isa x86 : {Isa::kAvx2, Isa::kAvx512, Isa::kAvx512Bf16, Isa::kAmx}) {
     CHECK_FALSE(cpu::Runs(x86, Isa::kNeon));
     CHECK_FALSE(cpu::Runs(Isa::kNeon, x86));
     CHECK(cpu::Runs(x86, x86));
