@@ -27,6 +27,12 @@ constexpr uint64_t kAttentionFeatures =
 constexpr uint64_t kDataMasks =
     SAGE_ATTN_F_BOOL_MASK | SAGE_ATTN_F_BIT_MASK | SAGE_ATTN_F_BLOCK_MASK | SAGE_ATTN_F_CSR_MASK;
 
+// Rows of K and V ahead of the one that is read, which memory is asked for: enough that they arrive, few enough that
+// they stay in L2 till then.
+constexpr int64_t kAheadKeys = 128;
+// Rows listed for a tile of `keys` keys; those of its last register may be read as well.
+constexpr int64_t AheadRows(int64_t keys) { return 2 * keys + kAheadKeys + 64; }
+
 // Keys of a chunk, at least: the first multiple of the key tile that is not below it.
 constexpr int64_t kChunkKeys = 512;
 
@@ -53,7 +59,7 @@ struct AttentionRates {
   double row_ns;     // one row's softmax of one key tile, beside its exponentials
 };
 
-// Fixed at plan time, the same from the same question.
+// Fixed at plan time, the same from the same question, but that tiles may have been measured in between.
 struct AttentionDesign {
   const Context* context = nullptr;
   const OpView* view = nullptr;
@@ -67,7 +73,10 @@ struct AttentionDesign {
   const char* arithmetic = "";  // "in f32", as explain says it
   bool materialised = false;    // whole score rows
   AttentionSizes bounds;
-  int64_t tile_rows = 0, tile_keys = 0;  // at most; a call may have shorter query tiles
+  int64_t tile_rows = 0, tile_keys = 0;   // at most; a call may have shorter query tiles
+  int64_t longest_q = 0, longest_kv = 0;  // of one sequence
+  enum class Tiles { kByRule, kToBeMeasured, kMeasured } tiles = Tiles::kByRule;
+  double tuned_gain = 0;  // where measured: the time with the rule's tiles over that with these
   int64_t chunk_keys = 0;
   int64_t dim_padded = 0, dim_v_padded = 0, score_stride = 0;
   int64_t workers = 1;  // those that have scratch

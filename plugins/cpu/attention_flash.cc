@@ -26,13 +26,14 @@ void Step(QueryTile<T>& tile, int64_t row_group, const KeyTile& keys, const KeyT
     const LaneRange lanes = tile.GroupLanes(keys, 0, tile.rows());
     if (lanes.begin == lanes.end) return;
     tile.LoadAndDot(keys, next, lanes);
-    tile.LoadValues(keys, next);
+    tile.LoadValues(keys);
     return Weigh(tile, keys, 0, tile.rows(), lanes);
   }
   tile.LoadKeys(keys, next);
-  tile.LoadValues(keys, next);
+  tile.LoadValues(keys);
   for (int64_t row = 0; row < tile.rows(); row += row_group) {
     const int64_t count = std::min(row_group, tile.rows() - row);
+    if (!tile.Kept(keys, row, count)) continue;
     const LaneRange lanes = tile.GroupLanes(keys, row, count);
     if (lanes.begin == lanes.end) continue;
     tile.Dots(row, count, lanes.begin, lanes.end, false, tile.scores());
@@ -57,7 +58,7 @@ bool Keys(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t be
   for (int64_t first = from; first < to; first += length) {
     if (first % chunk == 0 && first > from) tile.EndChunk();
     const KeyTile keys{first, std::min(length, to - first)};
-    if (!tile.Kept(keys)) continue;
+    if (!tile.Kept(keys, 0, tile.rows())) continue;
     if (call.Cancelled()) return false;
     ++computed;
     const KeyTile next{first + length, std::max(std::min(length, to - first - length), int64_t{0})};

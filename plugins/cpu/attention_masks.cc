@@ -109,13 +109,13 @@ bool QueryTile<T>::AnyColumn(const KeyTile& keys, int64_t head, int64_t tile_row
 }
 
 template <class T>
-bool QueryTile<T>::Kept(const KeyTile& keys) const {
+bool QueryTile<T>::Kept(const KeyTile& keys, int64_t row, int64_t count) const {
   const bool block = call_.Is(SAGE_ATTN_F_BLOCK_MASK), csr = call_.Is(SAGE_ATTN_F_CSR_MASK);
   if (!block && !csr) return true;
   const int64_t height = design_.view->attributes.attention.mask_block_q;
-  for (int64_t row = Query(0) / height; row <= Query(rows_ - 1) / height; ++row) {
+  for (int64_t tile_row = Query(row) / height; tile_row <= Query(row + count - 1) / height; ++tile_row) {
     for (int64_t h = first_head_; h < first_head_ + group_; ++h)
-      if ((!block || AnyBlock(keys, h, row)) && (!csr || AnyColumn(keys, h, row))) return true;
+      if ((!block || AnyBlock(keys, h, tile_row)) && (!csr || AnyColumn(keys, h, tile_row))) return true;
   }
   return false;
 }

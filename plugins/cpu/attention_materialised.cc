@@ -88,7 +88,7 @@ void RunMaterialised(AttentionCall& call, const AttentionKernels<T>& kernels, in
       if (call.Is(SAGE_ATTN_F_WEIGHTS_OUT)) WriteWeights(call, tile, row, last);
     }
     const bool weighed_all = for_tiles([&](const KeyTile& keys) {
-      tile.LoadValues(keys, {});
+      tile.LoadValues(keys);
       for (int64_t row = 0; row < tile.rows(); row += kernels.row_group) {
         const int64_t count = std::min<int64_t>(kernels.row_group, tile.rows() - row);
         LaneRange lanes = tile.GroupLanes(keys, row, count);

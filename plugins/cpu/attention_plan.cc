@@ -1,10 +1,12 @@
 // attention_plan.cc: attention asked, planned and run: tile sizes, scratch, price, and the tasks of a call.
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <numeric>
 
 #include "attention.h"
 #include "attention_packed_keys.h"
+#include "attention_tune.h"
 #include "parallel.h"
 #include "sage/support/check_op.h"
 
@@ -112,7 +114,7 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   at.query = layout.Take(rows, 8);
   at.head = layout.Take(rows, 8);
   at.rows = layout.Take(std::max(rows, keys), sizeof(void*));
-  at.ahead = layout.Take(keys, sizeof(void*));
+  at.ahead = layout.Take(2 * keys + static_cast<double>(AheadRows(0)), sizeof(void*));
   at.bias = layout.Take(keys, number);
   at.keep = layout.Take(keys / 64 + 2, 8);
   at.gathered = layout.Take(Strided(*design->view) ? std::max(rows, keys) * std::max(dim, dim_v) : 0, 8);
@@ -137,7 +139,9 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   design->workspace_bytes = front.total() + layout.total() * static_cast<double>(design->workers);
 }
 
-constexpr int64_t kKeys = 128, kLeastRows = 48;
+// Keys of a tile: a whole chunk, since each tile costs every row a maximum and a sum over lanes, and its output a
+// rescaling. Of block masks a quarter: tiles are what is skipped.
+constexpr int64_t kKeys = 512, kSparseKeys = 128, kLeastRows = 48;
 constexpr double kTasksPerWorker = 4;  // below it the last ones leave workers idle
 
 // Rows of a query tile. More share the packing of a tile of K; all of them must stay in L2 with their outputs, half of
@@ -251,12 +255,11 @@ class AttentionPlan final : public KernelPlan {
   AttentionDesign design_;
   std::shared_ptr<PackedKeys> packed_keys_;
   double share_ =
-      VisibleShare(design_, static_cast<double>(LongestQ(design_)), static_cast<double>(LongestKv(design_)));
+      VisibleShare(design_, static_cast<double>(design_.longest_q), static_cast<double>(design_.longest_kv));
 };
 
-}  // namespace
-
-AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features) {
+// tuned (optional): tiles in place of the rule's.
+AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t features, const TileSize* tuned) {
   const sage_attention_attributes& attributes = view.attributes.attention;
   AttentionDesign design;
   design.context = &context;
@@ -275,15 +278,21 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
   design.dim_padded = RoundUp(sizes.dim_qk, kernel.dim_step);
   design.dim_v_padded = RoundUp(sizes.dim_v, kernel.dim_step);
 
-  const int64_t longest_q = LongestQ(design), longest_kv = LongestKv(design);
+  const int64_t longest_q = design.longest_q = LongestQ(design);
+  const int64_t longest_kv = design.longest_kv = LongestKv(design);
   const double all_rows = static_cast<double>(longest_q) * static_cast<double>(sizes.group);
   const double queries = static_cast<double>(sizes.seq_q) * (sizes.varlen ? 1 : static_cast<double>(sizes.batch));
   const double groups = static_cast<double>(sizes.heads_q / sizes.group);
   // One tile that holds all keys has the bits of a longer one.
-  design.tile_keys = std::clamp<int64_t>(longest_kv, 1, attributes.block_kv != 0 ? attributes.block_kv : kKeys);
+  const bool sparse = (features & (SAGE_ATTN_F_BLOCK_MASK | SAGE_ATTN_F_CSR_MASK)) != 0;
+  const int64_t rule_keys = tuned != nullptr ? tuned->keys : sparse ? kSparseKeys : kKeys;
+  design.tile_keys = std::clamp<int64_t>(longest_kv, 1, attributes.block_kv != 0 ? attributes.block_kv : rule_keys);
   design.score_stride =
       design.materialised ? RoundUp(longest_kv, kernel.width) + kernel.width : RoundUp(design.tile_keys, kernel.width);
-  const int64_t wanted_rows = attributes.block_q != 0 ? attributes.block_q : RowsFor(design, kernel);
+  const int64_t wanted_rows = attributes.block_q != 0 ? attributes.block_q
+                              : tuned != nullptr
+                                  ? std::max(tuned->rows / kernel.row_group * kernel.row_group, kernel.row_group)
+                                  : RowsFor(design, kernel);
   design.tile_rows =
       std::max<int64_t>(1, all_rows < static_cast<double>(wanted_rows) ? static_cast<int64_t>(all_rows) : wanted_rows);
   design.chunk_keys = RoundUp(kChunkKeys, design.tile_keys);
@@ -304,22 +313,59 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
   return design;
 }
 
+}  // namespace
+
+AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features) {
+  AttentionDesign rule = DesignWith(context, view, features, nullptr);
+  const AttentionTuner* tuner = context.tuner;
+  if (tuner == nullptr || rule.workspace_bytes >= kMaxWorkspace || tuner->Candidates(rule).empty()) return rule;
+  const std::optional<TileChoice> choice = tuner->Find(rule);
+  if (!choice) {
+    if (tuner->measures()) rule.tiles = AttentionDesign::Tiles::kToBeMeasured;
+    return rule;
+  }
+  if (choice->gain == 0) return rule;
+  const TileSize tiles{choice->tiles.rows, tuner->VariesKeys(rule) ? choice->tiles.keys : rule.tile_keys};
+  AttentionDesign tuned = DesignWith(context, view, features, choice->gain > 1 ? &tiles : nullptr);
+  if (tuned.workspace_bytes >= kMaxWorkspace) return rule;
+  tuned.tiles = AttentionDesign::Tiles::kMeasured;
+  tuned.tuned_gain = choice->gain;
+  return tuned;
+}
+
 void AskAttention(const Context& context, const OpView& view, uint64_t features, sage_answer* answer) {
   if (RefuseAttention(view, features, answer)) return;
   const AttentionDesign design = DesignAttention(context, view, features);
   if (design.workspace_bytes >= kMaxWorkspace)
     return sage_refuse(answer, 0, "attention of this size needs %.3g bytes of workspace, more than the %.3g possible",
                        design.workspace_bytes, kMaxWorkspace);
+  double workspace = design.workspace_bytes;
+  if (design.tiles == AttentionDesign::Tiles::kToBeMeasured)  // the plan's will be one of these
+    for (const TileSize& tiles : context.tuner->Candidates(design))
+      workspace = std::max(workspace, DesignWith(context, view, features, &tiles).workspace_bytes);
+  char how[96] = "";
+  if (design.tiles == AttentionDesign::Tiles::kToBeMeasured)
+    std::snprintf(how, sizeof how, " until the plan measures them");
+  else if (design.tiles == AttentionDesign::Tiles::kMeasured && design.tuned_gain > 1)
+    std::snprintf(how, sizeof how, " (%.0f %% over the rule's)", 100 * (design.tuned_gain - 1));
+  else if (design.tiles == AttentionDesign::Tiles::kMeasured)
+    std::snprintf(how, sizeof how, " (the rule's)");
   sage_accept(answer, ParallelNs(context, design.alone_ns), SAGE_COST_MODEL, design.accuracy,
-              static_cast<uint64_t>(design.workspace_bytes),
-              "%s attention by %s kernels %s, tiles of %lld rows by %lld keys",
+              static_cast<uint64_t>(std::min(workspace, kMaxWorkspace)),
+              "%s attention by %s kernels %s, %stiles of %lld rows by %lld keys%s",
               design.materialised ? "materialised" : "flash", IsaName(design.isa), design.arithmetic,
-              static_cast<long long>(design.tile_rows), static_cast<long long>(design.tile_keys));
+              design.tiles == AttentionDesign::Tiles::kMeasured ? "tuned: " : "",
+              static_cast<long long>(design.tile_rows), static_cast<long long>(design.tile_keys), how);
 }
 
 sage_status PlanAttention(const Context& context, const OpView& view, uint64_t features, const KernelPlan* like,
                           std::unique_ptr<KernelPlan>* out, sage_error* err) {
-  auto plan = std::make_unique<AttentionPlan>(DesignAttention(context, view, features));
+  AttentionDesign design = DesignAttention(context, view, features);
+  if (design.tiles == AttentionDesign::Tiles::kToBeMeasured) {
+    context.tuner->Measure(design);
+    design = DesignAttention(context, view, features);
+  }
+  auto plan = std::make_unique<AttentionPlan>(design);
   const sage_status status = plan->Prepare(dynamic_cast<const AttentionPlan*>(like), err);
   if (status == SAGE_OK) *out = std::move(plan);
   return status;

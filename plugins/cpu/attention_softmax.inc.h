@@ -42,16 +42,24 @@ inline typename V::Reg ReducedExp2m1(typename V::Reg x, typename V::Reg* n) {
   return V::Mul(q, f);
 }
 
+// The series of weights: that of T, or V's own where they are rounded to less anyway.
+template <class V>
+struct SeriesOf : Exp2Table<typename V::T> {};
+template <class V>
+requires requires { typename V::Exp2Series; }
+struct SeriesOf<V> : V::Exp2Series {};
+
 // x <= 0, or as little above it as rounding makes, or NaN, which stays NaN; -inf gives +0.
 template <class V>
 inline typename V::Reg Exp2(typename V::Reg x) {
   using Table = Exp2Table<typename V::T>;
-  const typename V::Reg clamped = V::Max(V::Set1(V::kExp2Low), x);
+  const typename V::Reg clamped = V::ClampExp2(x);
   const typename V::Reg n = V::Sub(V::Add(clamped, V::Set1(Table::kRounder)), V::Set1(Table::kRounder));
   const typename V::Reg f = V::Sub(clamped, n);
-  typename V::Reg q = V::Set1(Table::kSeries[Table::kTerms - 1]);
+  using Series = SeriesOf<V>;
+  typename V::Reg q = V::Set1(Series::kSeries[Series::kTerms - 1]);
 #pragma GCC unroll 16
-  for (int i = Table::kTerms - 2; i >= 0; --i) q = V::Fma(q, f, V::Set1(Table::kSeries[i]));
+  for (int i = Series::kTerms - 2; i >= 0; --i) q = V::Fma(q, f, V::Set1(Series::kSeries[i]));
   return V::CutExp2(x, V::TimesPowerOfTwo(V::Fma(q, f, V::Set1(1)), n));
 }
 

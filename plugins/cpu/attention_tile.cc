@@ -178,14 +178,22 @@ void QueryTile<T>::PointAtKeys(uint32_t slot, int64_t head, const KeyTile& keys,
 }
 
 template <class T>
-const void* const* QueryTile<T>::PointAhead(uint32_t slot, int64_t head, const KeyTile& keys, const KeyTile& next,
-                                            int64_t padded) {
-  const sage_tensor& tensor = call_.Slot(slot);
-  if (next.count == 0 || tensor.stride[LastAxis(tensor)] != 1) return nullptr;
-  const int64_t count = std::min(next.count, keys.count);
-  AddressKeys(slot, head, {next.first, count}, ahead_pointers_);
-  std::fill(ahead_pointers_ + count, ahead_pointers_ + padded, ahead_pointers_[count - 1]);
-  return ahead_pointers_;
+void QueryTile<T>::Foresee(const KeyTile& keys, const KeyTile& next) {
+  k_ahead_ = v_ahead_ = nullptr;
+  const sage_tensor &k = call_.Slot(SAGE_ATTN_K), &v = call_.Slot(SAGE_ATTN_V);
+  const bool in_order = k.stride[LastAxis(k)] == 1 && v.stride[LastAxis(v)] == 1;
+  if (!in_order || (next.count == 0 && keys.count <= kAheadKeys)) return;
+  const int64_t k_head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
+  const int64_t v_head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
+  const void** at = ahead_pointers_;
+  AddressKeys(SAGE_ATTN_K, k_head, keys, at);
+  AddressKeys(SAGE_ATTN_V, v_head, keys, at + keys.count);
+  at += 2 * keys.count;
+  const int64_t count = std::min(next.count, kAheadKeys);
+  AddressKeys(SAGE_ATTN_K, k_head, {next.first, count}, at);
+  // Behind the end there is nothing to ask for but what was read last.
+  std::fill(at + count, ahead_pointers_ + AheadRows(keys.count), at[count - 1]);
+  k_ahead_ = ahead_pointers_ + kAheadKeys, v_ahead_ = k_ahead_ + keys.count;
 }
 
 template <class T>
@@ -201,10 +209,10 @@ void QueryTile<T>::LoadKeys(const KeyTile& keys, const KeyTile& next) {
     num_unfit_k_ = 0;
     return;
   }
+  Foresee(keys, next);
   PointAtKeys(SAGE_ATTN_K, head, keys, keys_padded_);
   num_unfit_k_ = SetUnfitAside(SAGE_ATTN_K, keys_padded_, call_.sizes.dim_qk, unfit_k_);
-  kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_,
-                     PointAhead(SAGE_ATTN_K, head, keys, next, keys_padded_));
+  kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_, k_ahead_);
 }
 
 template <class T>
@@ -212,23 +220,22 @@ void QueryTile<T>::LoadAndDot(const KeyTile& keys, const KeyTile& next, const La
   const int64_t padded = RoundUp(keys.count, kernels_.width);
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
   PointAtKeys(SAGE_ATTN_K, head, keys, padded);
-  const void* const* ahead = PointAhead(SAGE_ATTN_K, head, keys, next, padded);
+  Foresee(keys, next);
   const int64_t step = std::max<int64_t>(kPieceKeys, kernels_.width);
   for (int64_t first = lanes.begin / step * step; first < lanes.end; first += step) {
     const int64_t count = std::min(step, padded - first);
     kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_ + first, count, call_.sizes.dim_qk, panels_,
-                       ahead == nullptr ? nullptr : ahead + first);
+                       k_ahead_ == nullptr ? nullptr : k_ahead_ + first);
     kernels_.scores(static_cast<int32_t>(rows_), q_, design_.dim_padded, panels_, count, call_.sizes.dim_qk, 0,
                     std::min(count, lanes.end - first), scores_ + first, design_.score_stride);
   }
 }
 
 template <class T>
-void QueryTile<T>::LoadValues(const KeyTile& keys, const KeyTile& next) {
+void QueryTile<T>::LoadValues(const KeyTile& keys) {
   const sage_tensor& tensor = call_.Slot(SAGE_ATTN_V);
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
   v_finite_ = -1;
-  v_ahead_ = PointAhead(SAGE_ATTN_V, head, keys, next, keys.count);
   // In place where rows are whole registers of T at one distance; else a packed copy.
   if (kernels_.values_in_place != 0 && StoredAs(SAGE_ATTN_V) == Stored::kNative && !call_.sizes.paged &&
       tensor.stride[LastAxis(tensor)] == 1 && call_.sizes.dim_v % kernels_.width == 0) {

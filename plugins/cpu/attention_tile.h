@@ -49,11 +49,11 @@ class QueryTile {
   int64_t last_key() const { return last_key_; }
   const AttentionSequence& sequence() const { return sequence_; }
 
-  // False where block masks leave nothing of the tile to any row.
-  bool Kept(const KeyTile& keys) const;
+  // False where block masks leave nothing of the tile to any of the rows [row, row+count).
+  bool Kept(const KeyTile& keys, int64_t row, int64_t count) const;
   // next: the tile that will be loaded after this one, count 0 where there is none: its rows are asked for meanwhile.
   void LoadKeys(const KeyTile& keys, const KeyTile& next);
-  void LoadValues(const KeyTile& keys, const KeyTile& next);
+  void LoadValues(const KeyTile& keys);
   // Few rows: K is packed and multiplied piece by piece, each while it is in L1, in the place of LoadKeys and Dots.
   // Only where a row group is a handful of rows: kernels that pack for more do not win by it.
   bool FewRows() const {
@@ -98,8 +98,9 @@ class QueryTile {
   bool AnyColumn(const KeyTile& keys, int64_t head, int64_t tile_row) const;
   // rows_pointers_ filled for `padded` rows of the slot, the last one repeated; made contiguous where they are not.
   void PointAtKeys(uint32_t slot, int64_t head, const KeyTile& keys, int64_t padded);
-  // The same rows of the next tile, where they can be asked for: whole lines in order. Null otherwise.
-  const void* const* PointAhead(uint32_t slot, int64_t head, const KeyTile& keys, const KeyTile& next, int64_t padded);
+  // Lists the rows in the order in which they will be read: K's of the tile, V's, those of the next tile's K. Whoever
+  // reads the i-th asks for the one kAheadKeys later.
+  void Foresee(const KeyTile& keys, const KeyTile& next);
   void AddressKeys(uint32_t slot, int64_t head, const KeyTile& keys, const void** pointers) const;
   void Gather(const sage_tensor& tensor, int64_t count, int64_t padded, int64_t length);
   // What the kernels' form cannot hold, by attention_unfit.cc. Of rows_pointers_: found, counted and zeroed.
@@ -139,7 +140,7 @@ class QueryTile {
   const void* v_ = nullptr;  // of the tile loaded last
   int64_t v_stride_ = 0;
   int v_finite_ = -1;  // unknown
-  const void* const* v_ahead_ = nullptr;
+  const void *const *k_ahead_ = nullptr, *const *v_ahead_ = nullptr;
   bool chunk_aside_ = false;
   bool plain_ = false;  // dots become scores by the factor alone
   T factor_ = 0;        // the scale

@@ -25,6 +25,7 @@ struct LanesF : VecF {
     const __m256i shift = _mm256_slli_epi32(_mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(0x1.8p23f))), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), shift));
   }
+  static Reg ClampExp2(Reg x) { return Max(Set1(kExp2Low), x); }  // keeps NaN
   static Reg CutExp2(Reg x, Reg result) {
     return _mm256_and_ps(result, _mm256_cmp_ps(x, _mm256_set1_ps(kExp2Low), _CMP_NLT_UQ));
   }
@@ -90,6 +91,7 @@ struct LanesD : VecD {
     const __m256i shift = _mm256_slli_epi64(_mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(0x1.8p52))), 52);
     return _mm256_castsi256_pd(_mm256_add_epi64(_mm256_castpd_si256(p), shift));
   }
+  static Reg ClampExp2(Reg x) { return Max(Set1(kExp2Low), x); }  // keeps NaN
   static Reg CutExp2(Reg x, Reg result) {
     return _mm256_and_pd(result, _mm256_cmp_pd(x, _mm256_set1_pd(kExp2Low), _CMP_NLT_UQ));
   }

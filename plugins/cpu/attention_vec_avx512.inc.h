@@ -7,7 +7,6 @@ struct LanesF : VecF {
   using Mask = __mmask16;
   static constexpr int kRowGroup = 6, kPanelVectors = 4;
   static constexpr int Vectors(int) { return 4; }  // columns a tile of that many rows keeps in registers
-  static constexpr float kExp2Low = -150.0f;       // below it 2^x rounds to 0
   static Reg Iota() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
   static Mask Less(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
@@ -16,7 +15,10 @@ struct LanesF : VecF {
   static Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   static Reg Select(Mask mask, Reg yes, Reg no) { return _mm512_mask_blend_ps(mask, no, yes); }
   static Reg TimesPowerOfTwo(Reg p, Reg n) { return _mm512_scalef_ps(p, n); }
-  static Reg CutExp2(Reg, Reg result) { return result; }  // scalef already rounds to 0
+  // Any x will do: scalef rounds to 0 what is far below, and gives 0 for the exponent -inf, of NaN too (that is -inf
+  // less -inf).
+  static Reg ClampExp2(Reg x) { return x; }
+  static Reg CutExp2(Reg, Reg result) { return result; }
   static float Sum(Reg v) { return _mm512_reduce_add_ps(v); }
   static float Largest(Reg v) { return _mm512_reduce_max_ps(v); }
   template <Stored kStored>
@@ -65,12 +67,12 @@ struct LanesD : VecD {
   using T = Scalar;
   static constexpr int kRowGroup = 6, kPanelVectors = 4;
   static constexpr int Vectors(int) { return 4; }
-  static constexpr double kExp2Low = -1076.0;
   static Reg Iota() { return _mm512_setr_pd(0, 1, 2, 3, 4, 5, 6, 7); }
   static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
   static Mask Bits(uint64_t bits) { return static_cast<Mask>(bits); }
   static Mask And(Mask a, Mask b) { return static_cast<Mask>(a & b); }
   static Reg TimesPowerOfTwo(Reg p, Reg n) { return _mm512_scalef_pd(p, n); }
+  static Reg ClampExp2(Reg x) { return x; }
   static Reg CutExp2(Reg, Reg result) { return result; }
   static double Sum(Reg v) { return _mm512_reduce_add_pd(v); }
   static double Largest(Reg v) { return _mm512_reduce_max_pd(v); }

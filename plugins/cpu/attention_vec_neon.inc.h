@@ -24,6 +24,7 @@ struct LanesF : VecF {
     const uint32x4_t shift = vshlq_n_u32(vreinterpretq_u32_f32(vaddq_f32(n, vdupq_n_f32(0x1.8p23f))), 23);
     return vreinterpretq_f32_u32(vaddq_u32(vreinterpretq_u32_f32(p), shift));
   }
+  static Reg ClampExp2(Reg x) { return Max(Set1(kExp2Low), x); }  // keeps NaN
   static Reg CutExp2(Reg x, Reg result) {
     return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(result), vcltq_f32(x, vdupq_n_f32(kExp2Low))));
   }
@@ -64,6 +65,7 @@ struct LanesD : VecD {
     const uint64x2_t shift = vshlq_n_u64(vreinterpretq_u64_f64(vaddq_f64(n, vdupq_n_f64(0x1.8p52))), 52);
     return vreinterpretq_f64_u64(vaddq_u64(vreinterpretq_u64_f64(p), shift));
   }
+  static Reg ClampExp2(Reg x) { return Max(Set1(kExp2Low), x); }  // keeps NaN
   static Reg CutExp2(Reg x, Reg result) {
     return vreinterpretq_f64_u64(vbicq_u64(vreinterpretq_u64_f64(result), vcltq_f64(x, vdupq_n_f64(kExp2Low))));
   }

@@ -31,6 +31,7 @@ struct Lane : VecOne<Number> {
     memcpy(&p, &number, sizeof p);
     return p;
   }
+  static Reg ClampExp2(Reg x) { return Max(kExp2Low, x); }  // keeps NaN
   static Reg CutExp2(Reg x, Reg result) { return x < kExp2Low ? T(0) : result; }
   static T Sum(Reg v) { return v; }
   static T Largest(Reg v) { return v; }

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <string_view>
 
-#include "attention.h"
+#include "attention_tune.h"
 #include "family.h"
 #include "sage/support/check_op.h"
 
@@ -43,7 +43,8 @@ const Family* FamilyOf(uint32_t kind) {
 }
 
 // "isa=avx2" lines.
-sage_status ReadOptions(const char* options, const CpuFeatures& machine, Context* context, sage_error* err) {
+sage_status ReadOptions(const char* options, const CpuFeatures& machine, Context* context, TuneOptions* tune,
+                        sage_error* err) {
   std::string_view rest = options;
   while (!rest.empty()) {
     const size_t end = rest.find('\n');
@@ -53,9 +54,13 @@ sage_status ReadOptions(const char* options, const CpuFeatures& machine, Context
     const size_t equals = line.find('=');
     const std::string_view key = line.substr(0, equals);
     const std::string_view value = equals == std::string_view::npos ? "" : line.substr(equals + 1);
+    bool tuning = false;
+    const sage_status read = tune->Read(key, value, &tuning, err);
+    if (read != SAGE_OK) return read;
+    if (tuning) continue;
     if (key != "isa")
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "option \"%.*s\" is unknown to cpu; it has: isa",
-                       static_cast<int>(std::min<size_t>(key.size(), 64)), key.data());
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "option \"%.*s\" is unknown to cpu; it has: isa, %s",
+                       static_cast<int>(std::min<size_t>(key.size(), 64)), key.data(), TuneOptions::kNames);
     context->isa_named = value != "auto";
     if (value == "auto") {
       context->isa = machine.best;
@@ -76,7 +81,10 @@ sage_status ReadOptions(const char* options, const CpuFeatures& machine, Context
 
 class CpuBackend final : public plugins::Backend {
  public:
-  explicit CpuBackend(const Context& context) : context_(context) {}
+  CpuBackend(const Context& context, std::unique_ptr<AttentionTuner> tuner)
+      : context_(context), tuner_(std::move(tuner)) {
+    context_.tuner = tuner_.get();
+  }
 
   void Ask(const OpView& view, uint64_t features, sage_answer* answer) const override {
     const Family* family = FamilyOf(view.op.kind);
@@ -93,6 +101,7 @@ class CpuBackend final : public plugins::Backend {
 
  private:
   Context context_;
+  std::unique_ptr<AttentionTuner> tuner_;
 };
 
 }  // namespace
@@ -111,9 +120,13 @@ sage_status Create(const sage_host& host, const char* options, std::unique_ptr<p
   context.num_workers = host.num_workers < 1 ? 1 : host.num_workers;
   context.l1_data_bytes = machine.l1_data_bytes;
   context.l2_bytes = machine.l2_bytes;
-  const sage_status status = ReadOptions(options, machine, &context, err);
-  if (status == SAGE_OK) *out = std::make_unique<CpuBackend>(context);
-  return status;
+  TuneOptions tune;
+  const sage_status status = ReadOptions(options, machine, &context, &tune, err);
+  if (status != SAGE_OK) return status;
+  auto tuner = std::make_unique<AttentionTuner>(&host, tune, MachineName(machine, context.isa, context.num_workers));
+  if (tuner->idle()) tuner.reset();
+  *out = std::make_unique<CpuBackend>(context, std::move(tuner));
+  return SAGE_OK;
 }
 
 }  // namespace sage::cpu

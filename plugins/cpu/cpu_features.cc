@@ -113,6 +113,26 @@ CpuFeatures DetectCpu() {
   return features;
 }
 
+std::string CpuModel() {
+  std::string model;
+#if defined(SAGE_CPU_X86)
+  for (uint32_t leaf = 0x80000002u; leaf <= 0x80000004u; ++leaf) {
+    const Registers r = Leaf(leaf, 0);
+    for (const uint32_t word : {r.a, r.b, r.c, r.d})
+      for (int byte = 0; byte < 4; ++byte)
+        if (const char c = static_cast<char>(word >> 8 * byte & 0xff); c != 0) model += c;
+  }
+#elif defined(SAGE_CPU_AARCH64)
+  if (std::FILE* file = std::fopen("/sys/devices/system/cpu/cpu0/regs/identification/midr_el1", "re")) {
+    char word[32];
+    if (std::fscanf(file, "%31s", word) == 1) model = word;
+    std::fclose(file);
+  }
+#endif
+  const size_t first = model.find_first_not_of(' '), last = model.find_last_not_of(' ');
+  return first == std::string::npos ? "unknown" : model.substr(first, last - first + 1);
+}
+
 const char* IsaName(Isa isa) {
   switch (isa) {
     case Isa::kAmx:

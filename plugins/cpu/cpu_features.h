@@ -6,6 +6,7 @@
 #define SAGE_PLUGINS_CPU_CPU_FEATURES_H_
 
 #include <cstdint>
+#include <string>
 
 namespace sage::cpu {
 
@@ -37,6 +38,9 @@ struct CpuFeatures {
 
 // Cheap (some CPUID calls, on aarch64 some small files of /sys); same answer every time.
 CpuFeatures DetectCpu();
+
+// The maker's name of this processor; on aarch64 its identification register. "unknown" where nobody tells.
+std::string CpuModel();
 
 const char* IsaName(
     Isa isa);  // "scalar", "avx2", "avx512", "avx512bf16", "amx", "neon": the values of the option "isa"

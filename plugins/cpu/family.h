@@ -18,6 +18,8 @@ namespace sage::cpu {
 using plugins::KernelPlan;
 using support::OpView;
 
+class AttentionTuner;
+
 // One per instance; constant after create, so free-threaded.
 struct Context {
   const sage_host* host = nullptr;
@@ -25,6 +27,7 @@ struct Context {
   bool isa_named = false;  // by the option: kernels of that set even where those of a lower one would be faster
   uint32_t num_workers = 1;
   uint64_t l1_data_bytes = 0, l2_bytes = 0;
+  AttentionTuner* tuner = nullptr;  // null where nothing was or will be measured; free-threaded itself
 };
 
 // The instruction set for one op: scalar where it requires that.

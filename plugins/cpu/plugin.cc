@@ -6,7 +6,7 @@ namespace {
 
 constexpr sage_plugin kTable = sage::plugins::CpuTable<sage::cpu::Probe, sage::cpu::Create>({
     .name = "cpu",
-    .version = "0.1.0",
+    .version = sage::cpu::kVersion,
     .build = "compiler " __VERSION__,
     .kinds = sage::cpu::kKinds,
     .features = sage::cpu::kAttentionFeatures,

@@ -152,7 +152,10 @@ TEST_CASE("pages in any order equal contiguous keys, bit for bit") {
 }
 
 TEST_CASE("P8 R17 bool, bit, block and CSR masks and a bias of -inf say the same, bit for bit") {
-  AttentionCase masked = Typical(SAGE_F32, 21);
+  // Block masks have key tiles of their own length, and sums their order by it: one length for all here.
+  AttentionCase plain = Typical(SAGE_F32, 21);
+  plain.attributes.block_kv = 128;
+  AttentionCase masked = plain;
   OwnedTensor& mask = masked.OverScores(SAGE_ATTN_MASK, SAGE_BOOL);
   const auto kept = [](int64_t i, int64_t j) { return (i * 7 + j * 3) % 5 < 2 && j < 140 && i != 4; };
   // Any byte but 0 is true.
@@ -160,13 +163,13 @@ TEST_CASE("P8 R17 bool, bit, block and CSR masks and a bias of -inf say the same
     return kept(static_cast<int64_t>(n / 150 % 37), static_cast<int64_t>(n % 150)) ? (n % 3 == 0 ? 4.0 : 1.0) : 0.0;
   });
 
-  AttentionCase biased = Typical(SAGE_F32, 21);
+  AttentionCase biased = plain;
   biased.OverScores(SAGE_ATTN_BIAS, SAGE_F32).FillBy([&](uint64_t n) {
     return kept(static_cast<int64_t>(n / 150 % 37), static_cast<int64_t>(n % 150)) ? 0.0 : -HUGE_VAL;
   });
   CheckSame(masked, biased);
 
-  AttentionCase bits = Typical(SAGE_F32, 21);
+  AttentionCase bits = plain;
   bits[SAGE_ATTN_BIT_MASK] = OwnedTensor(SAGE_U8, {2, 6, 37, 19}).FillBy([&](uint64_t n) {
     double byte = 0;
     for (int64_t bit = 0; bit < 8; ++bit) {
