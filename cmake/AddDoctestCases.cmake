@@ -12,6 +12,9 @@ set(runner "")
 foreach(word IN LISTS EMULATOR)
   string(APPEND runner "[==[${word}]==] ")
 endforeach()
+# Nobody's own tuned tiles: what a test sees is the same everywhere.
+get_filename_component(cache "${OUTPUT}" DIRECTORY)
+string(APPEND cache "/cache")
 # Stand-ins for what lists give a meaning to, put back when the line is written.
 string(ASCII 1 semicolon)
 string(ASCII 2 open)
@@ -31,7 +34,8 @@ foreach(line IN LISTS lines)
   endif()
   string(REPLACE "," "\\," filter "${line}")  # doctest separates filters by commas
   string(APPEND script "add_test([==[${PREFIX}${line}]==] ${runner}[==[${PROGRAM}]==] [==[--test-case=${filter}]==])\n"
-    "set_tests_properties([==[${PREFIX}${line}]==] PROPERTIES LABELS [==[${labels}]==] TIMEOUT ${TIMEOUT})\n")
+    "set_tests_properties([==[${PREFIX}${line}]==] PROPERTIES LABELS [==[${labels}]==] TIMEOUT ${TIMEOUT}"
+    " ENVIRONMENT [==[XDG_CACHE_HOME=${cache}]==])\n")
 endforeach()
 string(REPLACE "${semicolon}" ";" script "${script}")
 string(REPLACE "${open}" "[" script "${script}")

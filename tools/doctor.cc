@@ -13,6 +13,7 @@
 #include "common.h"
 #include "output.h"
 #include "report/backend_list.h"
+#include "report/tuned_tiles.h"
 #include "verbs.h"
 
 namespace sage::tool {
@@ -137,6 +138,7 @@ int Doctor(const DoctorFlags& flags) {
   report["machine"] = Machine();
   const EnginePtr engine = flags.engine.Create();
   report["engine"] = Json::parse(TextOf(sage_engine_describe, engine.get()));
+  report["tuned_tiles"] = TunedTiles(flags.engine, report["engine"]);
   report["self_test"] = Json::array();
   bool healthy = true;
   for (uint32_t i = 0; i < sage_engine_backend_count(engine.get()); ++i) {
@@ -162,6 +164,8 @@ int Doctor(const DoctorFlags& flags) {
              machine["nvidia_driver"].get<std::string>());
   fmt::print("\nbackends\n");
   PrintBackends(stdout, JsonText(report["engine"]));
+  fmt::print("\n");
+  PrintTunedChoices(report["tuned_tiles"]);
   fmt::print("\nself-test (causal attention, 4/2 heads, against the reference)\n");
   for (const Json& test : report["self_test"]) {
     fmt::print("  {:<12} {}", test["backend"].get<std::string>(), test["ok"].get<bool>() ? "ok" : "WRONG");

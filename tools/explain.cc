@@ -8,6 +8,7 @@
 #include "common.h"
 #include "io.h"
 #include "output.h"
+#include "report/tuned_tiles.h"
 #include "tensor_argument.h"
 #include "verbs.h"
 
@@ -90,6 +91,8 @@ int Explain(const ExplainFlags& flags) {
   for (const Json& node : explain.value("nodes", Json::array())) fmt::print("\n"), PrintNode(node);
   if (explain.value("nodes", Json::array()).empty())
     fmt::print("no nodes: nothing of this model runs on a backend (LEGACY mode)\n");
+  const Json tuned = TunedTiles(flags.engine, Json::parse(TextOf(sage_engine_describe, engine.get())));
+  if (!tuned["choices"].empty() || tuned.contains("note")) fmt::print("\n"), PrintTunedFile(tuned);
   for (const Json& warning : explain.value("warnings", Json::array())) fmt::print("\nwarning: {}\n", Text(warning));
   return kExitOk;
 }

@@ -5,6 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,16 @@ void SearchFolder(const std::string& folder, const std::string& origin, std::vec
 }  // namespace
 
 bool ProcessIsPrivileged() { return getauxval(AT_SECURE) != 0; }
+
+std::string CacheFolder(bool privileged) {
+  if (privileged) return {};
+  const auto usable = [](const char* path) {
+    return path != nullptr && path[0] == '/' && strlen(path) < PATH_MAX && strchr(path, '\n') == nullptr;
+  };
+  if (const char* cache = secure_getenv("XDG_CACHE_HOME"); usable(cache)) return std::string(cache) + "/sage-engine";
+  if (const char* home = secure_getenv("HOME"); usable(home)) return std::string(home) + "/.cache/sage-engine";
+  return {};
+}
 
 std::string LibraryPath() {
   // From the kernel's table of mappings: the dynamic linker's name may be relative to a folder that is not the working

@@ -31,6 +31,10 @@ struct PluginFile {
 // then must not choose what it loads: only the compiled-in folder is trusted.
 bool ProcessIsPrivileged();
 
+// Where backends may keep what they measured: $XDG_CACHE_HOME/sage-engine or ~/.cache/sage-engine, by secure_getenv.
+// Empty where neither is an absolute path of one line, and for a privileged process. Nothing is created.
+std::string CacheFolder(bool privileged = ProcessIsPrivileged());
+
 struct PluginSearch {
   std::vector<std::string> explicit_paths;  // --plugin, sage_engine_load_plugin
   bool use_environment = true;

@@ -65,7 +65,7 @@ std::string MachineName(const CpuFeatures& features, Isa isa, uint32_t workers) 
 
 bool TimeCandidates(size_t count, double budget_ns, const std::function<double()>& clock,
                     const std::function<bool(size_t)>& run, std::vector<double>* least) {
-  constexpr int kMostTurns = 200;
+  constexpr int kMostTurns = 60;
   std::vector<double> last(count, 0);
   least->assign(count, 0);
   const double begin = clock();

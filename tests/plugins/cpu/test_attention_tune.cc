@@ -31,7 +31,8 @@ struct Folder {
 struct Tuned {
   explicit Tuned(const std::string& options, uint32_t workers = 1)
       : host(workers, Threads::kReal),
-        instance(cpu_plugin_query(SAGE_ABI_MAJOR, SAGE_ABI_MINOR), host, ("isa=" + Isas().back() + "\n" + options).c_str()) {}
+        instance(cpu_plugin_query(SAGE_ABI_MAJOR, SAGE_ABI_MINOR), host,
+                 ("isa=" + Isas().back() + "\n" + options).c_str()) {}
   sage_answer Ask(const AttentionCase& attention) {
     TestOp op(SAGE_OP_ATTENTION);
     attention.Describe(op);
@@ -196,7 +197,8 @@ TEST_CASE("N21 tuning: candidates take turns, within the budget by a clock of th
   CHECK(!cpu::TimeCandidates(3, 0, clock, run, &least));
   CHECK(order.empty());
   now = 0;
-  CHECK(!cpu::TimeCandidates(3, 1e9, clock, [](size_t) { return false; }, &least));
+  CHECK(!cpu::TimeCandidates(
+      3, 1e9, clock, [](size_t) { return false; }, &least));
 }
 
 TEST_CASE("N21 tuning: what cannot be tuned is left to the rule") {
@@ -218,7 +220,7 @@ TEST_CASE("N21 tuning: what cannot be tuned is left to the rule") {
 TEST_CASE("N21 tuning: without memory for scratch the rule's tiles are taken") {
   Tuned tuned("tune=measure\ntune_ms=60000");
   for (int n = 1; n <= 5; ++n) {
-    tuned.host.RefuseAllocation(1);
+    tuned.host.FailAllocation(static_cast<uint64_t>(n - 1));
     CHECK(tuned.Plan(SmallCase(200 << n)));
     CHECK(tuned.host.bytes_in_use() == 0);
   }
@@ -242,7 +244,8 @@ TEST_CASE("N21 tuning: two threads that plan at once get the same tiles, measure
 TEST_CASE("N21 tuning: every dtype and feature that a stand-in has is measured") {
   Tuned tuned("tune=measure\ntune_ms=60000\ntune_keys=1");
   for (const sage_dtype dtype : {SAGE_F64, SAGE_F32, SAGE_BF16, SAGE_F16}) {
-    AttentionCase attention(dtype, {.batch = 2, .heads_q = 4, .heads_k = 2, .seq_q = 70, .seq_kv = 90, .dim_qk = 24, .dim_v = 8}, 3);
+    AttentionCase attention(
+        dtype, {.batch = 2, .heads_q = 4, .heads_k = 2, .seq_q = 70, .seq_kv = 90, .dim_qk = 24, .dim_v = 8}, 3);
     attention.Window(20, 3, SAGE_ALIGN_BOTTOM_RIGHT).Scale(0.3);
     attention.attributes.softcap = 5;
     CHECK(tuned.Plan(attention));
