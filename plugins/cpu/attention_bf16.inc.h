@@ -153,12 +153,31 @@ int32_t AllFiniteBf16(const void* packed_v, int64_t ldv, int64_t begin, int64_t 
   return found == 0;
 }
 
+// In integers, since the instruction takes denormals for zero.
+void StoreBf16(const float* o, float denominator, int64_t length, void* to) {
+  const __m512 divisor = _mm512_set1_ps(denominator);
+  for (int64_t c = 0; c < length; c += 16) {  // o is padded to whole registers
+    const __m512 x = _mm512_div_ps(_mm512_loadu_ps(o + c), divisor);
+    const __m512i bits = _mm512_castps_si512(x), high = _mm512_srli_epi32(bits, 16);
+    const __m512i even = _mm512_and_si512(high, _mm512_set1_epi32(1));
+    const __m512i rounded =
+        _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff))), 16);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m256i half = _mm512_cvtepi32_epi16(_mm512_mask_or_epi32(rounded, nan, high, _mm512_set1_epi32(0x40)));
+    char* const at = static_cast<char*>(to) + c * 2;
+    if (length - c >= 16)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(at), half);
+    else
+      _mm256_mask_storeu_epi16(at, static_cast<__mmask16>((1 << (length - c)) - 1), half);
+  }
+}
+
 constexpr AttentionKernels<float> MakeBf16Kernels() {
   AttentionKernels<float> table = MakeKernels<LanesF>();
   table.element = 2, table.value_step = 2, table.values_in_place = 0;
   table.pack_queries = PackQueriesBf16, table.pack_keys = PackKeysBf16, table.pack_values = PackValuesBf16;
   table.scores = ScoresBf16, table.accumulate = AccumulateBf16, table.accumulate_visible = AccumulateVisibleBf16;
-  table.all_finite = AllFiniteBf16;
+  table.all_finite = AllFiniteBf16, table.store_bf16 = StoreBf16;
   SetSoftmax<LanesBf16>(&table);
   return table;
 }

@@ -87,6 +87,8 @@ struct AttentionKernels {
   // The same of several rows that see all their lanes and need nothing but the factor, which is positive.
   void (*online_plain)(int32_t rows, T factor, int64_t begin, int64_t end, T* s, int64_t lds, T* maximum, T* sum,
                        T* alpha);
+  // (optional) to[c] = o[c] / denominator, rounded to bf16, for c < length; to: at any byte address.
+  void (*store_bf16)(const T* o, T denominator, int64_t length, void* to);
   // One row's (maximum, sum, o), added to *total_maximum, *total_sum, total_o.
   void (*merge)(int64_t dv_padded, T maximum, T sum, const T* o, T* total_maximum, T* total_sum, T* total_o);
 };

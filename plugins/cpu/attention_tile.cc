@@ -385,6 +385,8 @@ void QueryTile<T>::Store() const {
     if (same && reinterpret_cast<uintptr_t>(to) % sizeof(T) == 0) {
       T* out = reinterpret_cast<T*>(to);
       for (int64_t c = 0; c < length; ++c) out[c] = empty ? T(0) : from[c] / denominator;
+    } else if (kernels_.store_bf16 != nullptr && o.dtype == SAGE_BF16 && step == 1 && !empty) {
+      kernels_.store_bf16(from, denominator, length, to);
     } else {
       for (int64_t c = 0; c < length; ++c)
         WriteFloat(o.dtype, to + c * step * size, empty ? 0.0 : static_cast<double>(from[c] / denominator));
