@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -52,6 +53,38 @@ TEST_CASE("P16 doctor names versions and devices, tests each backend and finds t
   CHECK(report["self_test"].size() >= 2);
   CHECK(report["machine"]["processors"].get<int>() >= 1);
   CHECK(!report["build"].get<std::string>().empty());
+}
+
+TEST_CASE("R16 N21 tuned tiles: bench measures and stores them, doctor and explain show file and choices") {
+  const TempFolder folder;
+  const std::string file = folder.Write("tune.json", "");
+  REQUIRE(std::remove(file.c_str()) == 0);
+  const std::string option = "cpu.tune_file=" + file;
+  const ToolResult none = RunTool({"doctor", "--threads", "1", "--option", option});
+  CHECK(none.code == 0);
+  CHECK(Says(none.out, "tuned tiles: " + file + ": 0 choices"));
+  REQUIRE(RunTool({"bench", "--threads", "1", "--attn", "b1.hq2.hkv1.sq256.skv256.d32.f32:causal=tl", "--backends",
+                   "cpu", "--option", option, "--option", "cpu.tune=measure", "--option", "cpu.tune_ms=10000",
+                   "--min-time", "0.001", "--min-samples", "1"})
+              .code == 0);
+  const ToolResult text = RunTool({"doctor", "--threads", "1", "--option", option});
+  CHECK(Says(text.out, "tuned tiles: " + file + ": 1 choice\n"));
+  CHECK(Says(text.out, "group2, q256, kv256, causal"));
+  const json report = json::parse(RunTool({"doctor", "--json", "--threads", "1", "--option", option}).out);
+  CHECK(report["tuned_tiles"]["file"] == file);
+  REQUIRE(report["tuned_tiles"]["choices"].size() == 1);
+  CHECK(report["tuned_tiles"]["choices"][0]["rows"].get<int>() >= 1);
+  const std::string model = kModels + "gqa_layer.json";
+  CHECK(Says(RunTool({"explain", model, "--option", option}).out, "tuned tiles: " + file + ": 1 choice"));
+  // Neither a damaged file nor a bad option is in the way or goes unsaid.
+  folder.Write("tune.json", "{\"choices\": 7");
+  const ToolResult damaged = RunTool({"doctor", "--option", option});
+  CHECK(damaged.code == 0);
+  CHECK(Says(damaged.out, "not readable as tuned tiles, ignored"));
+  CHECK(Says(damaged.err, "is ignored: it is damaged"));
+  const ToolResult refused = RunTool({"doctor", "--option", "cpu.tune=often"});
+  CHECK(refused.code != 0);
+  CHECK(Says(refused.err, "tune is \"often\", expected off, cached or measure"));
 }
 
 TEST_CASE("validate accepts every example and reports all errors of a broken one") {

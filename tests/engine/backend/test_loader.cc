@@ -385,3 +385,29 @@ TEST_CASE("links and \"..\": what counts is where they lead, and who may write t
   REQUIRE(folders.size() == 1);
   CHECK(Says(folders[0].note, {"skipped", open.path().string()}));
 }
+
+TEST_CASE(
+    "R16 the cache folder is XDG's, or in the home folder, or none: never relative, never for a privileged process") {
+  struct Variable {
+    Variable(const char* key, const char* value) : name(key) {
+      if (const char* old = getenv(key)) before = old;
+      value == nullptr ? unsetenv(key) : setenv(key, value, 1);
+    }
+    ~Variable() { before.empty() ? unsetenv(name) : setenv(name, before.c_str(), 1); }
+    const char* name;
+    std::string before;
+  };
+  const Variable home("HOME", "/home/somebody");
+  {
+    const Variable cache("XDG_CACHE_HOME", "/var/somewhere");
+    CHECK(CacheFolder(false) == "/var/somewhere/sage-engine");
+    CHECK(CacheFolder(true).empty());
+  }
+  for (const char* value : {static_cast<const char*>(nullptr), "", "here", "/two\nlines"}) {
+    const Variable cache("XDG_CACHE_HOME", value);
+    CHECK(CacheFolder(false) == "/home/somebody/.cache/sage-engine");
+    CHECK(CacheFolder(true).empty());
+    const Variable homeless("HOME", "..");
+    CHECK(CacheFolder(false).empty());
+  }
+}
