@@ -1,7 +1,7 @@
 # The part of the tree that needs no library built for the target: the ABI's support code, the cpu backend, the oracle,
 # the conformance kit and the tests of these. For cross-compiling to a system whose libraries are not at hand.
 #
-# The project's top level ends after including this. The two packages still needed are headers alone, the same for
+# The project's top level ends after including this. The packages still needed are headers alone, the same for
 # every processor, so they are taken from wherever the compiler or CMAKE_INCLUDE_PATH has them.
 include(CheckIncludeFileCXX)
 
@@ -33,5 +33,6 @@ add_subdirectory(conformance)
 if(SAGE_BUILD_TESTS)
   enable_testing()
   sage_header_package(doctest::doctest doctest/doctest.h)
+  sage_header_package(nlohmann_json::nlohmann_json nlohmann/json.hpp)
   add_subdirectory(tests)
 endif()
