@@ -1,31 +1,18 @@
 // test_attention_tune.cc: tiles that were measured: the options, the budget, that bits stay, that a choice once made
 // stays, and what the answers say.
 #include <doctest/doctest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <thread>
 
 #include "attention_testing.h"
 #include "attention_tune.h"
+#include "support/temporary_folder.h"
 
 namespace sage::test {
 namespace {
 
 bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
-
-// A folder of the test's own, gone with it.
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/sage-tune-XXXXXX";
-    REQUIRE(mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string path;
-};
 
 // The cpu backend with options, under the machine's best instruction set or the one that is tested.
 struct Tuned {

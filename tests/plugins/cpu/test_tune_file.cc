@@ -2,7 +2,6 @@
 // sentence and never in the way.
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,22 +11,13 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "support/temporary_folder.h"
 #include "tune_file.h"
 
 namespace sage::cpu {
 namespace {
 
-struct Folder {
-  Folder() {
-    char name[] = "/tmp/sage-tune-XXXXXX";
-    REQUIRE(mkdtemp(name) != nullptr);
-    path = name;
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  Folder(const Folder&) = delete;
-  Folder& operator=(const Folder&) = delete;
-  std::string path;
-};
+using test::Folder;
 
 TunedTiles Choice(int number) {
   return {"a machine, 2 threads", "problem " + std::to_string(number), 48 + number % 900, 512, 1 + number / 1000.0};
