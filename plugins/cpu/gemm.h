@@ -15,12 +15,29 @@
 
 namespace sage::cpu {
 
-constexpr int64_t kGemmDepth = 128;    // steps of K per block
-constexpr int64_t kGemmColumns = 192;  // columns per task: a multiple of every kernel's panel
-constexpr int64_t kGemmRows = 96;      // rows per task with B packed; twice that where the task packs B itself
+constexpr int64_t kGemmDepth = 128;       // steps of K per block
+constexpr int64_t kGemmColumns = 192;     // columns per task: a multiple of every kernel's panel
+constexpr int64_t kGemmMostColumns = 64;  // of a panel
+constexpr int64_t kGemmRows = 96;         // rows per task with B packed; twice that where the task packs B itself
 
-template <class T>
-const GemmKernel<T>& GemmKernelFor(Isa isa);
+// What two operands are multiplied with here, and how fast it is.
+struct GemmChoice {
+  Isa isa = Isa::kScalar;                     // whose kernel it is; the epilogue runs on VectorsOf(isa)
+  const GemmKernel<float>* single = nullptr;  // one of the two
+  const GemmKernel<double>* wide = nullptr;   // where any operand is f64
+  sage_dtype packed_as = SAGE_F32;  // how a plain kernel's packed B keeps its numbers: SAGE_F64, _F32 or 16 bits
+  uint32_t accuracy = SAGE_ACCURACY_EXACT;
+  const char* arithmetic = "in f32";
+  double products = 1;      // multiply-adds per nanosecond of one core
+  double packed_bytes = 4;  // of a number of packed B
+  int64_t row_step = 1;     // rows that cost the same as one
+
+  template <class T>
+  const GemmKernel<T>& Kernel() const;
+};
+
+// a, b: slots of the operands in view; rows: of A, the most there will be. Pure. accuracy is within what the op allows.
+GemmChoice ChooseGemm(const Context& context, const OpView& view, uint32_t a, uint32_t b, int64_t rows);
 
 // One product, or `batch` of them. Strides in elements. T is what is computed in: double if any operand is f64.
 template <class T>
@@ -33,7 +50,8 @@ struct Gemm {
   sage_dtype a_dtype = 0;
   Walk<1> a_batch, a_rows;
   int64_t a_step = 1;
-  const T* packed = nullptr;  // (optional) all of B by PackGemm; then the fields of B are not used
+  const char* packed = nullptr;     // (optional) all of B by PackGemm; b is read all the same where something is unfit
+  sage_dtype packed_as = SAGE_F32;  // the numbers of `packed` where the kernel is a plain one
   const char* b = nullptr;
   sage_dtype b_dtype = 0;
   Walk<1> b_batch;
@@ -52,20 +70,20 @@ struct Gemm {
 template <class T>
 uint64_t GemmScratchBytes(const GemmKernel<T>& kernel, int64_t m, int64_t n, bool packed);
 
-// Elements of T that B packed takes; -1 where that overflows.
+// Bytes that B packed takes; -1 where that overflows.
 template <class T>
-int64_t PackedElements(const GemmKernel<T>& kernel, int64_t n, int64_t k);
+int64_t PackedBytes(const GemmKernel<T>& kernel, sage_dtype packed_as, int64_t n, int64_t k);
 
-// Packs all of B (its fields of gemm) into `to`, which is aligned to T.
+// Packs all of B (its fields of gemm) into `to`, of PackedBytes and aligned to 64 bytes.
 template <class T>
-void PackGemm(const Gemm<T>& gemm, T* to);
+void PackGemm(const Gemm<T>& gemm, char* to);
 
 // workspace: GemmScratchBytes for every worker of the host. ns: what one worker alone would need.
 template <class T>
 sage_status RunGemm(const Gemm<T>& gemm, const sage_host* host, double ns, const sage_run_args& args, sage_error* err);
 
-// What one worker needs for these products, in nanoseconds, by the rates of an instruction set.
-double GemmNs(Isa isa, bool is_double, double batch, double m, double n, double k, bool packed);
+// What one worker needs for `batch` products, in nanoseconds.
+double GemmNs(const GemmChoice& choice, double batch, double m, double n, double k, bool packed);
 
 }  // namespace sage::cpu
 

@@ -12,9 +12,15 @@ namespace {
 #include "gemm_widen.inc.h"
 }  // namespace
 
-extern const GemmKernel<float> kGemmAvx2F32 = {
-    6, 16, Tile<VecF, 6, 2>, Row<VecF, 4, 2>, WidenF32, Transpose<float, 16>};
+extern const GemmKernel<float> kGemmAvx2F32 = {6,
+                                               16,
+                                               Tile<VecF, 6, 2>,
+                                               Row<VecF, 4, 2>,
+                                               WidenF32,
+                                               Transpose<float, 16>,
+                                               {Tile<VecF, 6, 2, FromBf16<VecF>>, Row<VecF, 4, 2, FromBf16<VecF>>},
+                                               {Tile<VecF, 6, 2, FromF16<VecF>>, Row<VecF, 4, 2, FromF16<VecF>>}};
 extern const GemmKernel<double> kGemmAvx2F64 = {
-    6, 8, Tile<VecD, 6, 2>, Row<VecD, 4, 2>, WidenF64, Transpose<double, 8>};
+    6, 8, Tile<VecD, 6, 2>, Row<VecD, 4, 2>, WidenF64, Transpose<double, 8>, {}, {}};
 
 }  // namespace sage::cpu

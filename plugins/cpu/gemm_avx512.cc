@@ -12,9 +12,15 @@ namespace {
 #include "gemm_widen.inc.h"
 }  // namespace
 
-extern const GemmKernel<float> kGemmAvx512F32 = {
-    6, 64, Tile<VecF, 6, 4>, Row<VecF, 3, 4>, WidenF32, Transpose<float, 64>};
+extern const GemmKernel<float> kGemmAvx512F32 = {6,
+                                                 64,
+                                                 Tile<VecF, 6, 4>,
+                                                 Row<VecF, 3, 4>,
+                                                 WidenF32,
+                                                 Transpose<float, 64>,
+                                                 {Tile<VecF, 6, 4, FromBf16<VecF>>, Row<VecF, 3, 4, FromBf16<VecF>>},
+                                                 {Tile<VecF, 6, 4, FromF16<VecF>>, Row<VecF, 3, 4, FromF16<VecF>>}};
 extern const GemmKernel<double> kGemmAvx512F64 = {
-    6, 32, Tile<VecD, 6, 4>, Row<VecD, 3, 4>, WidenF64, Transpose<double, 32>};
+    6, 32, Tile<VecD, 6, 4>, Row<VecD, 3, 4>, WidenF64, Transpose<double, 32>, {}, {}};
 
 }  // namespace sage::cpu

@@ -13,9 +13,15 @@ namespace {
 }  // namespace
 
 // Six rows by four registers: 24 of the 32 registers hold sums, and a factor is multiplied out of its lane.
-extern const GemmKernel<float> kGemmNeonF32 = {
-    6, 16, Tile<VecF, 6, 4>, Row<VecF, 4, 4>, WidenF32, Transpose<float, 16>};
+extern const GemmKernel<float> kGemmNeonF32 = {6,
+                                               16,
+                                               Tile<VecF, 6, 4>,
+                                               Row<VecF, 4, 4>,
+                                               WidenF32,
+                                               Transpose<float, 16>,
+                                               {Tile<VecF, 6, 4, FromBf16<VecF>>, Row<VecF, 4, 4, FromBf16<VecF>>},
+                                               {Tile<VecF, 6, 4, FromF16<VecF>>, Row<VecF, 4, 4, FromF16<VecF>>}};
 extern const GemmKernel<double> kGemmNeonF64 = {
-    6, 8, Tile<VecD, 6, 4>, Row<VecD, 4, 4>, WidenF64, Transpose<double, 8>};
+    6, 8, Tile<VecD, 6, 4>, Row<VecD, 4, 4>, WidenF64, Transpose<double, 8>, {}, {}};
 
 }  // namespace sage::cpu

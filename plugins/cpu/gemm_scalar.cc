@@ -29,8 +29,8 @@ void WidenF64(sage_dtype dtype, const void* from, int64_t n, double* to) {
 }  // namespace
 
 extern const GemmKernel<float> kGemmScalarF32 = {
-    2, 4, Tile<VecOne<float>, 2, 4>, Row<VecOne<float>, 2, 4>, WidenF32, Transpose<float, 4>};
+    2, 4, Tile<VecOne<float>, 2, 4>, Row<VecOne<float>, 2, 4>, WidenF32, Transpose<float, 4>, {}, {}};
 extern const GemmKernel<double> kGemmScalarF64 = {
-    2, 4, Tile<VecOne<double>, 2, 4>, Row<VecOne<double>, 2, 4>, WidenF64, Transpose<double, 4>};
+    2, 4, Tile<VecOne<double>, 2, 4>, Row<VecOne<double>, 2, 4>, WidenF64, Transpose<double, 4>, {}, {}};
 
 }  // namespace sage::cpu

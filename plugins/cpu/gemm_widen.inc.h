@@ -16,7 +16,7 @@ inline void WidenBy(const void* from, int64_t n, typename V::Scalar* to, Load lo
   memcpy(to + i, wide, static_cast<size_t>(n - i) * sizeof(wide[0]));
 }
 
-void WidenF32(sage_dtype dtype, const void* from, int64_t n, float* to) {
+inline void WidenF32(sage_dtype dtype, const void* from, int64_t n, float* to) {
   if (dtype == SAGE_BF16)
     WidenBy<VecF, uint16_t>(from, n, to, [](const uint16_t* p) { return VecF::LoadBf16(p); });
   else if (dtype == SAGE_F16)
@@ -25,7 +25,7 @@ void WidenF32(sage_dtype dtype, const void* from, int64_t n, float* to) {
     memcpy(to, from, static_cast<size_t>(n) * sizeof(float));
 }
 
-void WidenF64(sage_dtype dtype, const void* from, int64_t n, double* to) {
+inline void WidenF64(sage_dtype dtype, const void* from, int64_t n, double* to) {
   if (dtype == SAGE_BF16)
     WidenBy<VecD, uint16_t>(from, n, to, [](const uint16_t* p) { return VecD::LoadBf16(p); });
   else if (dtype == SAGE_F16)

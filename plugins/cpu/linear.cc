@@ -23,18 +23,23 @@ int64_t Rows(const sage_tensor& tensor) {
 
 bool WeightIsConstant(const OpView& view) { return (view.Slot(kW).flags & SAGE_TENSOR_CONSTANT) != 0; }
 
-double OneWorkerNs(Isa isa, bool is_double, int64_t m, int64_t n, int64_t k, uint32_t activation, bool packed) {
+double OneWorkerNs(const GemmChoice& choice, int64_t m, int64_t n, int64_t k, uint32_t activation, bool packed) {
+  const Isa isa = VectorsOf(choice.isa);
   const bool plain = activation == SAGE_FN_IDENTITY || activation == SAGE_FN_RELU;
   const double function = plain ? 0.0 : isa == Isa::kScalar ? 10.0 : isa == Isa::kAvx512 ? 2.0 : VectorNs(isa, 4.0);
   const double rows = static_cast<double>(m), columns = static_cast<double>(n);
-  return GemmNs(isa, is_double, 1.0, rows, columns, static_cast<double>(k), packed) + function * rows * columns;
+  return GemmNs(choice, 1.0, rows, columns, static_cast<double>(k), packed) + function * rows * columns;
+}
+
+GemmChoice Choose(const Context& context, const OpView& view) {
+  return ChooseGemm(context, view, kX, kW, Rows(view.Slot(kY)));
 }
 
 template <class T>
 class LinearPlan final : public KernelPlan {
  public:
   LinearPlan(const Context& context, const OpView& view)
-      : host_(context.host), isa_(IsaFor(context, view)), view_(view), kernel_(&GemmKernelFor<T>(isa_)) {}
+      : host_(context.host), view_(view), choice_(Choose(context, view)), kernel_(&choice_.Kernel<T>()) {}
 
   sage_status Prepare(const Context& context, const LinearPlan* like, sage_error* err) {
     const sage_tensor& w = view_.Slot(kW);
@@ -42,14 +47,14 @@ class LinearPlan final : public KernelPlan {
       if (like != nullptr && like->packed_ != nullptr && Shares(*like)) {
         packed_ = like->packed_;
       } else {
-        const int64_t elements = PackedElements(*kernel_, w.shape[0], w.shape[1]);
-        if (elements < 0)
+        const int64_t needed = PackedBytes(*kernel_, choice_.packed_as, w.shape[0], w.shape[1]);
+        if (needed < 0)
           return sage_fail(err, SAGE_E_OUT_OF_MEMORY, "a weight of %lld x %lld cannot be packed: its size overflows",
                            static_cast<long long>(w.shape[0]), static_cast<long long>(w.shape[1]));
-        const uint64_t bytes = std::max<uint64_t>(static_cast<uint64_t>(elements) * sizeof(T), 64);
+        const uint64_t bytes = std::max<uint64_t>(static_cast<uint64_t>(needed), 64);
         const sage_status status = HostBlock::Make(context.host, bytes, 64, &packed_, err);
         if (status != SAGE_OK) return status;
-        PackGemm(Describe(w), static_cast<T*>(packed_->data()));
+        PackGemm(Describe(w), static_cast<char*>(packed_->data()));
         prepack_bytes = bytes;
       }
     }
@@ -66,7 +71,7 @@ class LinearPlan final : public KernelPlan {
     gemm.m = Rows(y);
     gemm.a = BytesOf(x), gemm.a_dtype = x.dtype, gemm.a_step = x.stride[x.rank - 1];
     AppendRows(x, &gemm.a_rows);
-    if (packed_ != nullptr) gemm.packed = static_cast<const T*>(packed_->data());
+    if (packed_ != nullptr) gemm.packed = static_cast<const char*>(packed_->data());
     if (view_.Has(kBias)) {
       const sage_tensor& bias = *args.slots[kBias];
       gemm.bias = BytesOf(bias), gemm.bias_dtype = bias.dtype, gemm.bias_step = bias.stride[0];
@@ -74,7 +79,7 @@ class LinearPlan final : public KernelPlan {
     gemm.activation = view_.attributes.linear.activation;
     gemm.y = MutableBytesOf(y), gemm.y_dtype = y.dtype, gemm.y_step = y.stride[y.rank - 1];
     AppendRows(y, &gemm.y_rows);
-    const double ns = OneWorkerNs(isa_, sizeof(T) == 8, gemm.m, gemm.n, gemm.k, gemm.activation, packed_ != nullptr);
+    const double ns = OneWorkerNs(choice_, gemm.m, gemm.n, gemm.k, gemm.activation, packed_ != nullptr);
     return RunGemm(gemm, host_, ns, args, err);
   }
 
@@ -82,7 +87,8 @@ class LinearPlan final : public KernelPlan {
   // The parts of the product that W alone decides.
   Gemm<T> Describe(const sage_tensor& w) const {
     Gemm<T> gemm;
-    gemm.kernel = kernel_, gemm.lines = &LinesFor(isa_);
+    gemm.kernel = kernel_, gemm.lines = &LinesFor(VectorsOf(choice_.isa));
+    gemm.packed_as = choice_.packed_as;
     gemm.n = w.shape[0], gemm.k = w.shape[1];
     gemm.b = BytesOf(w), gemm.b_dtype = w.dtype;
     gemm.b_k = w.stride[1], gemm.b_n = w.stride[0];
@@ -97,8 +103,8 @@ class LinearPlan final : public KernelPlan {
   }
 
   const sage_host* host_;
-  Isa isa_;
   const OpView& view_;
+  GemmChoice choice_;
   const GemmKernel<T>* kernel_;
   std::shared_ptr<HostBlock> packed_;
 };
@@ -113,8 +119,7 @@ sage_status PlanAs(const Context& context, const OpView& view, const KernelPlan*
 }
 
 template <class T>
-uint64_t WorkspaceBytes(const Context& context, Isa isa, int64_t m, int64_t n, bool packed) {
-  const GemmKernel<T>& kernel = GemmKernelFor<T>(isa);
+uint64_t WorkspaceBytes(const Context& context, const GemmKernel<T>& kernel, int64_t m, int64_t n, bool packed) {
   const uint64_t unpacked_bytes = GemmScratchBytes(kernel, m, n, false);
   const uint64_t bytes = packed ? std::max(unpacked_bytes, GemmScratchBytes(kernel, m, n, true)) : unpacked_bytes;
   return bytes * context.num_workers;
@@ -128,15 +133,15 @@ void AskLinear(const Context& context, const OpView& view, uint64_t, sage_answer
                        "LINEAR with SCALE_X or SCALE_W (quantised operands) is not supported by cpu: "
                        "dequantise first, or use another backend");
   if (RefuseNonFloats(view, 0, answer)) return;
-  const Isa isa = IsaFor(context, view);
+  const GemmChoice choice = Choose(context, view);
   const sage_tensor &w = view.Slot(kW), &y = view.Slot(kY);
   const int64_t m = Rows(y), n = w.shape[0], k = w.shape[1];
-  const bool is_double = AnyIsDouble(view), packed = WeightIsConstant(view);
-  const double ns = OneWorkerNs(isa, is_double, m, n, k, view.attributes.linear.activation, packed);
-  const uint64_t workspace = is_double ? WorkspaceBytes<double>(context, isa, m, n, packed)
-                                       : WorkspaceBytes<float>(context, isa, m, n, packed);
-  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, kAccuracy, workspace, "%s kernel in %s, W %s",
-              IsaName(isa), is_double ? "f64" : "f32",
+  const bool packed = WeightIsConstant(view);
+  const double ns = OneWorkerNs(choice, m, n, k, view.attributes.linear.activation, packed);
+  const uint64_t workspace = choice.wide != nullptr ? WorkspaceBytes(context, *choice.wide, m, n, packed)
+                                                    : WorkspaceBytes(context, *choice.single, m, n, packed);
+  sage_accept(answer, ParallelNs(context, ns), SAGE_COST_MODEL, choice.accuracy, workspace, "%s kernel %s, W %s",
+              IsaName(choice.isa), choice.arithmetic,
               packed ? "packed once at plan" : "packed per run, as it is not constant");
 }
 

@@ -20,9 +20,14 @@ Sizes SizesOf(const sage_tensor& a, const sage_tensor& c) {
   return sizes;
 }
 
-double OneWorkerNs(Isa isa, bool is_double, const Sizes& sizes) {
-  return GemmNs(isa, is_double, static_cast<double>(sizes.batch), static_cast<double>(sizes.m),
-                static_cast<double>(sizes.n), static_cast<double>(sizes.k), false);
+double OneWorkerNs(const GemmChoice& choice, const Sizes& sizes) {
+  return GemmNs(choice, static_cast<double>(sizes.batch), static_cast<double>(sizes.m), static_cast<double>(sizes.n),
+                static_cast<double>(sizes.k), false);
+}
+
+GemmChoice Choose(const Context& context, const OpView& view) {
+  const sage_tensor& c = view.Slot(kC);
+  return ChooseGemm(context, view, kA, kB, c.shape[c.rank - 2]);
 }
 
 // All axes but the last two.
@@ -33,16 +38,17 @@ void AppendBatch(const sage_tensor& tensor, Walk<1>* batch) {
 template <class T>
 class MatmulPlan final : public KernelPlan {
  public:
-  MatmulPlan(const Context& context, const OpView& view) : host_(context.host), isa_(IsaFor(context, view)) {
+  MatmulPlan(const Context& context, const OpView& view) : host_(context.host), choice_(Choose(context, view)) {
     const Sizes sizes = SizesOf(view.Slot(kA), view.Slot(kC));
-    workspace_bytes = GemmScratchBytes(GemmKernelFor<T>(isa_), sizes.m, sizes.n, false) * context.num_workers;
+    workspace_bytes = GemmScratchBytes(choice_.Kernel<T>(), sizes.m, sizes.n, false) * context.num_workers;
   }
 
   sage_status Run(const sage_run_args& args, sage_error* err) const override {
     const sage_tensor &a = *args.slots[kA], &b = *args.slots[kB], &c = *args.slots[kC];
     const Sizes sizes = SizesOf(a, c);
     Gemm<T> gemm;
-    gemm.kernel = &GemmKernelFor<T>(isa_), gemm.lines = &LinesFor(isa_);
+    gemm.kernel = &choice_.Kernel<T>(), gemm.lines = &LinesFor(VectorsOf(choice_.isa));
+    gemm.packed_as = choice_.packed_as;
     gemm.batch = sizes.batch, gemm.m = sizes.m, gemm.n = sizes.n, gemm.k = sizes.k;
     gemm.a = BytesOf(a), gemm.a_dtype = a.dtype, gemm.a_step = a.stride[a.rank - 1];
     gemm.a_rows.Append(sizes.m, {a.stride[a.rank - 2]});
@@ -53,25 +59,24 @@ class MatmulPlan final : public KernelPlan {
     gemm.y = MutableBytesOf(c), gemm.y_dtype = c.dtype, gemm.y_step = c.stride[c.rank - 1];
     gemm.y_rows.Append(sizes.m, {c.stride[c.rank - 2]});
     AppendBatch(c, &gemm.y_batch);
-    return RunGemm(gemm, host_, OneWorkerNs(isa_, sizeof(T) == 8, sizes), args, err);
+    return RunGemm(gemm, host_, OneWorkerNs(choice_, sizes), args, err);
   }
 
  private:
   const sage_host* host_;
-  Isa isa_;
+  GemmChoice choice_;
 };
 
 }  // namespace
 
 void AskMatmul(const Context& context, const OpView& view, uint64_t, sage_answer* answer) {
   if (RefuseNonFloats(view, 0, answer)) return;
-  const Isa isa = IsaFor(context, view);
-  const bool is_double = AnyIsDouble(view);
+  const GemmChoice choice = Choose(context, view);
   const Sizes sizes = SizesOf(view.Slot(kA), view.Slot(kC));
-  const uint64_t scratch = is_double ? GemmScratchBytes(GemmKernelFor<double>(isa), sizes.m, sizes.n, false)
-                                     : GemmScratchBytes(GemmKernelFor<float>(isa), sizes.m, sizes.n, false);
-  sage_accept(answer, ParallelNs(context, OneWorkerNs(isa, is_double, sizes)), SAGE_COST_MODEL, kAccuracy,
-              scratch * context.num_workers, "%s kernel in %s", IsaName(isa), is_double ? "f64" : "f32");
+  const uint64_t scratch = choice.wide != nullptr ? GemmScratchBytes(*choice.wide, sizes.m, sizes.n, false)
+                                                  : GemmScratchBytes(*choice.single, sizes.m, sizes.n, false);
+  sage_accept(answer, ParallelNs(context, OneWorkerNs(choice, sizes)), SAGE_COST_MODEL, choice.accuracy,
+              scratch * context.num_workers, "%s kernel %s", IsaName(choice.isa), choice.arithmetic);
 }
 
 sage_status PlanMatmul(const Context& context, const OpView& view, uint64_t, const KernelPlan*,

@@ -1,5 +1,5 @@
 // MATMUL of the cpu backend: batches, transposes by strides, bits.
-#include "ops_harness.h"
+#include "gemm_harness.h"
 
 namespace sage::test {
 namespace {
@@ -11,35 +11,15 @@ OpCase Matmul(OwnedTensor a, OwnedTensor b, OwnedTensor c, uint32_t dynamic = 0)
 }
 
 void ExpectWithinBound(const OpCase& c) {
-  OpCase magnitudes = c;
-  for (const size_t slot : {size_t{0}, size_t{1}}) {
-    OwnedTensor& tensor = magnitudes.slots[slot];
-    tensor = Widened(tensor);
-    tensor.FillBy([&](uint64_t i) { return std::fabs(tensor.Get(i)); });
-  }
-  const OpCase exact = Exact(c), bound = Exact(magnitudes);
-  bool is_double = false;
-  for (const OwnedTensor& tensor : c.slots) is_double = is_double || tensor.dtype() == SAGE_F64;
-  const auto k = static_cast<double>(c.slots[0].dim(c.slots[0].rank() - 1));
-  const double unit = (is_double ? 0x1p-53 : 0x1p-24) * (std::min(k, 128.0) + k / 128.0 + 4.0);
-  for (const std::string& isa : Isas()) {
+  const GemmBound bound(c, 2, c.slots[0].dim(c.slots[0].rank() - 1));
+  for (const std::string& isa : GemmIsas()) {
     TestHost host(3, Threads::kSimulated);
     Instance cpu(Cpu(), host, isa.c_str());
     OpCase mine = c;
     const RunResult result = RunCase(cpu, mine);
     REQUIRE_MESSAGE(result.status == SAGE_OK, isa, " ", result.message, " ", Describe(c));
-    const OwnedTensor& got = mine.slots[2];
-    for (uint64_t i = 0; i < got.size(); ++i) {
-      const double want = exact.slots[2].Get(i);
-      const double allowed =
-          1.2 * unit * bound.slots[2].Get(i) + HalfUnit(got.dtype()) * std::fabs(want) * 1.01 + Smallest(got.dtype());
-      if (!(std::fabs(got.Get(i) - want) <= allowed)) {
-        FAIL_CHECK(isa, " element ", i, ": got ", got.Get(i), ", exact ", want, ", allowed ", allowed, " ",
-                   Describe(c));
-        break;
-      }
-    }
-    CHECK(PaddingUntouched(got));
+    bound.Expect(mine.slots[2], isa + " " + Describe(c));
+    CHECK(PaddingUntouched(mine.slots[2]));
   }
 }
 
@@ -63,7 +43,7 @@ TEST_CASE("cpu MATMUL: seeded batches, layouts and mixed dtypes within the bound
 }
 
 TEST_CASE("cpu MATMUL: B read in place, packed by rows, and packed by columns give the same bits") {
-  for (const std::string& isa : Isas())
+  for (const std::string& isa : GemmIsas())
     for (const int64_t m : {1, 5, 40, 200}) {
       const int64_t n = 150, k = 300;
       std::vector<OwnedTensor> results;
@@ -84,7 +64,7 @@ TEST_CASE("cpu MATMUL: B read in place, packed by rows, and packed by columns gi
 }
 
 TEST_CASE("cpu MATMUL: rows and batches do not depend on how many there are") {
-  for (const std::string& isa : Isas()) {
+  for (const std::string& isa : GemmIsas()) {
     TestHost host;
     Instance cpu(Cpu(), host, isa.c_str());
     const int64_t n = 70, k = 140;
