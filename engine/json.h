@@ -66,7 +66,7 @@ struct JsonNode {
   uint32_t size = 0;  // elements, members, or the string's bytes
   double number = 0;
   int64_t integer = 0;
-  const char* text = nullptr;  // strings: unescaped UTF-8, not NUL-terminated; valid until the next Parse
+  const char* text = nullptr;  // strings: unescaped UTF-8, not NUL-terminated; where it needed no unescaping, the input
 };
 
 class JsonReader {
@@ -75,6 +75,7 @@ class JsonReader {
 
   // Strict: one value, UTF-8, no duplicate keys in one object, no NaN or Infinity, numbers in double's range.
   // On failure the message says what and `error_offset` where. Input of 4 GiB or more is refused.
+  // Strings are valid until the next Parse and as long as `json`, which most of them lie in, stays as it is.
   Status Parse(std::string_view json);
   uint64_t error_offset() const { return error_offset_; }
 
@@ -88,7 +89,7 @@ class JsonReader {
  private:
   struct Parser;
   std::vector<JsonNode> nodes_ = std::vector<JsonNode>(1);  // never empty: root() of a failed parse is a null
-  std::vector<char> strings_;     // unescaped text; as large as the input before parsing, so it never moves
+  std::vector<char> strings_;     // what had escapes; as large as the input before parsing, so it never moves
   std::vector<uint32_t> sorted_;  // scratch: an object's keys, to find a duplicate in n log n
   uint64_t error_offset_ = 0;
 };

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "bytes16.h"
 #include "json.h"
 #include "utf8.h"
 
@@ -16,13 +17,26 @@ namespace {
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// How many of the n bytes at s, from the first on, are printable ASCII and neither quote nor backslash: what a string
-// is made of, embeddings in base64 above all. Eight bytes a step: in each test below a byte's high bit is set where it
-// is what is looked for; a borrow can set a wrong bit only above a right one, and only the lowest is used.
+// Whether the bytes of one block are all plain: printable ASCII, neither quote nor backslash.
+constexpr size_t kBlock = 64;
+inline bool AllPlain(const char* s) {
+  Bytes16 stop{};
+  for (size_t i = 0; i < kBlock; i += 16) {
+    const auto c = Load16<Bytes16>(s + i);
+    // As signed bytes 0x80 and above are negative: below a space as well.
+    stop |= Mask16(reinterpret_cast<SignedBytes16>(c) < 0x20) | Mask16(c == '"') | Mask16(c == '\\');
+  }
+  return !AnyBit(stop);
+}
+
+// How many of the n bytes at s, from the first on, are plain: what a string is made of, embeddings in base64 above all.
+// Long runs go by blocks, what is left by eight bytes a step: in each test below a byte's high bit is set where it is
+// what is looked for; a borrow can set a wrong bit only above a right one, and only the lowest is used.
 size_t PlainRun(const char* s, size_t n) {
   static_assert(std::endian::native == std::endian::little);
   constexpr uint64_t kOnes = 0x0101010101010101u, kHigh = 0x80 * kOnes;
   size_t at = 0;
+  while (n - at >= kBlock && AllPlain(s + at)) at += kBlock;
   for (; n - at >= 8; at += 8) {
     uint64_t word = 0;
     std::memcpy(&word, s + at, 8);
@@ -118,9 +132,45 @@ struct JsonReader::Parser {
   // Every integer of this many digits is a double: 10^15 < 2^53.
   static constexpr size_t kExactDigits = 15;
 
+  // Most numbers of a tick: no exponent, at most 15 digits, the leading zero included. Anything else, a fault above
+  // all, is false, with nothing changed.
+  bool ShortNumber(uint32_t index) {
+    const char *p = in.data() + at, *const end = in.data() + in.size();
+    const bool negative = *p == '-';
+    if (negative) ++p;
+    const char* const first = p;
+    uint64_t digits = 0;
+    const auto take = [&] {
+      for (; p < end && IsDigit(*p); ++p) {
+        digits = digits * 10 + static_cast<uint64_t>(*p - '0');  // wraps only beyond what is accepted below
+      }
+    };
+    take();
+    const auto before = static_cast<size_t>(p - first);
+    if (before == 0 || (before > 1 && *first == '0')) return false;
+    size_t after = 0;
+    if (p < end && *p == '.') {
+      const char* const point = p++;
+      take();
+      after = static_cast<size_t>(p - point) - 1;
+      if (after == 0) return false;
+    }
+    if (before + after > kExactDigits || (p < end && (*p == 'e' || *p == 'E'))) return false;
+    JsonNode& node = reader.nodes_[index];
+    // Both are exact doubles, so the one rounding of their quotient is the right one.
+    const double magnitude = static_cast<double>(digits) / kPowersOfTen[after];
+    node.number = negative ? -magnitude : magnitude;
+    node.integral = p - first == static_cast<ptrdiff_t>(before) && !(negative && digits == 0);
+    if (node.integral) node.integer = negative ? -static_cast<int64_t>(digits) : static_cast<int64_t>(digits);
+    at = static_cast<size_t>(p - in.data());
+    Close(index);
+    return true;
+  }
+
   bool Number() {
     const size_t begin = at;
     const uint32_t index = Open(JsonType::kNumber);
+    if (ShortNumber(index)) return true;
     const bool negative = in[at] == '-';
     if (negative) ++at;
     if (at >= in.size() || !IsDigit(in[at])) return Fail(at, "expected a digit, found " + Here());
@@ -259,33 +309,50 @@ struct JsonReader::Parser {
   }
 
   bool String() {
-    const size_t begin = at, text = used;
+    const size_t begin = at;
     const uint32_t index = Open(JsonType::kString);
     ++at;
-    while (true) {
-      const size_t run = PlainRun(in.data() + at, in.size() - at);
-      std::memcpy(reader.strings_.data() + used, in.data() + at, run);
+    const size_t run = PlainRun(in.data() + at, in.size() - at);
+    // Nothing to unescape: the text is where it stands.
+    std::string_view text = in.substr(at, run);
+    at += run;
+    if (at >= in.size() || in[at] != '"') {
+      const size_t first = used;
+      std::memcpy(reader.strings_.data() + used, text.data(), run);
       used += run;
-      at += run;
-      if (at >= in.size()) return Fail(begin, "the string that begins here has no end");
-      const auto c = static_cast<unsigned char>(in[at]);
-      if (c == '"') break;
-      if (c == '\\') {
-        if (!Escape()) return false;
-        continue;
-      }
-      if (c < 0x20) return Fail(at, "a control character stands in a string; write it as an escape");
-      const size_t length = Utf8Length(in.substr(at));
-      if (length == 0) return Fail(at, "the text is not UTF-8");
-      std::memcpy(reader.strings_.data() + used, in.data() + at, length);
-      used += length;
-      at += length;
+      if (!Unescape(begin)) return false;
+      text = {reader.strings_.data() + first, used - first};
     }
     ++at;
-    reader.nodes_[index].text = reader.strings_.data() + text;
-    reader.nodes_[index].size = static_cast<uint32_t>(used - text);
+    reader.nodes_[index].text = text.data();
+    reader.nodes_[index].size = static_cast<uint32_t>(text.size());
     Close(index);
     return true;
+  }
+
+  // From the first byte of a string that is not plain to its closing quote, into strings_.
+  bool Unescape(size_t begin) {
+    while (true) {
+      if (at >= in.size()) return Fail(begin, "the string that begins here has no end");
+      const auto c = static_cast<unsigned char>(in[at]);
+      if (c == '"') return true;
+      if (c == '\\') {
+        if (!Escape()) return false;
+      } else if (c < 0x20) {
+        return Fail(at, "a control character stands in a string; write it as an escape");
+      } else {
+        const size_t length = Utf8Length(in.substr(at));
+        if (length == 0) return Fail(at, "the text is not UTF-8");
+        Copy(length);
+      }
+      Copy(PlainRun(in.data() + at, in.size() - at));
+    }
+  }
+
+  void Copy(size_t bytes) {
+    std::memcpy(reader.strings_.data() + used, in.data() + at, bytes);
+    used += bytes;
+    at += bytes;
   }
 
   // Items between brackets, with commas; item() reads one.

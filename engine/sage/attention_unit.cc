@@ -92,14 +92,18 @@ double AttentionUnit::Weight(int64_t batch, int64_t head, int64_t query, int64_t
   return LoadNumber(weights_.dtype, weights_.data, ((batch * lowered_.heads + head) * queries_ + query) * keys_ + key);
 }
 
+void AttentionUnit::Weights(int64_t batch, int64_t head, int64_t query, std::span<double> out) const {
+  LoadNumbers(weights_.dtype, weights_.data, ((batch * lowered_.heads + head) * queries_ + query) * keys_, out);
+}
+
 double AttentionUnit::MeanWeight(int64_t batch, int64_t query, int64_t key) const {
   double sum = 0;
   for (int64_t head = 0; head < lowered_.distinct_heads; ++head) sum += Weight(batch, head, query, key);
   return sum / static_cast<double>(lowered_.distinct_heads);
 }
 
-double AttentionUnit::Fused(int64_t batch, int64_t query, int64_t i) const {
-  return LoadNumber(fused_.dtype, fused_.data, (batch * queries_ + query) * lowered_.fused_width + i);
+void AttentionUnit::Fused(int64_t batch, int64_t query, std::span<double> out) const {
+  LoadNumbers(fused_.dtype, fused_.data, (batch * queries_ + query) * lowered_.fused_width, out);
 }
 
 const char* AttentionUnit::Backend() const { return session_->NodeBackend(attention_node_); }

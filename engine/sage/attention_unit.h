@@ -44,9 +44,12 @@ class AttentionUnit {
 
   // Of the last run. head < lowered().heads.
   double Weight(int64_t batch, int64_t head, int64_t query, int64_t key) const;
+  // Of all keys: out[key] = Weight(batch, head, query, key).
+  void Weights(int64_t batch, int64_t head, int64_t query, std::span<double> out) const;
   // Mean over the heads.
   double MeanWeight(int64_t batch, int64_t query, int64_t key) const;
-  double Fused(int64_t batch, int64_t query, int64_t i) const;
+  // out: the width of the fused vector.
+  void Fused(int64_t batch, int64_t query, std::span<double> out) const;
   // The backend of the attention node in the last run.
   const char* Backend() const;
 

@@ -117,12 +117,15 @@ double TrustLogit(TrustLink link, double trust) {
   return trust;
 }
 
+int64_t TrustGroup(const ExpertParams& params, const ExpertRow& row, int64_t head) {
+  return row.groups == 1 ? 0 : head / (params.attention.query_heads / params.attention.kv_heads);
+}
+
 void ExpertBias(const ExpertParams& params, const ExpertRow& row, int64_t head, std::span<double> out) {
   const int64_t n_experts = Count(row);
   bool any = false;
   for (int64_t n = 0; n < n_experts; ++n) any = any || row.Available(n);
-  const int64_t heads_a_group = params.attention.query_heads / params.attention.kv_heads;
-  const int64_t group = row.groups == 1 ? 0 : head / heads_a_group;
+  const int64_t group = TrustGroup(params, row, head);
   for (int64_t n = 0; n < n_experts; ++n) {
     out[Index(n)] = !any ? 0
                     : row.Available(n)

@@ -55,6 +55,8 @@ struct ExpertSelection {
 
 // The link of one trust value: t, ln max(t, 1e-6), or the logit of t within [1e-6, 1-1e-6].
 double TrustLogit(TrustLink link, double trust);
+// Which of the row's groups of trust head h has: all heads of one have the same bias.
+int64_t TrustGroup(const ExpertParams& params, const ExpertRow& row, int64_t head);
 // The bias of head h, written to out[N]: lambda * link(trust of h's group), -inf where unavailable. A row without any
 // available expert gets 0 everywhere, so that its softmax stays defined; its weights mean nothing.
 void ExpertBias(const ExpertParams& params, const ExpertRow& row, int64_t head, std::span<double> out);

@@ -8,6 +8,7 @@
 #include "sage/expert.h"
 #include "sage/expert_table.h"
 #include "sage/number.h"
+#include "sage/rows.h"
 #include "sage/sage_program.h"
 
 namespace sage {
@@ -48,7 +49,7 @@ class ExpertProgram final : public SageProgram {
     const auto width = static_cast<uint64_t>(std::max(attention_.d_model, QueryWidth(attention_)));
     const auto groups = static_cast<uint64_t>(attention_.kv_heads);
     uint64_t a = 0, b = 0;
-    if (__builtin_mul_overflow(rows * (groups + 4), n, &a) || __builtin_mul_overflow(rows + 2, width, &b))
+    if (__builtin_mul_overflow(rows * (groups + 5), n, &a) || __builtin_mul_overflow(rows + 2, width, &b))
       a = UINT64_MAX;
     SAGE_RETURN_IF_ERROR(Budget(a, "max_batch rows of experts"));
     SAGE_RETURN_IF_ERROR(Budget(b, "max_batch contexts"));
@@ -57,7 +58,7 @@ class ExpertProgram final : public SageProgram {
     groups_.resize(rows), contexts_.resize(rows), availables_.resize(rows);
     context_embedding_.resize(rows * static_cast<size_t>(attention_.d_model));
     loaded_.resize(experts), clusters_.resize(experts), quality_delta_.resize(experts);
-    a_.resize(experts), scores_.resize(experts), legacy_scores_.resize(experts), line_.resize(experts);
+    a_.resize(cells), scores_.resize(experts), legacy_scores_.resize(experts), line_.resize(experts);
     gates_.resize(2 * experts), row_.resize(width + 1), order_.reserve(experts), taken_.reserve(experts);
     places_.reserve(2 * experts);
     selection_.Reserve(n_), legacy_selection_.Reserve(n_);
@@ -330,8 +331,12 @@ class ExpertProgram final : public SageProgram {
     for (int64_t row = 0; row < rows_; ++row) {
       const int64_t batch = by_row ? row : 0, query = by_row ? 0 : row;
       const ExpertRow inputs = Row(row);
+      int64_t group = -1;  // whose bias line_ holds: heads of one group share it
       for (int64_t head = 0; head < unit->lowered().heads; ++head) {
-        ExpertBias(params_, inputs, head * share, line_);
+        if (const int64_t of_head = TrustGroup(params_, inputs, head * share); of_head != group) {
+          group = of_head;
+          ExpertBias(params_, inputs, head * share, line_);
+        }
         unit->StoreBias(batch, head, query, line_);
       }
       if (!content) continue;
@@ -342,7 +347,7 @@ class ExpertProgram final : public SageProgram {
     SAGE_RETURN_IF_ERROR(RunUnit(unit));
     for (int64_t row = 0; row < rows_; ++row) {
       MeanOverHeads(unit, row);
-      SAGE_RETURN_IF_ERROR(CheckFinite(a_));
+      SAGE_RETURN_IF_ERROR(CheckFinite(Means(row)));
     }
     return Status();
   }
@@ -353,17 +358,19 @@ class ExpertProgram final : public SageProgram {
     return unit->Weight(by_row ? row : 0, head / share, by_row ? 0 : row, n);
   }
 
-  // a_n = sum_h w_h P_h,n
+  std::span<double> Means(int64_t row) { return std::span(a_).subspan(Index(row * n_), Index(n_)); }
+
+  // a_n = sum_h w_h P_h,n, of one row: once a tick, after the run.
   void MeanOverHeads(const AttentionUnit* unit, int64_t row) {
-    const int64_t heads = attention_.query_heads;
-    for (int64_t n = 0; n < n_; ++n) {
-      double sum = 0;
-      for (int64_t head = 0; head < heads; ++head) {
-        const double weight =
-            params_.head_weights.empty() ? 1.0 / static_cast<double>(heads) : params_.head_weights[Index(head)];
-        sum += weight * WeightOf(unit, row, head, n);
-      }
-      a_[Index(n)] = sum;
+    const int64_t heads = attention_.query_heads, share = heads / unit->lowered().heads;
+    const bool by_row = unit == content_by_row_;
+    const double even = 1.0 / static_cast<double>(heads);
+    const std::span<double> means = Means(row);
+    std::fill(means.begin(), means.end(), 0.0);
+    for (int64_t head = 0; head < heads; ++head) {
+      if (head % share == 0) unit->Weights(by_row ? row : 0, head / share, by_row ? 0 : row, line_);
+      const double weight = params_.head_weights.empty() ? even : params_.head_weights[Index(head)];
+      AddScaled(weight, line_, means);
     }
   }
 
@@ -374,8 +381,7 @@ class ExpertProgram final : public SageProgram {
                        static_cast<uint32_t>(row), &order_, scores_, &selection_);
     } else {
       if (unit != nullptr) {
-        MeanOverHeads(unit, row);
-        AttentionScores(params_, inputs, a_, scores_);
+        AttentionScores(params_, inputs, Means(row), scores_);
       } else {
         LegacyScores(params_, inputs, scores_);
       }

@@ -286,7 +286,7 @@ class FusionProgram final : public SageProgram {
         weights[i] += unit->MeanWeight(0, 0, static_cast<int64_t>(sensors_[i].first_row + t));
       }
     }
-    for (size_t i = 0; i < d; ++i) fused_[i] = unit->Fused(0, 0, static_cast<int64_t>(i));
+    unit->Fused(0, 0, fused_);
     SAGE_RETURN_IF_ERROR(CheckFinite(weights));
     return CheckFinite(fused_);
   }

@@ -8,6 +8,7 @@
 
 #include "sage/number.h"
 #include "sage/random.h"
+#include "sage/rows.h"
 #include "sage/support/check_op.h"
 
 namespace sage {
@@ -154,33 +155,6 @@ class GraphMaker {
   Graph graph_;
 };
 
-// The mean over a group's slices, L2-normalised. Scaled by a power of two first, so that no square overflows, and sums
-// instead of means, since both factors go when the length is divided out.
-void GroupSlice(const SageAttention& attention, std::span<const double> embedding, int64_t group,
-                std::span<double> out) {
-  const int64_t heads = attention.query_heads / attention.kv_heads, d = attention.head_dim;
-  const double* slices = embedding.data() + group * heads * d;
-  // The largest sum stays below 2^1024: embeddings are bounded by the tensor's dtype, so only f64 comes near it.
-  const double shrink = attention.dtype == SAGE_F64 ? 1 / static_cast<double>(heads) : 1;
-  double largest = 0, squares = 0;
-  for (int64_t i = 0; i < d; ++i) {
-    double sum = slices[i] * shrink;
-    for (int64_t h = 1; h < heads; ++h) sum += slices[h * d + i] * shrink;
-    out[static_cast<size_t>(i)] = sum;
-    largest = std::max(largest, std::fabs(sum));
-  }
-  if (!(largest > 0)) return std::fill(out.begin(), out.end(), 0.0);
-  const int exponent = std::ilogb(largest);
-  // Below 2^-1022 the power of two has no double; the values are so few bits there that dividing them is as exact.
-  const double scale = std::ldexp(1, std::clamp(-exponent, -1022, 1023));
-  for (double& value : out) {
-    value *= scale;
-    squares += value * value;
-  }
-  const double inverse = 1 / std::sqrt(squares);
-  for (double& value : out) value *= inverse;
-}
-
 void RawRow(std::span<const double> embedding, std::span<double> out) {
   std::copy(embedding.begin(), embedding.end(), out.begin());
   if (out.size() > embedding.size()) out[embedding.size()] = 1;
@@ -223,20 +197,16 @@ void ProjectQuery(const SageAttention& attention, std::span<const double> embedd
   if (attention.weights != WeightSource::kIdentity) return RawRow(embedding, out);
   const auto d = static_cast<size_t>(attention.head_dim);
   const auto heads = static_cast<size_t>(attention.query_heads / attention.kv_heads);
-  for (int64_t group = 0; group < attention.kv_heads; ++group) {
-    const auto all = out.subspan(static_cast<size_t>(group) * heads * d, heads * d);
-    GroupSlice(attention, embedding, group, all.first(d));
-    for (size_t i = d; i < all.size(); ++i) all[i] = all[i - d];
+  GroupSlices(attention, embedding, out.data(), heads * d);
+  for (size_t begin = 0; begin < out.size(); begin += heads * d) {
+    for (size_t h = 1; h < heads; ++h) std::copy_n(&out[begin], d, &out[begin + h * d]);
   }
 }
 
 void ProjectKey(const SageAttention& attention, std::span<const double> embedding, std::span<double> out) {
   if (embedding.empty()) return std::fill(out.begin(), out.end(), 0.0);
   if (attention.weights != WeightSource::kIdentity) return RawRow(embedding, out);
-  const auto d = static_cast<size_t>(attention.head_dim);
-  for (int64_t group = 0; group < attention.kv_heads; ++group) {
-    GroupSlice(attention, embedding, group, out.subspan(static_cast<size_t>(group) * d, d));
-  }
+  GroupSlices(attention, embedding, out.data(), static_cast<size_t>(attention.head_dim));
 }
 
 Result<LoweredAttention> LowerAttention(const SageAttention& attention, const AttentionPolicy& policy,

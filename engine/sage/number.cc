@@ -76,7 +76,9 @@ double LargestFinite(sage_dtype dtype) {
 
 void StoreNumbers(sage_dtype dtype, void* base, int64_t first, std::span<const double> values) {
   const auto store = [&](auto convert) {
-    for (const double value : values) Put(base, first++, convert(value));
+    // Without an index that the loop itself advances, the compiler converts several at once.
+    const auto count = static_cast<int64_t>(values.size());
+    for (int64_t i = 0; i < count; ++i) Put(base, first + i, convert(values[static_cast<size_t>(i)]));
   };
   switch (dtype) {
     case SAGE_F64:
@@ -104,6 +106,21 @@ double LoadNumber(sage_dtype dtype, const void* base, int64_t index) {
       return static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(Get<uint16_t>(base, index)) << 16));
     default:
       return std::numeric_limits<double>::quiet_NaN();
+  }
+}
+
+void LoadNumbers(sage_dtype dtype, const void* base, int64_t first, std::span<double> out) {
+  const auto count = static_cast<int64_t>(out.size());
+  const auto load = [&](auto get) {
+    for (int64_t i = 0; i < count; ++i) out[static_cast<size_t>(i)] = get(first + i);
+  };
+  switch (dtype) {
+    case SAGE_F64:
+      return load([&](int64_t i) { return Get<double>(base, i); });
+    case SAGE_F32:
+      return load([&](int64_t i) { return static_cast<double>(Get<float>(base, i)); });
+    default:
+      return load([&](int64_t i) { return LoadNumber(dtype, base, i); });
   }
 }
 

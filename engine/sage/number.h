@@ -14,6 +14,8 @@ double LargestFinite(sage_dtype dtype);
 // Writes values to `base` from element `first` on; base may be at any alignment.
 void StoreNumbers(sage_dtype dtype, void* base, int64_t first, std::span<const double> values);
 double LoadNumber(sage_dtype dtype, const void* base, int64_t index);
+// Elements first, first + 1, ...: as LoadNumber one by one, and faster.
+void LoadNumbers(sage_dtype dtype, const void* base, int64_t first, std::span<double> out);
 
 }  // namespace sage
 

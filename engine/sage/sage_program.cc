@@ -329,6 +329,7 @@ Status SageProgram::Explain(JsonWriter& out) {
   ExplainMore(out);
   // One list of nodes and one of warnings, as for any model; what is the session's stays with the session.
   std::vector<std::string> plans;
+  plans.reserve(units_.size());  // the readers' strings lie in them
   std::vector<JsonReader> readers(units_.size());
   for (const auto& unit : units_) {
     JsonWriter plan;

@@ -199,18 +199,21 @@ TEST_CASE("json: short numbers, which have a way of their own, are rounded as th
   CHECK((reader.root().integral && reader.root().integer == std::numeric_limits<int64_t>::min()));
 }
 
-TEST_CASE("json: a string ends where it ends, whatever stands at each of eight places") {
+TEST_CASE("json: a string ends where it ends, whatever stands at each place of a step or a block") {
   JsonReader reader;
-  for (size_t length = 0; length < 40; ++length) {
+  std::vector<size_t> lengths = {63, 64, 65, 71, 72, 127, 128, 129, 140};
+  for (size_t length = 0; length < 40; ++length) lengths.push_back(length);
+  for (const size_t length : lengths) {
     const std::string plain(length, '~');
     for (size_t at = 0; at <= length; ++at) {
       const auto with = [&](const char* what) { return '"' + plain.substr(0, at) + what + plain.substr(at) + '"'; };
       CAPTURE(at);
-      REQUIRE(reader.Parse(with("")).ok());
+      const std::string whole = with(""), escaped = with("\\n"), wide = with("\xc3\xa9");
+      REQUIRE(reader.Parse(whole).ok());
       CHECK(reader.Text(reader.root()) == plain);
-      REQUIRE(reader.Parse(with("\\n")).ok());
+      REQUIRE(reader.Parse(escaped).ok());
       CHECK(reader.Text(reader.root()) == plain.substr(0, at) + '\n' + plain.substr(at));
-      REQUIRE(reader.Parse(with("\xc3\xa9")).ok());
+      REQUIRE(reader.Parse(wide).ok());
       CHECK(reader.Text(reader.root()) == plain.substr(0, at) + "\xc3\xa9" + plain.substr(at));
       for (const char* wrong : {"\x1f", "\t", "\x80", "\xff"}) {
         REQUIRE_FALSE(reader.Parse(with(wrong)).ok());
