@@ -61,6 +61,8 @@ struct GemmKernel {
 extern const GemmKernel<float> kGemmScalarF32, kGemmAvx2F32, kGemmAvx512F32, kGemmNeonF32;
 // Pairs of bf16, multiplied by an instruction for them and summed in float.
 extern const GemmKernel<float> kGemmAvx512Bf16;
+// Three bf16 parts of floats in tiles, and bf16 in tiles: with whatever is unfit in floats, and without.
+extern const GemmKernel<float> kGemmAmxF32, kGemmAmxBf16, kGemmAmxBf16Native;
 extern const GemmKernel<double> kGemmScalarF64, kGemmAvx2F64, kGemmAvx512F64, kGemmNeonF64;
 
 }  // namespace sage::cpu

@@ -32,16 +32,36 @@ double SingleRate(Isa isa) {
 }
 
 #if defined(__x86_64__)
+bool BothBf16(const OpView& view, uint32_t a, uint32_t b) {
+  return view.Slot(a).dtype == SAGE_BF16 && view.Slot(b).dtype == SAGE_BF16;
+}
+
 // 16-bit arithmetic is for operands that are stored so, and for whoever accepts its class: AUTO does.
-bool ChooseBf16(const OpView& view, uint32_t a, uint32_t b, GemmChoice* choice) {
-  if (view.Slot(a).dtype != SAGE_BF16 || view.Slot(b).dtype != SAGE_BF16) return false;
-  if (view.op.accuracy == SAGE_ACCURACY_EXACT) return false;
+bool AcceptsNative(const OpView& view) { return view.op.accuracy != SAGE_ACCURACY_EXACT; }
+
+// Products: measured on a Zen 4.
+void ChooseBf16(GemmChoice* choice) {
   choice->isa = Isa::kAvx512Bf16;
   choice->single = &kGemmAvx512Bf16;
   choice->accuracy = SAGE_ACCURACY_NATIVE;
   choice->arithmetic = "in bf16 products summed in f32";
   choice->products = 90.0, choice->packed_bytes = 2;
-  return true;
+}
+
+// Products: expected, of a core that does 1.6 multiply-adds a picosecond in tiles, what packing rows for each task
+// leaves of that. Of bf16 numbers products in tiles are exact, so only what is unfit keeps them from EXACT.
+void ChooseAmx(bool both_bf16, bool native, GemmChoice* choice) {
+  choice->row_step = 16;
+  if (!both_bf16) {
+    choice->single = &kGemmAmxF32;
+    choice->arithmetic = "in f32 from products of bf16 parts";
+    choice->products = 150.0, choice->packed_bytes = 6;
+    return;
+  }
+  choice->single = native ? &kGemmAmxBf16Native : &kGemmAmxBf16;
+  choice->accuracy = native ? SAGE_ACCURACY_NATIVE : SAGE_ACCURACY_EXACT;
+  choice->arithmetic = "in bf16 products summed in f32";
+  choice->products = native ? 600.0 : 500.0, choice->packed_bytes = 2;
 }
 #endif
 
@@ -62,7 +82,14 @@ GemmChoice ChooseGemm(const Context& context, const OpView& view, [[maybe_unused
   choice.isa = FullIsaFor(context, view);
   const bool wide = AnyIsDouble(view);
 #if defined(__x86_64__)
-  if (choice.isa >= Isa::kAvx512Bf16 && !wide && ChooseBf16(view, a, b, &choice)) return choice;
+  if (choice.isa >= Isa::kAvx512Bf16 && !wide) {
+    // Fewer rows leave most of a tile idle. Who names amx gets it.
+    constexpr int64_t kLeastRows = 8;
+    const bool both_bf16 = BothBf16(view, a, b), native = both_bf16 && AcceptsNative(view);
+    if (choice.isa == Isa::kAmx && (context.isa_named || rows >= kLeastRows))
+      return ChooseAmx(both_bf16, native, &choice), choice;
+    if (native) return ChooseBf16(&choice), choice;
+  }
 #endif
   choice.isa = VectorsOf(choice.isa);
   choice.products = SingleRate(choice.isa);

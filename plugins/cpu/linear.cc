@@ -1,4 +1,5 @@
-// linear.cc: LINEAR, y = fn(x W^T + b). A constant W is packed once, at plan, and shared by the plans of one node.
+// linear.cc: LINEAR, y = fn(x W^T + b). A constant W is packed once, at plan, and shared by the plans of one node that
+// have the same kernel: on a machine with tiles those for few rows and those for many have not.
 #include <algorithm>
 
 #include "gemm.h"

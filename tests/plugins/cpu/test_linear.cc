@@ -80,7 +80,7 @@ TEST_CASE("cpu LINEAR: sizes around every tile and block edge") {
   for (const int64_t m : {1, 2, 5, 6, 7, 13, 97})
     for (const int64_t n : {1, 16, 63, 65, 193})
       for (const int64_t k : {1, 127, 129, 260}) {
-        OpCase c = Plain(m % 2 == 0 ? SAGE_F64 : SAGE_F32, m, n, k, false, 17);
+        OpCase c = Plain(m % 2 == 0 ? SAGE_F64 : n % 3 == 0 ? SAGE_BF16 : SAGE_F32, m, n, k, false, 17);
         ExpectWithinBound(c);
       }
 }
@@ -274,7 +274,8 @@ TEST_CASE("cpu LINEAR: 16-bit weights of an f32 product stay 16 bits when packed
 
 TEST_CASE("cpu LINEAR: packed weights are shared with `like`, counted, and outlive any order of destruction") {
   TestHost host;
-  Instance cpu(Cpu(), host);
+  // Left to itself, a machine with tiles has other kernels for few rows than for many.
+  Instance cpu(Cpu(), host, GemmIsas().back().c_str());
   OpCase big = Plain(SAGE_F32, 64, 100, 80, true, 5), small = big, other = Plain(SAGE_F32, 64, 100, 80, true, 6);
   small.slots[kX] = OwnedTensor(SAGE_F32, {3, 80}).FillNormal(9);
   small.slots[kY] = OwnedTensor(SAGE_F32, {3, 100});
@@ -309,9 +310,9 @@ TEST_CASE("cpu LINEAR: packed weights are shared with `like`, counted, and outli
 }
 
 TEST_CASE("cpu LINEAR: threads 1 2 3 8 give the same bits") {
-  ExpectSameBitsForThreads(Plain(SAGE_F32, 150, 400, 300, true, 7));
-  ExpectSameBitsForThreads(Plain(SAGE_BF16, 1, 1500, 1200, false, 8));
-  ExpectSameBitsForThreads(Plain(SAGE_F64, 300, 200, 128, false, 9));
+  ExpectSameBitsForThreads(Plain(SAGE_F32, 150, 400, 300, true, 7), GemmIsas());
+  ExpectSameBitsForThreads(Plain(SAGE_BF16, 1, 1500, 1200, false, 8), GemmIsas());
+  ExpectSameBitsForThreads(Plain(SAGE_F64, 300, 200, 128, false, 9), GemmIsas());
 }
 
 TEST_CASE("cpu LINEAR: a run allocates nothing, neither on the heap nor from the host") {
