@@ -1,6 +1,6 @@
 // graph_latency.cc: how long one tick of each SAGE graph takes, JSON in to JSON out, beside the legacy formula in the
-// same binary and the same minutes; how many heap allocations a tick costs; how long a process takes to its first
-// result.
+// same binary and the same minutes; how much of it is the engine's own work, without the text, by the trace's clock;
+// how many heap allocations a tick costs; how long a process takes to its first result.
 //
 // It writes one JSON document with every sample. Not a test: nothing here passes or fails but the check that each
 // mode's output is a decision and that ATTENTION at gamma 0 agrees with LEGACY, without which no row is printed.
@@ -38,6 +38,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kWarmUp = 300, kSamples = 1000, kTicks = 50;
+constexpr int kWarmAgain = 5;  // ticks after each trace that was read, the last of them measured
 
 [[noreturn]] void Die(const std::string& message) {
   fmt::print(stderr, "graph_latency: {}\n", message);
@@ -135,14 +136,22 @@ struct Graph {
   sage_session* session = nullptr;
   std::vector<char> decision = std::vector<char>(1 << 20);
   std::vector<uint32_t> samples;
+  std::vector<uint32_t> decide, nodes;  // of a traced session: the tick without its text, and the op graph in it
+  std::vector<char> trace = std::vector<char>(1 << 20);
   uint64_t allocations = 0;
 
-  Graph(sage_engine* engine, const Case& c, const char* mode, const char* gamma) {
+  Graph(sage_engine* engine, const Case& c, const char* mode, const char* gamma, bool traced = false) {
     const auto bytes = sage::ModelToBinary(Replace(Replace(c.model, "%MODE%", mode), "%GAMMA%", gamma));
     if (!bytes.ok()) Die(c.name + ": " + bytes.status().message());
     Error error;
     Require(sage_model_load_buffer(engine, bytes->data(), bytes->size(), nullptr, &model, &error), error, c.name);
-    Require(sage_session_create(model, nullptr, &session, &error), error, c.name);
+    sage_options* options = nullptr;
+    if (traced) {
+      Require(sage_options_create(&options, &error), error, c.name);
+      Require(sage_options_set(options, "trace", "true", &error), error, c.name);
+    }
+    Require(sage_session_create(model, options, &session, &error), error, c.name);
+    sage_options_destroy(options);
     if (c.experts) {
       std::mt19937 random(3);
       std::vector<float> table(128 * 768);
@@ -173,6 +182,19 @@ struct Graph {
   }
 };
 
+// Of the last tick, from its trace.
+void TakeTrace(Graph* graph) {
+  Error error;
+  uint64_t needed = 0;
+  Require(sage_session_trace(graph->session, graph->trace.data(), graph->trace.size(), &needed, &error), error,
+          "trace");
+  const auto trace = nlohmann::json::parse(graph->trace.data());
+  uint64_t nodes = 0;
+  for (const auto& node : trace["nodes"]) nodes += node["ns"].is_null() ? 0 : node["ns"].get<uint64_t>();
+  graph->decide.push_back(static_cast<uint32_t>(trace["program"]["ns"]["decide"].get<uint64_t>()));
+  graph->nodes.push_back(static_cast<uint32_t>(nodes));
+}
+
 double Percentile(std::vector<uint32_t> sorted, double p) {
   std::sort(sorted.begin(), sorted.end());
   const auto rank = static_cast<size_t>(std::ceil(p / 100 * static_cast<double>(sorted.size())));
@@ -200,16 +222,27 @@ bool AgreesWithLegacy(const Graph& a, const Graph& b, bool expert) {
   return true;
 }
 
-Json Row(const std::string& name, const char* mode, const Graph& graph) {
+Json Figures(const std::vector<uint32_t>& samples) {
+  Json row;
+  row["p50_ns"] = Percentile(samples, 50);
+  row["p90_ns"] = Percentile(samples, 90);
+  row["p99_ns"] = Percentile(samples, 99);
+  row["min_ns"] = Percentile(samples, 0);
+  row["samples_ns"] = samples;
+  return row;
+}
+
+// traced: null where there is nothing but the tick as a whole.
+Json Row(const std::string& name, const char* mode, const Graph& graph, const Graph* traced) {
   Json row;
   row["name"] = name;
   row["mode"] = mode;
-  row["p50_ns"] = Percentile(graph.samples, 50);
-  row["p90_ns"] = Percentile(graph.samples, 90);
-  row["p99_ns"] = Percentile(graph.samples, 99);
-  row["min_ns"] = Percentile(graph.samples, 0);
   row["heap_allocations_per_tick"] = static_cast<double>(graph.allocations) / kSamples;
-  row["samples_ns"] = graph.samples;
+  row.update(Figures(graph.samples));
+  if (traced != nullptr) {
+    row["without_text"] = Figures(traced->decide);
+    row["op_graph"] = Figures(traced->nodes);
+  }
   return row;
 }
 
@@ -226,8 +259,10 @@ void Measure(sage_engine* engine, const Case& c, Json* rows) {
       Die(c.name + ": ATTENTION at gamma 0 differs from LEGACY; no figures");
   }
   Graph attention(engine, c, "ATTENTION", "1"), legacy(engine, c, "LEGACY", "1");
+  // A session of its own, since its clock costs something: a few readings a tick and two a node.
+  Graph traced(engine, c, "ATTENTION", "1", true);
   for (int i = 0; i < kWarmUp; ++i)
-    attention.Tick(ticks[static_cast<size_t>(i) % kTicks]), legacy.Tick(ticks[static_cast<size_t>(i) % kTicks]);
+    for (Graph* graph : {&attention, &legacy, &traced}) graph->Tick(ticks[static_cast<size_t>(i) % kTicks]);
   attention.samples.reserve(kSamples), legacy.samples.reserve(kSamples);
   for (int i = 0; i < kSamples; ++i) {
     const std::string& tick = ticks[static_cast<size_t>(i) % kTicks];
@@ -238,13 +273,21 @@ void Measure(sage_engine* engine, const Case& c, Json* rows) {
       graph->samples.push_back(static_cast<uint32_t>(std::min<uint64_t>(duration, UINT32_MAX)));
     }
   }
-  rows->push_back(Row(c.name, "ATTENTION", attention));
-  rows->push_back(Row(c.name, "LEGACY", legacy));
+  // Not in turn with the others: reading a trace would cool their caches.
+  for (int i = 0; i < kSamples; ++i) {
+    for (int warm = 0; warm < kWarmAgain; ++warm) traced.Tick(ticks[static_cast<size_t>(i) % kTicks]);
+    TakeTrace(&traced);
+  }
+  rows->push_back(Row(c.name, "ATTENTION", attention, &traced));
+  rows->push_back(Row(c.name, "LEGACY", legacy, nullptr));
   fmt::print(
       stderr,
-      "{:<28} attention p50 {:8.2f} us  p99 {:8.2f} us   legacy p50 {:8.2f} us  p99 {:8.2f} us   allocations {}\n",
+      "{:<20} p50 {:7.2f} us  p99 {:7.2f} us  without text {:7.2f}, {:7.2f} us  op graph {:7.2f}, {:7.2f} us  legacy "
+      "{:7.2f}, {:7.2f} us  allocations {}\n",
       c.name, Percentile(attention.samples, 50) / 1e3, Percentile(attention.samples, 99) / 1e3,
-      Percentile(legacy.samples, 50) / 1e3, Percentile(legacy.samples, 99) / 1e3, attention.allocations);
+      Percentile(traced.decide, 50) / 1e3, Percentile(traced.decide, 99) / 1e3, Percentile(traced.nodes, 50) / 1e3,
+      Percentile(traced.nodes, 99) / 1e3, Percentile(legacy.samples, 50) / 1e3, Percentile(legacy.samples, 99) / 1e3,
+      attention.allocations);
 }
 
 // Wall time of whole processes: start, load libsage and its plugins, read the model, answer one tick, end.
@@ -294,6 +337,9 @@ int main(int argc, char** argv) {
                           {"shapes",
                            "expert: d 768, 12 query heads over 4 of 64, K cached; ATP and fusion: d 256, 8 heads of "
                            "32; two rows a sensor; f32, every embedding present, as base64"},
+                          {"without_text",
+                           "policy, tensors, op graph and selection, without reading the tick's JSON and writing the "
+                           "record's; op_graph: its nodes alone; both by the trace, in a session of its own"},
                           {"threads", "default: one a processor"},
                           {"order", "ATTENTION and LEGACY in turn, tick by tick"}};
   Json rows = Json::array();

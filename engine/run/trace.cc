@@ -8,15 +8,12 @@
 #include <algorithm>
 
 namespace sage {
-namespace {
 
-uint64_t NowNs() {
+uint64_t Trace::NowNs() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000u + static_cast<uint64_t>(now.tv_nsec);
 }
-
-}  // namespace
 
 void Trace::Enable(uint32_t capacity) {
   spans_.assign(capacity, Span{});

@@ -19,6 +19,7 @@ class Trace {
   explicit Trace(uint32_t capacity = 0) { Enable(capacity); }  // 0 = off
   void Enable(uint32_t capacity);
   bool enabled() const { return !spans_.empty(); }
+  static uint64_t NowNs();                                // of the clock that all of it is measured by
   void Reset();                                           // forgets the spans; at the start of a run
   uint64_t Begin(const char* name, uint32_t worker = 0);  // name must live as long as the trace
   void End(uint64_t span);

@@ -171,6 +171,7 @@ class ExpertProgram final : public SageProgram {
     Comparison comparison;
     for (int64_t row = 0; row < rows_; ++row) {
       const ExpertRow inputs = Row(row);
+      clock_.Enter(PhaseClock::kDecide);
       Select(inputs, row, unit);
       if (attention_.mode == GraphMode::kCompare) comparison.Widen(CompareWithLegacy());
       availables_[Index(row)] = selection_.available;
@@ -179,6 +180,7 @@ class ExpertProgram final : public SageProgram {
         if ((flags_ & kAllExcluded) == 0) reason_.append(reason_.empty() ? "" : "; ").append("no expert is available");
         flags_ |= kAllExcluded;
       }
+      clock_.Enter(PhaseClock::kWrite);
       WriteRow(inputs, row, unit);
     }
     out_.EndArray();

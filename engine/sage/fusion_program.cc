@@ -275,8 +275,12 @@ class FusionProgram final : public SageProgram {
     if (lowered.v >= 0) {
       const auto v = std::span(row_).first(static_cast<size_t>(lowered.v_width));
       for (size_t row = 0; row < rows_; ++row) {
-        std::fill(v.begin(), v.end(), 1.0);  // the column of a projection's bias, where there is one
+        if (v.size() == d) {
+          unit->StoreValue(0, static_cast<int64_t>(row), window(row));
+          continue;
+        }
         std::copy_n(window(row).begin(), d, v.begin());
+        v[d] = 1;  // the column of a projection's bias
         unit->StoreValue(0, static_cast<int64_t>(row), v);
       }
     }

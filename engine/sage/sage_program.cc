@@ -68,6 +68,7 @@ SageProgram::SageProgram(std::shared_ptr<Engine> engine, std::shared_ptr<const M
       model_(std::move(model)),
       options_(options),
       attention_(attention),
+      clock_(options.trace),
       graph_name_(graph_name),
       model_seed_(seed) {
   out_.Reserve(kReservedRecord);
@@ -122,6 +123,13 @@ Status SageProgram::CheckFinite(std::span<const double> weights) const {
 }
 
 Status SageProgram::Tick(std::string_view json) {
+  clock_.Begin();
+  const Status status = TakeTick(json);
+  clock_.End();
+  return status;
+}
+
+Status SageProgram::TakeTick(std::string_view json) {
   ++lines_;
   ts_read_.reset();
   if (!reader_.Parse(json) || !reader_.CheckKeys(reader_.json().root(), Place(), tick_keys_) ||
@@ -135,6 +143,7 @@ Status SageProgram::Tick(std::string_view json) {
   backend_ = "none";
   last_unit_ = nullptr;
   out_.Clear();
+  clock_.Enter(PhaseClock::kDecide);
   const Status decided = Decide();
   if (!decided.ok()) return RefuseRun(decided);
   Commit();
@@ -201,6 +210,7 @@ void SageProgram::WriteError(std::string_view code, std::string_view at, std::st
 }
 
 void SageProgram::WriteHead(const char* state) {
+  clock_.Enter(PhaseClock::kWrite);
   out_.BeginObject();
   out_.Member("ts", moment_.ts);
   out_.Member("tick", moment_.tick);
@@ -383,6 +393,7 @@ Status SageProgram::WriteTrace(JsonWriter& out) const {
   program.Member("session", last_unit_ != nullptr ? last_unit_->name().c_str() : "none");
   program.Member("backend", backend_);
   program.Member("lines", lines_);
+  clock_.Write(program);
   TraceMore(program);
   program.EndObject();
   std::string text(body);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sage/attention_unit.h"
+#include "sage/phase_clock.h"
 #include "sage/program.h"
 #include "sage/tick_reader.h"
 
@@ -66,7 +67,8 @@ class SageProgram : public Program {
 
   // What a graph adds. ReadTick and ReadState return false with reader_'s fault set.
   virtual bool ReadTick(const JsonNode& root) = 0;
-  virtual Status Decide() = 0;  // computes, then writes the record from WriteHead to WriteTail
+  // Computes, then writes the record from WriteHead to WriteTail; a graph that does both by turns tells clock_.
+  virtual Status Decide() = 0;
   virtual void Commit() = 0;
   virtual void WriteState(JsonWriter& out) const = 0;  // the snapshot's "state", one object
   // Changes nothing but a candidate that CommitState takes over.
@@ -101,11 +103,13 @@ class SageProgram : public Program {
   Moment moment_;  // of the tick being decided
   std::optional<Moment> last_;
   uint32_t flags_ = 0;
-  std::string reason_;                           // of interrupt, all_excluded, fallback; empty = none
+  std::string reason_;  // of interrupt, all_excluded, fallback; empty = none
+  PhaseClock clock_;
   const char* backend_ = "none";                 // what ran the attention of this tick
   std::span<const std::string_view> tick_keys_;  // the graph's own keys and the common ones
 
  private:
+  Status TakeTick(std::string_view json);
   bool ReadMoment(const JsonNode& root);
   Status Refuse();                         // writes the error record of reader_'s fault
   Status RefuseRun(const Status& status);  // and of a run that failed

@@ -11,10 +11,11 @@ namespace {
 
 // Allocations of ticks 3 and 4, the first two having warmed it up; each decision is read in the two steps of a caller
 // who asks for the size first.
-uint64_t AllocationsOf(const json& model_text, const std::vector<float>& experts, const json& tick_text) {
+uint64_t AllocationsOf(const json& model_text, const std::vector<float>& experts, const json& tick_text,
+                       const char* traced = "false") {
   const ApiEngine engine = MakeEngine();
   const ApiModel model = MakeModel(engine.get(), model_text);
-  const ApiSession session = MakeSession(model.get());
+  const ApiSession session = MakeSession(model.get(), {{"trace", traced}});
   Error error;
   if (!experts.empty()) {
     const int64_t shape[] = {4, static_cast<int64_t>(experts.size()) / 4};
@@ -40,6 +41,12 @@ uint64_t AllocationsOf(const json& model_text, const std::vector<float>& experts
     CHECK(std::strlen(buffer.data()) + 1 == needed);
     if (i >= 2) taken += after - before;
   }
+  REQUIRE(sage_session_trace(session.get(), buffer.data(), buffer.size(), nullptr, &error) == SAGE_OK);
+  const json program = json::parse(buffer.data())["program"];
+  CHECK(program.contains("ns") == (std::strcmp(traced, "true") == 0));
+  if (program.contains("ns")) {
+    for (const char* phase : {"read", "decide", "write"}) CHECK(program["ns"][phase].get<uint64_t>() > 0);
+  }
   return taken;
 }
 
@@ -52,12 +59,15 @@ TEST_CASE("S16 G13 a tick in and its decision out take nothing from the heap, gr
             {{"graph_type", "ExpertGraph"}, {"graph", {{"attention", attention}, {"num_experts", 4}, {"top_k", 2}}}},
             std::vector<float>(4 * 8, 0.25f),
             {{"router_logits", {1, 2, 3, 4}}, {"trust", {.1, .2, .3, .4}}, {"context_embedding", vector}}) == 0);
-  CHECK(AllocationsOf({{"graph_type", "MetabolicGraph"}, {"graph", {{"attention", attention}}}}, {},
-                      {{"state", "WAKE"},
-                       {"state_embedding", vector},
-                       {"targets",
-                        {{{"id", "a"}, {"salience", .9}, {"embedding", vector}},
-                         {{"id", "b"}, {"salience", .3}, {"embedding", vector}}}}}) == 0);
+  for (const char* traced : {"false", "true"}) {
+    CHECK(AllocationsOf({{"graph_type", "MetabolicGraph"}, {"graph", {{"attention", attention}}}}, {},
+                        {{"state", "WAKE"},
+                         {"state_embedding", vector},
+                         {"targets",
+                          {{{"id", "a"}, {"salience", .9}, {"embedding", vector}},
+                           {{"id", "b"}, {"salience", .3}, {"embedding", vector}}}}},
+                        traced) == 0);
+  }
   CHECK(AllocationsOf(
             {{"graph_type", "FusionGraph"}, {"graph", {{"attention", attention}}}}, {},
             {{"goal", vector},

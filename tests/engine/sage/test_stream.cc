@@ -288,6 +288,7 @@ TEST_CASE("P12 explain lists every node once, by session; LEGACY has none") {
     trace.Clear();
     REQUIRE(program->WriteTrace(trace).ok());
     CHECK(Has(std::string(trace.text()), "program.graph"));
+    CHECK_FALSE(Has(std::string(trace.text()), "program.ns"));  // no clock is read unless asked for
   }
   FusionParams params = SmallFusion(1);
   params.attention.mode = GraphMode::kLegacy;
