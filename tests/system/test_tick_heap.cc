@@ -41,7 +41,8 @@ uint64_t AllocationsOf(const json& model_text, const std::vector<float>& experts
     CHECK(std::strlen(buffer.data()) + 1 == needed);
     if (i >= 2) taken += after - before;
   }
-  REQUIRE(sage_session_trace(session.get(), buffer.data(), buffer.size(), nullptr, &error) == SAGE_OK);
+  uint64_t needed = 0;
+  REQUIRE(sage_session_trace(session.get(), buffer.data(), buffer.size(), &needed, &error) == SAGE_OK);
   const json program = json::parse(buffer.data())["program"];
   CHECK(program.contains("ns") == (std::strcmp(traced, "true") == 0));
   if (program.contains("ns")) {
