@@ -29,7 +29,7 @@ constexpr uint64_t kDataMasks =
 
 // Rows of K and V ahead of the one that is read, which memory is asked for: enough that they arrive, few enough that
 // they stay in L2 till then.
-constexpr int64_t kAheadKeys = 128;
+constexpr int64_t kAheadKeys = 256;
 // Rows listed for a tile of `keys` keys; those of its last register may be read as well.
 constexpr int64_t AheadRows(int64_t keys) { return 2 * keys + kAheadKeys + 64; }
 

@@ -12,6 +12,13 @@
 
 // Keys whose weights are split at once, counted from the tile's first: they lie on the stack.
 constexpr int64_t kWeightKeys = 128;
+
+inline void Transpose(__m512* rows) {
+  LanesF::GatherLanes(rows);
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += LanesF::kTurned) LanesF::TurnLane(rows + i);
+}
+
 template <Stored kStored>
 constexpr int64_t StoredBytes() {
   return kStored == Stored::kNative ? 4 : 2;
@@ -95,8 +102,8 @@ void PackKeysAs(const void* const* rows, int64_t count, int64_t length, char* ou
           block[0][i] = low, block[1][i] = high;
         }
       }
-      LanesF::Transpose(block[0]);
-      if constexpr (kParts > 1) LanesF::Transpose(block[1]);
+      Transpose(block[0]);
+      if constexpr (kParts > 1) Transpose(block[1]);
       for (int64_t i = 0; i < kTileRows; ++i) {
         __m512i parts[kParts] = {_mm512_castps_si512(block[0][i])};
         if constexpr (kParts > 1) SplitPairs<kParts>(block[0][i], block[1][i], parts);
@@ -282,7 +289,7 @@ void AccumulateOf(int32_t rows, const float* p, int64_t ldp, const char* v, int6
 
 template <int kParts, int kWeightParts>
 void Accumulate(int32_t rows, const float* p, int64_t ldp, const void* v, int64_t ldv, int64_t begin, int64_t end,
-                int64_t dv_padded, const float* alpha, float* o, int64_t ldo, const void* const*) {
+                int64_t dv_padded, const float* alpha, float* o, int64_t ldo) {
   const auto* values = static_cast<const char*>(v);
   if (rows > kTileRows)
     AccumulateOf<kParts, kWeightParts, true>(rows, p, ldp, values, ldv, begin, end, dv_padded, alpha, o, ldo);
@@ -296,7 +303,7 @@ int32_t AllFinite(const void*, int64_t, int64_t, int64_t, int64_t) { return 1; }
 template <int kParts, int kWeightParts>
 void AccumulateVisible(const float* p, const void* v, int64_t ldv, int64_t begin, int64_t end, int64_t dv_padded,
                        float alpha, float* o) {
-  Accumulate<kParts, kWeightParts>(1, p, 0, v, ldv, begin, end, dv_padded, &alpha, o, 0, nullptr);
+  Accumulate<kParts, kWeightParts>(1, p, 0, v, ldv, begin, end, dv_padded, &alpha, o, 0);
 }
 
 // Q, K and V in kParts parts, weights in kWeightParts. otherwise: for what is unfit.

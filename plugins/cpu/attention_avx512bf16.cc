@@ -12,8 +12,10 @@ namespace {
 #include "attention_vec_avx512.inc.h"
 // The kernels are templates over these.
 #include "attention_softmax.inc.h"
-// The products, which end with the table of all.
+// The products.
 #include "attention_kernels.inc.h"
+// The same for a few rows; and the table of all.
+#include "attention_in_place.inc.h"
 // Those of pairs of bf16 instead.
 #include "attention_bf16.inc.h"
 }  // namespace

@@ -4,7 +4,7 @@
 // Packed, a number is a pair: of neighbours along d in Q and K, of neighbouring keys in weights and V. A pair takes the
 // place of a float, so the tiles of attention_kernels.inc.h are used as they are, with another step of the sum.
 //
-// Included inside an anonymous namespace after attention_kernels.inc.h.
+// Included inside an anonymous namespace after attention_in_place.inc.h.
 struct LanesBf16 : LanesF {
   // Error relative to 2^f 7.0e-6: a three-hundredth of what rounding a weight to bf16 makes.
   struct Exp2Series {
@@ -56,7 +56,7 @@ void PackKeysBf16(Stored, const void* const* rows, int64_t count, int64_t length
         block[i] = _mm512_castsi512_ps(LoadBytes(row + c * 4, length * 2 - c * 4));
         if (ahead != nullptr) __builtin_prefetch(static_cast<const char*>(ahead[k + i]) + c * 4, 0, 2);
       }
-      LanesF::Transpose(block);
+      Transpose<LanesF>(block);
       const int64_t used = pairs - c < 16 ? pairs - c : 16;
       if (used == 16) {
 #pragma GCC unroll 16
@@ -105,9 +105,10 @@ inline void PairWeights(const float* p, int64_t begin, int64_t end, float* pairs
   }
 }
 
+constexpr float kOnes[LanesF::kRowGroup] = {1, 1, 1, 1, 1, 1};
+
 void AccumulateBf16(int32_t rows, const float* p, int64_t ldp, const void* packed_v, int64_t ldv, int64_t begin,
-                    int64_t end, int64_t dv_padded, const float* alpha, float* o, int64_t ldo, const void* const*) {
-  static constexpr float kOnes[LanesF::kRowGroup] = {1, 1, 1, 1, 1, 1};
+                    int64_t end, int64_t dv_padded, const float* alpha, float* o, int64_t ldo) {
   alignas(64) float pairs[LanesF::kRowGroup][kPairBlock / 2 + 16];
   const auto* v = static_cast<const float*>(packed_v);
   begin = begin / 2 * 2, end = (end + 1) / 2 * 2;
@@ -116,6 +117,57 @@ void AccumulateBf16(int32_t rows, const float* p, int64_t ldp, const void* packe
     for (int32_t r = 0; r < rows; ++r) PairWeights(p + r * ldp, from, to, pairs[r]);
     Rows<LanesBf16, LanesF::kRowGroup, Sums::kScaled>(rows, pairs[0], kPairBlock / 2 + 16, v + from / 2 * ldv, ldv, 0,
                                                       (to - from) / 2, dv_padded, alpha, o, ldo);
+    alpha = kOnes;
+  }
+}
+
+// In the sense of attention_in_place.inc.h: a factor is a pair of elements of a row of K, or of two rows of V.
+struct KeyPairs {
+  static constexpr int64_t kTogether = 2, kBytes = 4;
+  static __m512 Load(const char* row, int64_t c) { return _mm512_loadu_ps(row + c * kBytes); }
+  static __m512 Tail(const char* row, int64_t c, int64_t length) {
+    return _mm512_castsi512_ps(LoadBytes(row + c * kBytes, length * 2 - c * kBytes));
+  }
+};
+
+struct ValuePairs {
+  static constexpr int64_t kBytes = 2, kRowsAStep = 2;
+  template <int kVectors>
+  static void Load(const void* const* rows, int64_t c, __m512* factors) {
+    const char *even = static_cast<const char*>(rows[0]) + c * 2, *odd = static_cast<const char*>(rows[1]) + c * 2;
+    if constexpr (kVectors == 1) {
+      const __m512i low = _mm512_cvtepu16_epi32(LoadHalf(even, 16)), high = _mm512_cvtepu16_epi32(LoadHalf(odd, 16));
+      factors[0] = _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    } else {
+      // Number i of the one row beside number i of the other.
+      const __m512i counting = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+      const __m512i first =
+          _mm512_or_si512(counting, _mm512_slli_epi32(_mm512_add_epi32(counting, _mm512_set1_epi32(32)), 16));
+      const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; v += 2) {
+        const __m512i a = _mm512_loadu_si512(even + v * 32), b = _mm512_loadu_si512(odd + v * 32);
+        factors[v] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(a, first, b));
+        factors[v + 1] = _mm512_castsi512_ps(_mm512_permutex2var_epi16(a, second, b));
+      }
+    }
+  }
+};
+
+void ScoresInPlaceBf16(Stored, int32_t rows, const void* q, int64_t ldq, const void* const* keys, int64_t count,
+                       int64_t length, float* s, int64_t lds, const void* const* ahead) {
+  ScoresFrom<LanesBf16, KeyPairs>(rows, static_cast<const float*>(q), ldq / 2, keys, count, length, s, lds, ahead);
+}
+
+void AccumulateInPlaceBf16(Stored, int32_t rows, const float* p, int64_t ldp, const void* const* values, int64_t begin,
+                           int64_t end, int64_t length, const float* alpha, float* o, int64_t ldo,
+                           const void* const* ahead) {
+  alignas(64) float pairs[LanesF::kRowGroup][kPairBlock / 2 + 16];
+  for (int64_t block = begin / kPairBlock * kPairBlock; block < end; block += kPairBlock) {
+    const int64_t from = begin > block ? begin : block, to = end < block + kPairBlock ? end : block + kPairBlock;
+    for (int32_t r = 0; r < rows; ++r) PairWeights(p + r * ldp, from, to, pairs[r]);
+    AccumulateFrom<LanesBf16, ValuePairs>(rows, pairs[0], kPairBlock / 2 + 16, values + from, 0, (to - from) / 2,
+                                          length, alpha, o, ldo, ahead == nullptr ? nullptr : ahead + from);
     alpha = kOnes;
   }
 }
@@ -177,6 +229,7 @@ constexpr AttentionKernels<float> MakeBf16Kernels() {
   table.element = 2, table.value_step = 2, table.values_in_place = 0;
   table.pack_queries = PackQueriesBf16, table.pack_keys = PackKeysBf16, table.pack_values = PackValuesBf16;
   table.scores = ScoresBf16, table.accumulate = AccumulateBf16, table.accumulate_visible = AccumulateVisibleBf16;
+  table.scores_in_place = ScoresInPlaceBf16, table.accumulate_in_place = AccumulateInPlaceBf16;
   table.all_finite = AllFiniteBf16, table.store_bf16 = StoreBf16;
   SetSoftmax<LanesBf16>(&table);
   return table;

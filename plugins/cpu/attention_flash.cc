@@ -10,34 +10,30 @@
 namespace sage::cpu {
 namespace {
 
-// From dots to outputs: rows [row, row+count) of the tile, one tile of keys.
-template <class T>
-void Weigh(QueryTile<T>& tile, const KeyTile& keys, int64_t row, int64_t count, LaneRange lanes) {
-  bool partly = false;
-  tile.Online(keys, row, count, lanes, tile.scores(), &partly);
-  if (partly) lanes.uniform = false;
-  tile.Accumulate(keys, row, count, lanes, tile.scores());
-}
-
 // next: the tile of keys that follows.
 template <class T>
 void Step(QueryTile<T>& tile, int64_t row_group, const KeyTile& keys, const KeyTile& next) {
+  bool partly = false;
   if (tile.FewRows()) {
-    const LaneRange lanes = tile.GroupLanes(keys, 0, tile.rows());
+    LaneRange lanes = tile.GroupLanes(keys, 0, tile.rows());
     if (lanes.begin == lanes.end) return;
-    tile.LoadAndDot(keys, next, lanes);
-    tile.LoadValues(keys);
-    return Weigh(tile, keys, 0, tile.rows(), lanes);
+    tile.DotsInPlace(keys, next, lanes);
+    tile.Online(keys, 0, tile.rows(), lanes, tile.scores(), &partly);
+    if (partly) lanes.uniform = false;
+    return tile.AccumulateFew(keys, lanes, tile.scores());
   }
   tile.LoadKeys(keys, next);
   tile.LoadValues(keys);
   for (int64_t row = 0; row < tile.rows(); row += row_group) {
     const int64_t count = std::min(row_group, tile.rows() - row);
     if (!tile.Kept(keys, row, count)) continue;
-    const LaneRange lanes = tile.GroupLanes(keys, row, count);
+    LaneRange lanes = tile.GroupLanes(keys, row, count);
     if (lanes.begin == lanes.end) continue;
     tile.Dots(row, count, lanes.begin, lanes.end, false, tile.scores());
-    Weigh(tile, keys, row, count, lanes);
+    partly = false;
+    tile.Online(keys, row, count, lanes, tile.scores(), &partly);
+    if (partly) lanes.uniform = false;
+    tile.Accumulate(keys, row, count, lanes, tile.scores());
   }
 }
 

@@ -70,10 +70,17 @@ struct AttentionKernels {
   // o[r] = o[r] * alpha[r] + sum over begin <= k < end of p[r][k] * v[k], dv_padded columns. Lanes of p between begin
   // and end and the next multiples of value_step are weights too (-0.0 where invisible).
   void (*accumulate)(int32_t rows, const T* p, int64_t ldp, const void* v, int64_t ldv, int64_t begin, int64_t end,
-                     int64_t dv_padded, const T* alpha, T* o, int64_t ldo, const void* const* ahead);
+                     int64_t dv_padded, const T* alpha, T* o, int64_t ldo);
   // The same for one row, v[k] left alone where p[k] is -0.0.
   void (*accumulate_visible)(const T* p, const void* v, int64_t ldv, int64_t begin, int64_t end, int64_t dv_padded,
                              T alpha, T* o);
+  // (optional) Both products, to the same bits, for who reads K and V but once: rows of them where they lie, at any
+  // byte address. Keys as for pack_keys; begin, end and the weights as for accumulate; length: whole registers of V.
+  void (*scores_in_place)(Stored stored, int32_t rows, const void* q, int64_t ldq, const void* const* keys,
+                          int64_t count, int64_t length, T* s, int64_t lds, const void* const* ahead);
+  void (*accumulate_in_place)(Stored stored, int32_t rows, const T* p, int64_t ldp, const void* const* values,
+                              int64_t begin, int64_t end, int64_t length, const T* alpha, T* o, int64_t ldo,
+                              const void* const* ahead);
   // 1 when v[begin..end) has no NaN and no Inf.
   int32_t (*all_finite)(const void* v, int64_t ldv, int64_t begin, int64_t end, int64_t dv_padded);
 

@@ -17,6 +17,14 @@ inline typename V::Reg LoadTail(const char* row, int64_t c, int64_t length) {
   return V::template LoadStored<kStored>(padded);
 }
 
+// V::kWidth registers, rows before, columns after.
+template <class V>
+inline void Transpose(typename V::Reg* rows) {
+  V::GatherLanes(rows);
+#pragma GCC unroll 16
+  for (int i = 0; i < V::kWidth; i += V::kTurned) V::TurnLane(rows + i);
+}
+
 template <class V, Stored kStored>
 void PackRowsAs(const void* const* rows, int64_t count, int64_t length, typename V::T* out, int64_t ld,
                 const void* const* ahead) {
@@ -51,13 +59,13 @@ void PackKeysAs(const void* const* rows, int64_t count, int64_t length, typename
           for (int i = 0; i < V::kWidth; ++i)
             __builtin_prefetch(static_cast<const char*>(ahead[k + i]) + c * kSize, 0, 2);
         }
-        V::Transpose(block);
+        Transpose<V>(block);
 #pragma GCC unroll 16
         for (int i = 0; i < V::kWidth; ++i) V::Store(panel + (c + i) * panel_width, block[i]);
       } else {
         for (int i = 0; i < V::kWidth; ++i)
           block[i] = LoadTail<V, kStored>(static_cast<const char*>(rows[k + i]), c, length);
-        V::Transpose(block);
+        Transpose<V>(block);
         for (int64_t i = 0; i < length - c; ++i) V::Store(panel + (c + i) * panel_width, block[i]);
       }
     }
@@ -91,9 +99,6 @@ void PackKeys(Stored stored, const void* const* rows, int64_t count, int64_t len
   PackKeysAs<V, Stored::kNative>(rows, count, length, out, ahead);
 }
 
-// Columns of V up to which sums are kept on the stack while V streams by.
-constexpr int64_t kFromMemoryColumns = 256;
-
 // One step of a sum of products; what a register of factors holds is V's matter.
 template <class V>
 inline typename V::Reg Product(typename V::Reg a, typename V::Reg b, typename V::Reg sum) {
@@ -103,30 +108,23 @@ inline typename V::Reg Product(typename V::Reg a, typename V::Reg b, typename V:
     return V::Fma(a, b, sum);
 }
 
-// What becomes of the sums: stored; added to out * alpha; kept in out, where they go on from what is there. The last is
-// for a B that comes from memory: ahead has, for each of its rows, where one lies that will be wanted later.
-enum class Sums { kStored, kScaled, kKept };
+// What becomes of the sums: stored, or added to out * alpha.
+enum class Sums { kStored, kScaled };
 
 // kRows x kVectors sums in registers: out[r][c] = sum over i in [begin,end) of a[r*lda + i] * b[i*ldb + c].
 template <class V, int kRows, int kVectors, Sums kSums>
 inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin, int64_t end,
-                 const typename V::T* alpha, typename V::T* out, int64_t ldo, const void* const* ahead = nullptr,
-                 int64_t column = 0) {
+                 const typename V::T* alpha, typename V::T* out, int64_t ldo) {
   typename V::Reg sum[kRows][kVectors];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r)
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v)
-      sum[r][v] = kSums == Sums::kKept ? V::Load(out + r * ldo + v * V::kWidth) : V::Set1(0);
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = V::Set1(0);
   b += begin * ldb;
   for (int64_t i = begin; i < end; ++i, b += ldb) {
     typename V::Reg factors[kVectors];
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      factors[v] = V::Load(b + v * V::kWidth);
-      if constexpr (kSums == Sums::kKept)
-        __builtin_prefetch(static_cast<const typename V::T*>(ahead[i]) + column + v * V::kWidth, 0, 2);
-    }
+    for (int v = 0; v < kVectors; ++v) factors[v] = V::Load(b + v * V::kWidth);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       const typename V::Reg factor = V::Set1(a[r * lda + i]);
@@ -149,29 +147,25 @@ inline void Tile(const typename V::T* a, int64_t lda, const typename V::T* b, in
 // All columns of kRows rows, widest tiles first.
 template <class V, int kRows, Sums kSums>
 inline void Columns(const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin,
-                    int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo,
-                    const void* const* ahead = nullptr) {
+                    int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo) {
   constexpr int kVectors = V::Vectors(kRows);
   int64_t c = 0;
   for (; c + kVectors * V::kWidth <= columns; c += kVectors * V::kWidth)
-    Tile<V, kRows, kVectors, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
+    Tile<V, kRows, kVectors, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo);
   if constexpr (kVectors > 2)
     for (; c + 2 * V::kWidth <= columns; c += 2 * V::kWidth)
-      Tile<V, kRows, 2, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
-  for (; c < columns; c += V::kWidth)
-    Tile<V, kRows, 1, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo, ahead, c);
+      Tile<V, kRows, 2, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo);
+  for (; c < columns; c += V::kWidth) Tile<V, kRows, 1, kSums>(a, lda, b + c, ldb, begin, end, alpha, out + c, ldo);
 }
 
 // kRows or fewer rows.
 template <class V, int kRows, Sums kSums>
 inline void Rows(int32_t rows, const typename V::T* a, int64_t lda, const typename V::T* b, int64_t ldb, int64_t begin,
-                 int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo,
-                 const void* const* ahead = nullptr) {
+                 int64_t end, int64_t columns, const typename V::T* alpha, typename V::T* out, int64_t ldo) {
   if constexpr (kRows > 1) {
-    if (rows < kRows)
-      return Rows<V, kRows - 1, kSums>(rows, a, lda, b, ldb, begin, end, columns, alpha, out, ldo, ahead);
+    if (rows < kRows) return Rows<V, kRows - 1, kSums>(rows, a, lda, b, ldb, begin, end, columns, alpha, out, ldo);
   }
-  Columns<V, kRows, kSums>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo, ahead);
+  Columns<V, kRows, kSums>(a, lda, b, ldb, begin, end, columns, alpha, out, ldo);
 }
 
 template <class V>
@@ -189,33 +183,11 @@ void Scores(int32_t rows, const void* packed_q, int64_t ldq, const void* packed_
   }
 }
 
-// V comes from memory: its rows are read in the order in which they lie, a few at a time over all their columns, and
-// those of the next tile are asked for. The sums go on from block to block, so they are those of one pass.
-template <class V>
-inline void AccumulateFromMemory(int32_t rows, const typename V::T* p, int64_t ldp, const typename V::T* v, int64_t ldv,
-                                 int64_t begin, int64_t end, int64_t dv_padded, const typename V::T* alpha,
-                                 typename V::T* o, int64_t ldo, const void* const* ahead) {
-  constexpr int64_t kKeys = 16;
-  alignas(64) typename V::T sums[V::kRowGroup * kFromMemoryColumns];
-  for (int64_t i = 0; i < rows * dv_padded; i += V::kWidth) V::Store(sums + i, V::Set1(0));
-  for (int64_t k = begin; k < end; k += kKeys) {
-    const int64_t last = k + kKeys < end ? k + kKeys : end;
-    Rows<V, V::kRowGroup, Sums::kKept>(rows, p, ldp, v, ldv, k, last, dv_padded, nullptr, sums, dv_padded, ahead);
-  }
-  for (int32_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < dv_padded; c += V::kWidth)
-      V::Store(o + r * ldo + c, V::Fma(V::Load(o + r * ldo + c), V::Set1(alpha[r]), V::Load(sums + r * dv_padded + c)));
-}
-
 template <class V>
 void Accumulate(int32_t rows, const typename V::T* p, int64_t ldp, const void* packed_v, int64_t ldv, int64_t begin,
-                int64_t end, int64_t dv_padded, const typename V::T* alpha, typename V::T* o, int64_t ldo,
-                const void* const* ahead) {
+                int64_t end, int64_t dv_padded, const typename V::T* alpha, typename V::T* o, int64_t ldo) {
   const auto* v = static_cast<const typename V::T*>(packed_v);
-  if (ahead != nullptr && dv_padded <= kFromMemoryColumns)
-    AccumulateFromMemory<V>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo, ahead);
-  else
-    Rows<V, V::kRowGroup, Sums::kScaled>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo);
+  Rows<V, V::kRowGroup, Sums::kScaled>(rows, p, ldp, v, ldv, begin, end, dv_padded, alpha, o, ldo);
 }
 
 template <class V>
@@ -239,16 +211,4 @@ int32_t AllFinite(const void* packed_v, int64_t ldv, int64_t begin, int64_t end,
   for (int64_t k = begin; k < end; ++k)
     for (int64_t c = 0; c < dv_padded; c += V::kWidth) sum = V::Fma(V::Load(v + k * ldv + c), V::Set1(0), sum);
   return V::Sum(sum) == 0;
-}
-
-template <class V>
-constexpr AttentionKernels<typename V::T> MakeKernels() {
-  AttentionKernels<typename V::T> table{};
-  table.width = V::kWidth, table.row_group = V::kRowGroup, table.panel = V::kWidth * V::kPanelVectors;
-  table.element = sizeof(typename V::T), table.dim_step = V::kWidth, table.value_step = 1, table.values_in_place = 1;
-  table.pack_queries = PackQueries<V>, table.pack_keys = PackKeys<V>, table.pack_values = PackValues<V>;
-  table.scores = Scores<V>, table.accumulate = Accumulate<V>, table.accumulate_visible = AccumulateVisible<V>;
-  table.all_finite = AllFinite<V>;
-  SetSoftmax<V>(&table);
-  return table;
 }

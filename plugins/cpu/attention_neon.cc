@@ -11,8 +11,10 @@ namespace {
 #include "attention_vec_neon.inc.h"
 // The kernels are templates over these.
 #include "attention_softmax.inc.h"
-// The products, which end with the table of all.
+// The products.
 #include "attention_kernels.inc.h"
+// The same for a few rows; and the table of all.
+#include "attention_in_place.inc.h"
 }  // namespace
 
 extern const AttentionKernels<float> kAttentionNeonF32 = MakeKernels<LanesF>();

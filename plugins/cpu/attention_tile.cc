@@ -13,8 +13,6 @@
 namespace sage::cpu {
 namespace {
 
-constexpr int64_t kPieceKeys = 16;  // of K: 8 KB at d = 128 in f32, a quarter of the smallest L1
-
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
 
 uint32_t LastAxis(const sage_tensor& tensor) { return tensor.rank - 1; }
@@ -193,7 +191,8 @@ void QueryTile<T>::Foresee(const KeyTile& keys, const KeyTile& next) {
   AddressKeys(SAGE_ATTN_K, k_head, {next.first, count}, at);
   // Behind the end there is nothing to ask for but what was read last.
   std::fill(at + count, ahead_pointers_ + AheadRows(keys.count), at[count - 1]);
-  k_ahead_ = ahead_pointers_ + kAheadKeys, v_ahead_ = k_ahead_ + keys.count;
+  k_ahead_ = ahead_pointers_ + kAheadKeys;
+  if (!design_.materialised) v_ahead_ = k_ahead_ + keys.count;  // else V is read long after
 }
 
 template <class T>
@@ -216,19 +215,29 @@ void QueryTile<T>::LoadKeys(const KeyTile& keys, const KeyTile& next) {
 }
 
 template <class T>
-void QueryTile<T>::LoadAndDot(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes) {
-  const int64_t padded = RoundUp(keys.count, kernels_.width);
+void QueryTile<T>::DotsInPlace(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes) {
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
-  PointAtKeys(SAGE_ATTN_K, head, keys, padded);
+  PointAtKeys(SAGE_ATTN_K, head, keys, RoundUp(keys.count, kernels_.width));
   Foresee(keys, next);
-  const int64_t step = std::max<int64_t>(kPieceKeys, kernels_.width);
-  for (int64_t first = lanes.begin / step * step; first < lanes.end; first += step) {
-    const int64_t count = std::min(step, padded - first);
-    kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_ + first, count, call_.sizes.dim_qk, panels_,
-                       k_ahead_ == nullptr ? nullptr : k_ahead_ + first);
-    kernels_.scores(static_cast<int32_t>(rows_), q_, design_.dim_padded, panels_, count, call_.sizes.dim_qk, 0,
-                    std::min(count, lanes.end - first), scores_ + first, design_.score_stride);
+  kernels_.scores_in_place(StoredAs(SAGE_ATTN_K), static_cast<int32_t>(rows_), q_, design_.dim_padded,
+                           row_pointers_ + lanes.begin, lanes.end - lanes.begin, call_.sizes.dim_qk,
+                           scores_ + lanes.begin, design_.score_stride,
+                           k_ahead_ == nullptr ? nullptr : k_ahead_ + lanes.begin);
+}
+
+template <class T>
+void QueryTile<T>::AccumulateFew(const KeyTile& keys, const LaneRange& lanes, const T* weights) {
+  const bool whole =
+      lanes.uniform && (lanes.low | lanes.high) % kernels_.value_step == 0 && call_.sizes.dim_v == design_.dim_v_padded;
+  if (!whole) {
+    LoadValues(keys);
+    return Accumulate(keys, 0, rows_, lanes, weights);
   }
+  const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
+  PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);
+  kernels_.accumulate_in_place(StoredAs(SAGE_ATTN_V), static_cast<int32_t>(rows_), weights, design_.score_stride,
+                               row_pointers_, lanes.low, lanes.high, call_.sizes.dim_v, alpha_, out_,
+                               design_.dim_v_padded, v_ahead_);
 }
 
 template <class T>
@@ -243,6 +252,7 @@ void QueryTile<T>::LoadValues(const KeyTile& keys) {
     if (reinterpret_cast<uintptr_t>(at) % sizeof(T) == 0) {
       v_ = at;
       v_stride_ = tensor.stride[tensor.rank == 3 ? 0 : 2];
+      if (v_ahead_ != nullptr) AddressKeys(SAGE_ATTN_V, head, keys, row_pointers_);
       return;
     }
   }
@@ -353,8 +363,13 @@ void QueryTile<T>::Accumulate(const KeyTile& keys, int64_t row, int64_t count, c
       return;
     }
   }
+  // The first group is who fetches V from memory where it is not packed.
+  if (row == 0 && v_ahead_ != nullptr)
+    return kernels_.accumulate_in_place(Stored::kNative, static_cast<int32_t>(count), weights, design_.score_stride,
+                                        row_pointers_, lanes.low, lanes.high, design_.dim_v_padded, alpha_, out,
+                                        design_.dim_v_padded, v_ahead_);
   kernels_.accumulate(static_cast<int32_t>(count), weights, design_.score_stride, v_, v_stride_, lanes.low, lanes.high,
-                      design_.dim_v_padded, alpha_ + row, out, design_.dim_v_padded, row == 0 ? v_ahead_ : nullptr);
+                      design_.dim_v_padded, alpha_ + row, out, design_.dim_v_padded);
 }
 
 template <class T>

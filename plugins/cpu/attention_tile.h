@@ -54,12 +54,12 @@ class QueryTile {
   // next: the tile that will be loaded after this one, count 0 where there is none: its rows are asked for meanwhile.
   void LoadKeys(const KeyTile& keys, const KeyTile& next);
   void LoadValues(const KeyTile& keys);
-  // Few rows: K is packed and multiplied piece by piece, each while it is in L1, in the place of LoadKeys and Dots.
-  // Only where a row group is a handful of rows: kernels that pack for more do not win by it.
+  // Few rows: K and V are read where they lie, in the place of LoadKeys, Dots, LoadValues and Accumulate.
   bool FewRows() const {
-    return rows_ <= kernels_.row_group && kernels_.row_group <= 8 && call_.packed_keys == nullptr;
+    return rows_ <= kernels_.row_group && kernels_.scores_in_place != nullptr && call_.packed_keys == nullptr;
   }
-  void LoadAndDot(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes);
+  void DotsInPlace(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes);
+  void AccumulateFew(const KeyTile& keys, const LaneRange& lanes, const T* weights);
   LaneRange GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const;
   // Between two chunks of keys: what the rows have is put aside, and they begin anew.
   void EndChunk();
@@ -75,7 +75,7 @@ class QueryTile {
   T Prepare(const KeyTile& keys, int64_t row, int64_t begin, int64_t end, bool all, T* scores, bool* partly);
   // Softmax of a group's dots over its lanes: weights in place, maxima, sums and alphas moved. *partly as above.
   void Online(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes, T* scores, bool* partly);
-  // O rows = O rows * alpha + weights * V. The first group's call asks for the next tile's V where V is read in place.
+  // O rows = O rows * alpha + weights * V.
   void Accumulate(const KeyTile& keys, int64_t row, int64_t count, const LaneRange& lanes, const T* weights);
   // O / denominator and LSE, of all rows.
   void Store() const;

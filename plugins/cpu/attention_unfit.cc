@@ -104,7 +104,7 @@ void QueryTile<T>::AccumulateOtherwise(const KeyTile& keys, int64_t row, int64_t
     }
     while (to < row + count && !SeesUnfit(keys, to, unfit_v_, false)) ++to;
     kernels_.accumulate(static_cast<int32_t>(to - from), weights + (from - row) * stride, stride, v_, v_stride_,
-                        lanes.low, lanes.high, columns, alpha_ + from, out_ + from * columns, columns, nullptr);
+                        lanes.low, lanes.high, columns, alpha_ + from, out_ + from * columns, columns);
   }
 }
 

@@ -48,29 +48,26 @@ struct LanesF : VecF {
     else
       return Load((const float*)p);
   }
-  static void Transpose(Reg* r) {
-    Reg t[8];
+  // A transposition is GatherLanes, then TurnLane for each kTurned registers: columns in order, a few at a time.
+  static constexpr int kTurned = 4;
+  // r[4*L + i] = the L-th 128 bits of rows i and i + 4.
+  static void GatherLanes(Reg* r) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-      t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+      const Reg low = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
+      r[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
+      r[i] = low;
     }
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; ++i) {
-      const __m256d a = _mm256_castps_pd(t[4 * i]), b = _mm256_castps_pd(t[4 * i + 1]);
-      const __m256d c = _mm256_castps_pd(t[4 * i + 2]), d = _mm256_castps_pd(t[4 * i + 3]);
-      r[4 * i] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
-      r[4 * i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
-      r[4 * i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
-      r[4 * i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) {
-      t[c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x20);
-      t[4 + c] = _mm256_permute2f128_ps(r[c], r[4 + c], 0x31);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) r[i] = t[i];
+  }
+  static void TurnLane(Reg* r) {
+    const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r[0], r[1])),
+                  b = _mm256_castps_pd(_mm256_unpackhi_ps(r[0], r[1]));
+    const __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(r[2], r[3])),
+                  d = _mm256_castps_pd(_mm256_unpackhi_ps(r[2], r[3]));
+    r[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(a, c));
+    r[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(a, c));
+    r[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(b, d));
+    r[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(b, d));
   }
 };
 
@@ -107,12 +104,19 @@ struct LanesD : VecD {
   static Reg LoadStored(const void* p) {
     return _mm256_loadu_pd((const double*)p);
   }
-  static void Transpose(Reg* r) {
-    const Reg a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
-    const Reg c = _mm256_unpacklo_pd(r[2], r[3]), d = _mm256_unpackhi_pd(r[2], r[3]);
-    r[0] = _mm256_permute2f128_pd(a, c, 0x20);
-    r[1] = _mm256_permute2f128_pd(b, d, 0x20);
-    r[2] = _mm256_permute2f128_pd(a, c, 0x31);
-    r[3] = _mm256_permute2f128_pd(b, d, 0x31);
+  static constexpr int kTurned = 2;
+  // r[2*L + i] = the L-th 128 bits of rows i and i + 2.
+  static void GatherLanes(Reg* r) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const Reg low = _mm256_permute2f128_pd(r[i], r[i + 2], 0x20);
+      r[i + 2] = _mm256_permute2f128_pd(r[i], r[i + 2], 0x31);
+      r[i] = low;
+    }
+  }
+  static void TurnLane(Reg* r) {
+    const Reg a = _mm256_unpacklo_pd(r[0], r[1]);
+    r[1] = _mm256_unpackhi_pd(r[0], r[1]);
+    r[0] = a;
   }
 };

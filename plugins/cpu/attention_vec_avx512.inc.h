@@ -30,36 +30,34 @@ struct LanesF : VecF {
     else
       return Load((const float*)p);
   }
-  static void Transpose(Reg* r) {
+  // A transposition is GatherLanes, then TurnLane for each kTurned registers: columns in order, a few at a time.
+  static constexpr int kTurned = 4;
+  // r[4*L + i] = the L-th 128 bits of rows i, i + 4, i + 8, i + 12.
+  static void GatherLanes(Reg* r) {
     Reg t[16];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-      t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
-      const __m512d a = _mm512_castps_pd(t[4 * i]), b = _mm512_castps_pd(t[4 * i + 1]);
-      const __m512d c = _mm512_castps_pd(t[4 * i + 2]), d = _mm512_castps_pd(t[4 * i + 3]);
-      r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
-      r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
-      r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
-      r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
-    }
-    // 128-bit lane L of r[4i+c] now has column 4L+c of rows 4i..4i+3.
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) {
-      const Reg even_low = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
-      const Reg odd_low = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xdd);
-      const Reg even_high = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
-      const Reg odd_high = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xdd);
-      t[c] = _mm512_shuffle_f32x4(even_low, even_high, 0x88);
-      t[4 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0x88);
-      t[8 + c] = _mm512_shuffle_f32x4(even_low, even_high, 0xdd);
-      t[12 + c] = _mm512_shuffle_f32x4(odd_low, odd_high, 0xdd);
+      const Reg low = _mm512_shuffle_f32x4(r[i], r[i + 4], 0x44),
+                low2 = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0x44);
+      const Reg high = _mm512_shuffle_f32x4(r[i], r[i + 4], 0xee),
+                high2 = _mm512_shuffle_f32x4(r[i + 8], r[i + 12], 0xee);
+      t[i] = _mm512_shuffle_f32x4(low, low2, 0x88);
+      t[4 + i] = _mm512_shuffle_f32x4(low, low2, 0xdd);
+      t[8 + i] = _mm512_shuffle_f32x4(high, high2, 0x88);
+      t[12 + i] = _mm512_shuffle_f32x4(high, high2, 0xdd);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < 16; ++i) r[i] = t[i];
+  }
+  static void TurnLane(Reg* r) {
+    const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r[0], r[1])),
+                  b = _mm512_castps_pd(_mm512_unpackhi_ps(r[0], r[1]));
+    const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3])),
+                  d = _mm512_castps_pd(_mm512_unpackhi_ps(r[2], r[3]));
+    r[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+    r[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+    r[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+    r[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
   }
 };
 
@@ -80,23 +78,26 @@ struct LanesD : VecD {
   static Reg LoadStored(const void* p) {
     return _mm512_loadu_pd(p);
   }
-  static void Transpose(Reg* r) {
+  static constexpr int kTurned = 2;
+  // r[2*L + i] = the L-th 128 bits of rows i, i + 2, i + 4, i + 6.
+  static void GatherLanes(Reg* r) {
     Reg t[8];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {
-      t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
-      t[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
-    }
 #pragma GCC unroll 2
-    for (int c = 0; c < 2; ++c) {
-      const Reg even_low = _mm512_shuffle_f64x2(t[c], t[2 + c], 0x88);
-      const Reg odd_low = _mm512_shuffle_f64x2(t[c], t[2 + c], 0xdd);
-      const Reg even_high = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0x88);
-      const Reg odd_high = _mm512_shuffle_f64x2(t[4 + c], t[6 + c], 0xdd);
-      r[c] = _mm512_shuffle_f64x2(even_low, even_high, 0x88);
-      r[2 + c] = _mm512_shuffle_f64x2(odd_low, odd_high, 0x88);
-      r[4 + c] = _mm512_shuffle_f64x2(even_low, even_high, 0xdd);
-      r[6 + c] = _mm512_shuffle_f64x2(odd_low, odd_high, 0xdd);
+    for (int i = 0; i < 2; ++i) {
+      const Reg low = _mm512_shuffle_f64x2(r[i], r[i + 2], 0x44), low2 = _mm512_shuffle_f64x2(r[i + 4], r[i + 6], 0x44);
+      const Reg high = _mm512_shuffle_f64x2(r[i], r[i + 2], 0xee),
+                high2 = _mm512_shuffle_f64x2(r[i + 4], r[i + 6], 0xee);
+      t[i] = _mm512_shuffle_f64x2(low, low2, 0x88);
+      t[2 + i] = _mm512_shuffle_f64x2(low, low2, 0xdd);
+      t[4 + i] = _mm512_shuffle_f64x2(high, high2, 0x88);
+      t[6 + i] = _mm512_shuffle_f64x2(high, high2, 0xdd);
     }
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) r[i] = t[i];
+  }
+  static void TurnLane(Reg* r) {
+    const Reg a = _mm512_unpacklo_pd(r[0], r[1]);
+    r[1] = _mm512_unpackhi_pd(r[0], r[1]);
+    r[0] = a;
   }
 };

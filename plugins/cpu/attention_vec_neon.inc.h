@@ -39,7 +39,10 @@ struct LanesF : VecF {
     else
       return Load((const float*)p);
   }
-  static void Transpose(Reg* r) {
+  // A transposition is GatherLanes, then TurnLane for each kTurned registers; here it is one step.
+  static constexpr int kTurned = 4;
+  static void GatherLanes(Reg*) {}
+  static void TurnLane(Reg* r) {
     const float64x2_t a = Pair(vtrn1q_f32(r[0], r[1])), b = Pair(vtrn2q_f32(r[0], r[1]));
     const float64x2_t c = Pair(vtrn1q_f32(r[2], r[3])), d = Pair(vtrn2q_f32(r[2], r[3]));
     r[0] = vreinterpretq_f32_f64(vtrn1q_f64(a, c));
@@ -75,7 +78,9 @@ struct LanesD : VecD {
   static Reg LoadStored(const void* p) {
     return Load((const double*)p);
   }
-  static void Transpose(Reg* r) {
+  static constexpr int kTurned = 2;
+  static void GatherLanes(Reg*) {}
+  static void TurnLane(Reg* r) {
     const Reg a = vtrn1q_f64(r[0], r[1]);
     r[1] = vtrn2q_f64(r[0], r[1]);
     r[0] = a;

@@ -47,7 +47,9 @@ struct Lane : VecOne<Number> {
       return static_cast<T>(kStored == Stored::kBf16 ? Bf16ToFloat(bits) : F16ToFloat(bits));
     }
   }
-  static void Transpose(Reg*) {}
+  static constexpr int kTurned = 1;
+  static void GatherLanes(Reg*) {}
+  static void TurnLane(Reg*) {}
 };
 using LanesF = Lane<float, uint32_t, 23>;
 using LanesD = Lane<double, uint64_t, 52>;

@@ -53,6 +53,38 @@ inline std::string Failure(const RunResult& result) {
   return result.status == SAGE_OK ? "" : result.message.empty() ? "failed without a message" : result.message;
 }
 
+inline std::string RunOn(CpuBackend& cpu, AttentionCase& attention) { return Failure(attention.Run(cpu.instance)); }
+
+// Output values of two calls, element by element in shape order, equal as bits.
+inline bool SameBits(const OwnedTensor& a, const OwnedTensor& b) {
+  if (a.size() != b.size()) return false;
+  for (uint64_t i = 0; i < a.size(); ++i) {
+    const double x = a.Get(i), y = b.Get(i);
+    if (std::isnan(x) && std::isnan(y)) continue;
+    if (x != y || std::signbit(x) != std::signbit(y)) return false;
+  }
+  return true;
+}
+
+// Rows [begin, begin + count) of an axis as a tensor of its own.
+inline OwnedTensor Part(const OwnedTensor& from, uint32_t axis, int64_t begin, int64_t count) {
+  std::vector<int64_t> shape;
+  for (uint32_t i = 0; i < from.rank(); ++i) shape.push_back(from.dim(i));
+  shape[axis] = count;
+  OwnedTensor to(from.dtype(), shape);
+  std::vector<int64_t> index(shape.size());
+  for (uint64_t linear = 0; linear < to.size(); ++linear) {
+    uint64_t rest = linear;
+    for (size_t i = shape.size(); i-- > 0;) {
+      index[i] = static_cast<int64_t>(rest % static_cast<uint64_t>(shape[i]));
+      rest /= static_cast<uint64_t>(shape[i]);
+    }
+    index[axis] += begin;
+    to.Put(linear, from.At(index));
+  }
+  return to;
+}
+
 // The same question in f64: every float tensor's values, contiguous.
 inline AttentionCase AsDouble(const AttentionCase& from) {
   AttentionCase to = from;

@@ -289,7 +289,7 @@ TEST_CASE("kernels on the processor's tiles and on emulated ones agree bit for b
         table->scores(count, aligned(packed_q), kPadded, aligned(packed_k), kKeys, kDim, 0, kKeys, scores.data(),
                       kKeys);
         table->accumulate(count, p.data(), kKeys, aligned(packed_v), kPadded, 5, 250, kPadded, alpha.data(), o.data(),
-                          kPadded, nullptr);
+                          kPadded);
         table->end_task();
         out = scores;
         out.insert(out.end(), o.begin(), o.end());

@@ -7,19 +7,6 @@
 namespace sage::test {
 namespace {
 
-std::string RunOn(CpuBackend& cpu, AttentionCase& attention) { return Failure(attention.Run(cpu.instance)); }
-
-// Output values of two calls, element by element in shape order, equal as bits.
-bool SameBits(const OwnedTensor& a, const OwnedTensor& b) {
-  if (a.size() != b.size()) return false;
-  for (uint64_t i = 0; i < a.size(); ++i) {
-    const double x = a.Get(i), y = b.Get(i);
-    if (std::isnan(x) && std::isnan(y)) continue;
-    if (x != y || std::signbit(x) != std::signbit(y)) return false;
-  }
-  return true;
-}
-
 // Both calls, each under every instruction set; the same bits in O.
 void CheckSame(AttentionCase a, AttentionCase b) {
   for (const std::string& isa : Isas()) {
@@ -29,25 +16,6 @@ void CheckSame(AttentionCase a, AttentionCase b) {
     REQUIRE(RunOn(cpu, b) == "");
     CHECK(SameBits(a.O(), b.O()));
   }
-}
-
-// Rows [begin, begin + count) of an axis as a tensor of its own.
-OwnedTensor Part(const OwnedTensor& from, uint32_t axis, int64_t begin, int64_t count) {
-  std::vector<int64_t> shape;
-  for (uint32_t i = 0; i < from.rank(); ++i) shape.push_back(from.dim(i));
-  shape[axis] = count;
-  OwnedTensor to(from.dtype(), shape);
-  std::vector<int64_t> index(shape.size());
-  for (uint64_t linear = 0; linear < to.size(); ++linear) {
-    uint64_t rest = linear;
-    for (size_t i = shape.size(); i-- > 0;) {
-      index[i] = static_cast<int64_t>(rest % static_cast<uint64_t>(shape[i]));
-      rest /= static_cast<uint64_t>(shape[i]);
-    }
-    index[axis] += begin;
-    to.Put(linear, from.At(index));
-  }
-  return to;
 }
 
 AttentionCase Typical(sage_dtype dtype, uint64_t seed) { return AttentionCase(dtype, {2, 6, 2, 37, 150, 24}, seed); }
@@ -327,47 +295,6 @@ TEST_CASE("chunked prefill equals the whole, bit for bit") {
       chunk.K() = Part(whole.K(), 2, 0, 80 + begin + rows), chunk.V() = Part(whole.V(), 2, 0, 80 + begin + rows);
       REQUIRE(RunOn(cpu, chunk) == "");
       CHECK(SameBits(chunk.O(), Part(whole.O(), 2, begin, rows)));
-    }
-  }
-}
-
-TEST_CASE("a decoded token has the bits of prefill, split over any number of workers or not, in every cache") {
-  for (const sage_dtype dtype : {SAGE_F32, SAGE_F64, SAGE_BF16, SAGE_F16}) {
-    // Three chunks of keys and a bit; enough of them that workers are worth waking.
-    AttentionCase prefill(dtype, {1, 8, 2, 50, 1700, 64}, 61);
-    prefill.Causal(SAGE_ALIGN_BOTTOM_RIGHT).WithLse();
-    AttentionCase token = prefill;
-    token.Q() = Part(prefill.Q(), 2, 49, 1), token.O() = Part(prefill.O(), 2, 49, 1);
-    token[SAGE_ATTN_LSE] = OwnedTensor(token.StatisticsDtype(), {1, 8, 1});
-    AttentionCase paged = token;
-    std::vector<double> table;
-    for (int64_t i = 0; i < 17; ++i) table.push_back(static_cast<double>((i * 5 + 3) % 17));
-    for (const uint32_t slot : {SAGE_ATTN_K, SAGE_ATTN_V}) {
-      OwnedTensor pages(dtype, {17, 2, 100, 64});
-      for (int64_t h = 0; h < 2; ++h)
-        for (int64_t j = 0; j < 1700; ++j)
-          for (int64_t c = 0; c < 64; ++c)
-            pages.Set({static_cast<int64_t>(table[static_cast<size_t>(j / 100)]), h, j % 100, c},
-                      token[slot].At({0, h, j, c}));
-      paged[slot] = pages;
-    }
-    paged.Integers(SAGE_ATTN_BLOCK_TABLE, {1, 17}, table);
-    for (const std::string& isa : Isas()) {
-      CAPTURE(isa);
-      CAPTURE(dtype);
-      CpuBackend alone(isa);
-      REQUIRE(RunOn(alone, prefill) == "");
-      const OwnedTensor want = Part(prefill.O(), 2, 49, 1), lse = Part(prefill[SAGE_ATTN_LSE], 2, 49, 1);
-      for (const uint32_t workers : {1u, 2u, 5u}) {
-        CpuBackend cpu(isa, workers, workers == 2 ? Threads::kReal : Threads::kSimulated);
-        for (AttentionCase* attention : {&token, &paged}) {
-          attention->O().Fill(7);
-          REQUIRE(RunOn(cpu, *attention) == "");
-          CHECK(SameBits(want, attention->O()));
-          CHECK(SameBits(lse, (*attention)[SAGE_ATTN_LSE]));
-        }
-        if (workers > 1) CHECK(cpu.host.parallel_calls() == 2);
-      }
     }
   }
 }
