@@ -11,8 +11,6 @@ namespace {
 
 bool Contains(const char* text, const char* part) { return std::string(text).find(part) != std::string::npos; }
 
-std::string RunOn(CpuBackend& cpu, AttentionCase& attention) { return Failure(attention.Run(cpu.instance)); }
-
 bool SameRow(const AttentionCase& a, const AttentionCase& b, int64_t h, int64_t i) {
   for (int64_t c = 0; c < a.O().dim(3); ++c) {
     const double x = a.O().At({0, h, i, c}), y = b.O().At({0, h, i, c});
