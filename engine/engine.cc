@@ -35,14 +35,6 @@ std::string OptionsOf(const Options& options, std::string_view backend) {
   return lines;
 }
 
-// Options that the engine gives a backend where the caller gave none: a backend reads no environment.
-std::string WithDefaults(std::string lines, const Options& options, std::string_view backend) {
-  const std::string cache = CacheFolder();
-  if (backend == "cpu" && !cache.empty() && !options.values.contains("cpu.tune_file"))
-    lines += fmt::format("{}tune_file={}/tune-cpu.json", lines.empty() ? "" : "\n", cache);
-  return lines;
-}
-
 Result<std::vector<std::string>> ExplicitPaths(const Options& options) {
   std::vector<std::string> paths;
   const std::string list = TextOption(options, "plugins", "");
@@ -108,7 +100,8 @@ Result<std::shared_ptr<Engine>> Engine::Create(const Options& options) {
   const std::shared_ptr<Engine> engine(new Engine());
   engine->options_ = options;
   SAGE_ASSIGN_OR_RETURN(engine->devices_, DeviceNumbers(options, &engine->all_devices_));
-  engine->host_ = std::make_shared<Host>(options, static_cast<uint32_t>(threads), static_cast<uint64_t>(max_memory));
+  engine->host_ =
+      std::make_shared<Host>(options, static_cast<uint32_t>(threads), static_cast<uint64_t>(max_memory), CacheFolder());
 
   // First, so that no file takes the oracle's name.
   for (const BuiltIn& built_in : kBuiltIn) {
@@ -160,7 +153,7 @@ Status Engine::Adopt(PluginFile file) {
 
 // One instance a device: the numbers of the option `devices`, or, of the CPU, the one there is. Some may fail.
 Status Engine::CreateBackends(const PluginFile& file) {
-  const std::string options = WithDefaults(OptionsOf(options_, file.table->name), options_, file.table->name);
+  const std::string options = OptionsOf(options_, file.table->name);
   const bool on_cpu = file.table->device_type == SAGE_CPU;
   std::vector<int32_t> numbers = on_cpu ? std::vector<int32_t>{0} : devices_;
   Status first;
@@ -276,7 +269,7 @@ void Engine::Describe(JsonWriter& out) const {
   out.Member("threads", host_->num_workers());
   out.Member("max_memory", host_->max_memory());
   out.Member("bytes_in_use", host_->bytes_in_use());
-  text_or_null("cache_folder", CacheFolder());
+  text_or_null("cache_folder", host_->cache_folder());
   out.Key("plugins");
   out.BeginArray();
   for (const PluginFile& file : files_) {

@@ -74,6 +74,9 @@ typedef struct sage_host {
   /* Adds to a counter of this run's node, where tracing is on: tiles computed, tiles skipped. name lives for ever; at
    * most 8 names a node are kept. Free-threaded and lock-free, but not free: once a task, not once a tile. */
   void (*count)(void *self, void *run, const char *name, uint64_t amount);
+  /* (optional) Where a plugin may keep what it measured: an absolute path of one line, null where nothing may be kept. The
+   * folder may not be there yet. Files in it carry the plugin's name and are untrusted when read. For ever valid. */
+  const char *(*cache_folder)(void *self);
 } sage_host;
 
 /* ---- what the plugin answers -------------------------------------------------------------------------------------- */

@@ -70,6 +70,11 @@ sage_status HostAttentionFeatures(void*, const sage_op* op, uint64_t* out, sage_
   return support::Guard("host attention_features", err, [&] { return Deliver(AttentionFeatures(*op, out), err); });
 }
 
+const char* HostCacheFolder(void* self) {
+  const std::string& folder = Self(self).cache_folder();
+  return folder.empty() ? nullptr : folder.c_str();
+}
+
 int32_t LevelOf(const Options& options) {
   constexpr std::string_view kLevels[] = {"off", "error", "warning", "info", "debug"};
   const Result<uint32_t> level = ChoiceOption(options, "log_level", kLevels, SAGE_LOG_WARNING);
@@ -83,11 +88,12 @@ bool RunToken::Cancelled() const {
   return cancel != nullptr && cancel(cancel_user) != 0;
 }
 
-Host::Host(const Options& options, uint32_t threads, uint64_t max_memory)
+Host::Host(const Options& options, uint32_t threads, uint64_t max_memory, std::string cache_folder)
     : options_(options),
       pool_(options.parallel_for != nullptr ? 1 : threads),
       log_level_(LevelOf(options)),
-      max_memory_(max_memory) {}
+      max_memory_(max_memory),
+      cache_folder_(std::move(cache_folder)) {}
 
 Host::~Host() = default;
 
@@ -111,6 +117,7 @@ const sage_host* Host::TableFor(uint32_t agreed_minor) {
     table.device = HostDevice;
     table.attention_features = HostAttentionFeatures;
     table.count = HostCount;
+    table.cache_folder = HostCacheFolder;
   }
   return &entry->second;
 }

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "options.h"
@@ -34,8 +35,9 @@ struct RunToken {
 // Free-threaded.
 class Host {
  public:
-  // threads >= 1. The options' callbacks are kept; max_memory bounds what is allocated through this host.
-  Host(const Options& options, uint32_t threads, uint64_t max_memory);
+  // threads >= 1. The options' callbacks are kept; max_memory bounds what is allocated through this host. cache_folder:
+  // what backends are told about it; empty = nothing may be kept.
+  Host(const Options& options, uint32_t threads, uint64_t max_memory, std::string cache_folder = {});
   ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
@@ -60,6 +62,7 @@ class Host {
   uint64_t peak_bytes() const { return peak_bytes_; }
   uint64_t allocations() const { return allocations_; }
   uint64_t max_memory() const { return max_memory_; }
+  const std::string& cache_folder() const { return cache_folder_; }
 
  private:
   struct Block {
@@ -70,6 +73,7 @@ class Host {
   ThreadPool pool_;
   int32_t log_level_ = SAGE_LOG_WARNING;
   uint64_t max_memory_;
+  const std::string cache_folder_;
   std::atomic<uint64_t> bytes_in_use_{0}, peak_bytes_{0}, allocations_{0};
   mutable std::mutex mutex_;
   std::map<void*, Block> blocks_;

@@ -2,6 +2,8 @@
 #include "backend.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <string>
 #include <string_view>
 
 #include "attention_tune.h"
@@ -79,6 +81,15 @@ sage_status ReadOptions(const char* options, const CpuFeatures& machine, Context
   return SAGE_OK;
 }
 
+// Where measured tiles are kept unless the options say otherwise; empty: the host names no folder, or knows none to
+// name.
+std::string DefaultTuneFile(const sage_host& host) {
+  constexpr uint32_t kReach = offsetof(sage_host, cache_folder) + sizeof(sage_host::cache_folder);
+  const char* folder =
+      host.struct_size >= kReach && host.cache_folder != nullptr ? host.cache_folder(host.self) : nullptr;
+  return folder == nullptr ? std::string() : std::string(folder) + "/tune-cpu.json";
+}
+
 class CpuBackend final : public plugins::Backend {
  public:
   CpuBackend(const Context& context, std::unique_ptr<AttentionTuner> tuner)
@@ -121,6 +132,7 @@ sage_status Create(const sage_host& host, const char* options, std::unique_ptr<p
   context.l1_data_bytes = machine.l1_data_bytes;
   context.l2_bytes = machine.l2_bytes;
   TuneOptions tune;
+  tune.file = DefaultTuneFile(host);
   const sage_status status = ReadOptions(options, machine, &context, &tune, err);
   if (status != SAGE_OK) return status;
   auto tuner = std::make_unique<AttentionTuner>(&host, tune, MachineName(machine, context.isa, context.num_workers));

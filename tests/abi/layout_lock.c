@@ -161,7 +161,7 @@ AT(sage_device_table, event_record, 104, 8);
 AT(sage_device_table, event_wait, 112, 8);
 AT(sage_device_table, memory_info, 120, 8);
 
-SIZE(sage_host, 112, 8);
+SIZE(sage_host, 120, 8);
 AT(sage_host, struct_size, 0, 4);
 AT(sage_host, abi_minor, 4, 4);
 AT(sage_host, self, 8, 8);
@@ -178,6 +178,7 @@ AT(sage_host, cancelled, 80, 8);
 AT(sage_host, device, 88, 8);
 AT(sage_host, attention_features, 96, 8);
 AT(sage_host, count, 104, 8);
+AT(sage_host, cache_folder, 112, 8);
 
 SIZE(sage_answer, 280, 8);
 AT(sage_answer, struct_size, 0, 4);

@@ -65,6 +65,14 @@ class TestHost {
   TestHost& operator=(const TestHost&) = delete;
 
   const sage_host* table() const { return &table_; }
+  // Before a plugin is created; without it the table has no such entry.
+  TestHost& LendCacheFolder(std::string folder) {
+    cache_folder_ = std::move(folder);
+    table_.cache_folder = [](void* self) { return static_cast<TestHost*>(self)->cache_folder_.c_str(); };
+    return *this;
+  }
+  // As a host that is older than the entry.
+  void EndBeforeCacheFolder() { table_.struct_size = offsetof(sage_host, cache_folder); }
 
   // What a plugin holds through host->alloc now, and how often it asked.
   uint64_t bytes_in_use() const { return bytes_in_use_; }
@@ -88,6 +96,7 @@ class TestHost {
   void CancelAtPoll(uint64_t n) { cancel_at_ = n == UINT64_MAX ? n : polls_ + n; }
 
  private:
+  std::string cache_folder_;
   static TestHost& Of(void* self) { return *static_cast<TestHost*>(self); }
 
   static sage_status Alloc(void* self, int32_t device_type, int32_t, uint64_t bytes, uint64_t align, void** out,

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 
@@ -92,6 +93,26 @@ TEST_CASE("options: unknown ones, bad values, and those of backends") {
           {"toy", "speed=fast", "speed=slow"});
   Refused(With({{"plugins", toy}, {"toy.a", "1\nspeed=slow"}}), SAGE_E_INVALID_ARGUMENT, {"toy.a", "one line"});
   Refused(With({{"plugins", kFolder + "/libtoy_newer.so"}, {"toy_newer.x", "1"}}), SAGE_E_NOT_FOUND, {"toy_newer"});
+}
+
+TEST_CASE("R16 a plugin that asks is told where it may keep files; none is told by an option, whatever its name") {
+  const char* before = getenv("XDG_CACHE_HOME");
+  const std::string kept = before == nullptr ? "" : before;
+  setenv("XDG_CACHE_HOME", "/var/somewhere", 1);
+  std::string lines;
+  Options options = With({{"plugins", kFolder + "/libtoy_cpu.so:" + kFolder + "/libtoy_keeper.so"}});
+  options.log_user = &lines;
+  options.log = [](void* user, int32_t, const char* text, uint64_t length) {
+    static_cast<std::string*>(user)->append(text, length).push_back('\n');
+  };
+  const auto engine = Engine::Create(options);
+  before == nullptr ? unsetenv("XDG_CACHE_HOME") : setenv("XDG_CACHE_HOME", kept.c_str(), 1);
+  REQUIRE_MESSAGE(engine.ok(), engine.status().message());
+  // A backend called cpu that knows no option of ours, and refuses what it does not know.
+  CHECK((*engine)->FindBackend("cpu") != nullptr);
+  CHECK((*engine)->FindBackend("keeper") != nullptr);
+  CHECK(lines == "may keep files in /var/somewhere/sage-engine\n");
+  CHECK(Description(**engine).find("\"cache_folder\":\"/var/somewhere/sage-engine\"") != std::string::npos);
 }
 
 TEST_CASE("options of a plan: those an engine reads are refused there unless the engine was given the same") {

@@ -134,6 +134,9 @@ TEST_CASE("the table: every entry set, errors through the slot, spans and cancel
   CHECK(table == host.TableFor(0));
   CHECK(table->struct_size == sizeof(sage_host));
   CHECK(table->num_workers == 2);
+  CHECK(table->cache_folder(table->self) == nullptr);
+  Host keeps({}, 1, 1 << 20, "/some/folder");
+  CHECK(keeps.TableFor(0)->cache_folder(&keeps) == std::string("/some/folder"));
   sage_error error{};
   error.struct_size = sizeof error;
   CHECK(table->alloc(table->self, SAGE_CPU, 0, 8, 8, nullptr, &error) == SAGE_E_INVALID_ARGUMENT);

@@ -54,6 +54,25 @@ std::vector<cpu::TunedTiles> MeasuredFile(const std::string& file) {
   return cpu::ReadTuneFile(file, &note);
 }
 
+TEST_CASE("R16 N21 tuning: where no file is named, choices lie in the host's cache folder, if it has one") {
+  Folder folder;
+  const std::string options = "isa=" + Isas().back() + "\ntune=measure\ntune_ms=60000";
+  const auto measure = [&](TestHost& host, const std::string& more) {
+    Instance instance(cpu_plugin_query(SAGE_ABI_MAJOR, SAGE_ABI_MINOR), host, (options + more).c_str());
+    const AttentionCase attention = SmallCase();
+    TestOp op(SAGE_OP_ATTENTION);
+    attention.Describe(op);
+    REQUIRE(PlannedOp(instance, op).status() == SAGE_OK);
+    return std::filesystem::exists(folder.path + "/tune-cpu.json");
+  };
+  TestHost older(1, Threads::kReal), none(1, Threads::kReal), named(1, Threads::kReal), host(1, Threads::kReal);
+  older.LendCacheFolder(folder.path).EndBeforeCacheFolder();
+  CHECK_FALSE(measure(older, ""));
+  CHECK_FALSE(measure(none, ""));
+  CHECK_FALSE(measure(named.LendCacheFolder(folder.path), "\ntune_file="));
+  CHECK(measure(host.LendCacheFolder(folder.path), ""));
+}
+
 TEST_CASE("N21 tuning: a bad option is refused in a sentence that says what it takes") {
   const auto refused = [](const std::string& option) {
     Tuned tuned(option);
@@ -72,7 +91,7 @@ TEST_CASE("N21 tuning: a bad option is refused in a sentence that says what it t
 }
 
 TEST_CASE("N21 tuning: nothing is measured or written unless it is asked for") {
-  const Folder folder;
+  Folder folder;
   for (const char* mode : {"off", "cached"}) {
     Tuned tuned("tune_file=" + folder.path + "/tune.json\ntune=" + mode);
     CHECK(tuned.Plan(SmallCase()));
@@ -83,7 +102,7 @@ TEST_CASE("N21 tuning: nothing is measured or written unless it is asked for") {
 }
 
 TEST_CASE("R16 N21 tuning: the answer says what was measured, here and in the next process") {
-  const Folder folder;
+  Folder folder;
   const std::string file = folder.path + "/made/for/it/tune.json";
   const AttentionCase attention = SmallCase();
   {
@@ -120,7 +139,7 @@ TEST_CASE("R16 N21 tuning: the answer says what was measured, here and in the ne
 }
 
 TEST_CASE("N21 tuning: rows change no bit of any output, keys only on request and never where bits are promised") {
-  const Folder folder;
+  Folder folder;
   const std::string file = folder.path + "/tune.json";
   std::vector<cpu::TunedTiles> choices = MeasuredFile(file);
   REQUIRE(choices.size() == 1);
@@ -151,7 +170,7 @@ TEST_CASE("N21 tuning: rows change no bit of any output, keys only on request an
 }
 
 TEST_CASE("N21 tuning: a budget of nothing measures nothing, says so, and everything works by rule") {
-  const Folder folder;
+  Folder folder;
   Tuned tuned("tune=measure\ntune_ms=0\ntune_file=" + folder.path + "/tune.json");
   const AttentionCase attention = SmallCase();
   CHECK(tuned.Plan(attention));
@@ -214,7 +233,7 @@ TEST_CASE("N21 tuning: without memory for scratch the rule's tiles are taken") {
 }
 
 TEST_CASE("N21 tuning: two threads that plan at once get the same tiles, measured once") {
-  const Folder folder;
+  Folder folder;
   const std::string file = folder.path + "/tune.json";
   Tuned tuned("tune=measure\ntune_ms=60000\ntune_file=" + file);
   const AttentionCase attention = SmallCase();
