@@ -105,7 +105,7 @@ inline void PairWeights(const float* p, int64_t begin, int64_t end, float* pairs
   }
 }
 
-constexpr float kOnes[LanesF::kRowGroup] = {1, 1, 1, 1, 1, 1};
+constexpr float kOnes[LanesF::kFewRows] = {1, 1, 1, 1, 1, 1, 1, 1};
 
 void AccumulateBf16(int32_t rows, const float* p, int64_t ldp, const void* packed_v, int64_t ldv, int64_t begin,
                     int64_t end, int64_t dv_padded, const float* alpha, float* o, int64_t ldo) {
@@ -162,7 +162,7 @@ void ScoresInPlaceBf16(Stored, int32_t rows, const void* q, int64_t ldq, const v
 void AccumulateInPlaceBf16(Stored, int32_t rows, const float* p, int64_t ldp, const void* const* values, int64_t begin,
                            int64_t end, int64_t length, const float* alpha, float* o, int64_t ldo,
                            const void* const* ahead) {
-  alignas(64) float pairs[LanesF::kRowGroup][kPairBlock / 2 + 16];
+  alignas(64) float pairs[LanesF::kFewRows][kPairBlock / 2 + 16];
   for (int64_t block = begin / kPairBlock * kPairBlock; block < end; block += kPairBlock) {
     const int64_t from = begin > block ? begin : block, to = end < block + kPairBlock ? end : block + kPairBlock;
     for (int32_t r = 0; r < rows; ++r) PairWeights(p + r * ldp, from, to, pairs[r]);

@@ -75,7 +75,7 @@ void ScoresOf(const typename V::T* q, int64_t ldq, const void* const* keys, int6
   }
 }
 
-template <class V, class Elements, int kRows = V::kRowGroup>
+template <class V, class Elements, int kRows = V::kFewRows>
 void ScoresFrom(int32_t rows, const typename V::T* q, int64_t ldq, const void* const* keys, int64_t count,
                 int64_t length, typename V::T* s, int64_t lds, const void* const* ahead) {
   if constexpr (kRows > 1) {
@@ -170,7 +170,7 @@ void AccumulateOf(const typename V::T* p, int64_t ldp, const void* const* values
   }
 }
 
-template <class V, class Elements, int kRows = V::kRowGroup>
+template <class V, class Elements, int kRows = V::kFewRows>
 void AccumulateFrom(int32_t rows, const typename V::T* p, int64_t ldp, const void* const* values, int64_t begin,
                     int64_t end, int64_t length, const typename V::T* alpha, typename V::T* o, int64_t ldo,
                     const void* const* ahead) {
@@ -199,7 +199,8 @@ void AccumulateInPlace(Stored stored, int32_t rows, const typename V::T* p, int6
 template <class V>
 constexpr AttentionKernels<typename V::T> MakeKernels() {
   AttentionKernels<typename V::T> table{};
-  table.width = V::kWidth, table.row_group = V::kRowGroup, table.panel = V::kWidth * V::kPanelVectors;
+  table.width = V::kWidth, table.row_group = V::kRowGroup, table.few_rows = V::kFewRows,
+  table.panel = V::kWidth * V::kPanelVectors;
   table.element = sizeof(typename V::T), table.dim_step = V::kWidth, table.value_step = 1, table.values_in_place = 1;
   table.pack_queries = PackQueries<V>, table.pack_keys = PackKeys<V>, table.pack_values = PackValues<V>;
   table.scores = Scores<V>, table.accumulate = Accumulate<V>, table.accumulate_visible = AccumulateVisible<V>;

@@ -41,6 +41,7 @@ template <class T>
 struct AttentionKernels {
   int32_t width;            // T in a register
   int32_t row_group;        // rows computed together at most
+  int32_t few_rows;         // the same of scores_in_place and accumulate_in_place, not fewer; 0: there are none
   int32_t panel;            // keys a panel of packed K has; the last one may be narrower, by whole registers
   int32_t element;          // bytes that a packed element of Q, K or V takes
   int32_t dim_step;         // packed rows of Q and V are padded to a multiple of it; one of width
@@ -56,7 +57,7 @@ struct AttentionKernels {
   void (*begin_task)();
   void (*end_task)();
 
-  // The form of Q. rows: `count` pointers at any byte address; out has row_group rows more than needed at most.
+  // The form of Q. rows: `count` pointers at any byte address; out has room for row_group rows more than needed.
   void (*pack_queries)(Stored stored, const void* const* rows, int64_t count, int64_t length, void* out, int64_t ld);
   // The form of K: panels. rows: `count` pointers, a multiple of width (repeat one to fill up).
   void (*pack_keys)(Stored stored, const void* const* rows, int64_t count, int64_t length, void* out,
@@ -74,8 +75,9 @@ struct AttentionKernels {
   // The same for one row, v[k] left alone where p[k] is -0.0.
   void (*accumulate_visible)(const T* p, const void* v, int64_t ldv, int64_t begin, int64_t end, int64_t dv_padded,
                              T alpha, T* o);
-  // (optional) Both products, to the same bits, for who reads K and V but once: rows of them where they lie, at any
-  // byte address. Keys as for pack_keys; begin, end and the weights as for accumulate; length: whole registers of V.
+  // (optional) Both products, to the same bits, for few_rows rows of Q at most, which read K and V but once: rows of
+  // them where they lie, at any byte address. Keys as for pack_keys; begin, end and the weights as for accumulate;
+  // length: whole registers of V.
   void (*scores_in_place)(Stored stored, int32_t rows, const void* q, int64_t ldq, const void* const* keys,
                           int64_t count, int64_t length, T* s, int64_t lds, const void* const* ahead);
   void (*accumulate_in_place)(Stored stored, int32_t rows, const T* p, int64_t ldp, const void* const* values,

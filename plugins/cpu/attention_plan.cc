@@ -15,14 +15,19 @@ namespace {
 
 // What the sizes of packed operands depend on.
 struct KernelForm {
-  int64_t width, row_group, element, dim_step, value_step;
+  int64_t width, row_group, few_rows, element, dim_step, value_step;
   int64_t other_group;  // of the table for what is unfit; 0: there is none
 };
 
 template <class T>
 KernelForm FormOf(const AttentionKernels<T>& kernels) {
-  return {kernels.width,    kernels.row_group,  kernels.element,
-          kernels.dim_step, kernels.value_step, kernels.otherwise == nullptr ? 0 : kernels.otherwise->row_group};
+  return {kernels.width,
+          kernels.row_group,
+          kernels.few_rows,
+          kernels.element,
+          kernels.dim_step,
+          kernels.value_step,
+          kernels.otherwise == nullptr ? 0 : kernels.otherwise->row_group};
 }
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
@@ -94,7 +99,8 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   const double number = design->wide ? 8 : 4, rows = static_cast<double>(design->tile_rows);
   const double keys = static_cast<double>(RoundUp(RoundUp(design->tile_keys, kernel.width), kernel.value_step));
   const double dim = static_cast<double>(design->dim_padded), dim_v = static_cast<double>(design->dim_v_padded);
-  const double score_rows = design->materialised ? rows : static_cast<double>(kernel.row_group);
+  const double score_rows =
+      design->materialised ? rows : static_cast<double>(std::max(kernel.row_group, kernel.few_rows));
   const double packed = static_cast<double>(kernel.element), packed_rows = rows + static_cast<double>(kernel.row_group);
   AttentionScratch& at = design->scratch;
   Layout layout;
@@ -295,6 +301,7 @@ AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t 
                                   : RowsFor(design, kernel);
   design.tile_rows =
       std::max<int64_t>(1, all_rows < static_cast<double>(wanted_rows) ? static_cast<int64_t>(all_rows) : wanted_rows);
+  if (design.tile_rows <= kernel.few_rows) design.rates.packed_ns /= 2;  // K is turned, but not stored
   design.chunk_keys = RoundUp(kChunkKeys, design.tile_keys);
   design.max_chunks = design.materialised ? 1 : (longest_kv + design.chunk_keys - 1) / design.chunk_keys;
 

@@ -231,7 +231,10 @@ void QueryTile<T>::AccumulateFew(const KeyTile& keys, const LaneRange& lanes, co
       lanes.uniform && (lanes.low | lanes.high) % kernels_.value_step == 0 && call_.sizes.dim_v == design_.dim_v_padded;
   if (!whole) {
     LoadValues(keys);
-    return Accumulate(keys, 0, rows_, lanes, weights);
+    for (int64_t row = 0; row < rows_; row += kernels_.row_group)
+      Accumulate(keys, row, std::min<int64_t>(kernels_.row_group, rows_ - row), lanes,
+                 weights + row * design_.score_stride);
+    return;
   }
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
   PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);

@@ -55,9 +55,7 @@ class QueryTile {
   void LoadKeys(const KeyTile& keys, const KeyTile& next);
   void LoadValues(const KeyTile& keys);
   // Few rows: K and V are read where they lie, in the place of LoadKeys, Dots, LoadValues and Accumulate.
-  bool FewRows() const {
-    return rows_ <= kernels_.row_group && kernels_.scores_in_place != nullptr && call_.packed_keys == nullptr;
-  }
+  bool FewRows() const { return rows_ <= kernels_.few_rows && call_.packed_keys == nullptr; }
   void DotsInPlace(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes);
   void AccumulateFew(const KeyTile& keys, const LaneRange& lanes, const T* weights);
   LaneRange GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const;

@@ -5,7 +5,7 @@
 struct LanesF : VecF {
   using T = Scalar;
   using Mask = __m256;
-  static constexpr int kRowGroup = 6, kPanelVectors = 4;
+  static constexpr int kRowGroup = 6, kFewRows = 6, kPanelVectors = 4;
   // Columns a tile keeps in registers: twelve of the sixteen hold sums.
   static constexpr int Vectors(int rows) { return rows <= 3 ? 4 : 2; }
   static constexpr float kExp2Low = -126.0f;  // below it the exponent field may wrap: cut to 0
@@ -73,7 +73,7 @@ struct LanesF : VecF {
 
 struct LanesD : VecD {
   using T = Scalar;
-  static constexpr int kRowGroup = 6, kPanelVectors = 4;
+  static constexpr int kRowGroup = 6, kFewRows = 6, kPanelVectors = 4;
   static constexpr int Vectors(int rows) { return rows <= 3 ? 4 : 2; }
   static constexpr double kExp2Low = -1022.0;
   static Reg Iota() { return _mm256_setr_pd(0, 1, 2, 3); }

@@ -5,8 +5,9 @@
 struct LanesF : VecF {
   using T = Scalar;
   using Mask = __mmask16;
-  static constexpr int kRowGroup = 6, kPanelVectors = 4;
-  static constexpr int Vectors(int) { return 4; }  // columns a tile of that many rows keeps in registers
+  static constexpr int kRowGroup = 6, kFewRows = 8, kPanelVectors = 4;
+  // Columns that a tile of that many rows keeps in registers.
+  static constexpr int Vectors(int rows) { return rows <= 6 ? 4 : 2; }
   static Reg Iota() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
   static Mask Less(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
   static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
@@ -63,8 +64,8 @@ struct LanesF : VecF {
 
 struct LanesD : VecD {
   using T = Scalar;
-  static constexpr int kRowGroup = 6, kPanelVectors = 4;
-  static constexpr int Vectors(int) { return 4; }
+  static constexpr int kRowGroup = 6, kFewRows = 8, kPanelVectors = 4;
+  static constexpr int Vectors(int rows) { return rows <= 6 ? 4 : 2; }
   static Reg Iota() { return _mm512_setr_pd(0, 1, 2, 3, 4, 5, 6, 7); }
   static Mask LessEqual(Reg a, Reg b) { return _mm512_cmp_pd_mask(a, b, _CMP_LE_OQ); }
   static Mask Bits(uint64_t bits) { return static_cast<Mask>(bits); }

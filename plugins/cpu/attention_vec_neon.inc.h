@@ -5,7 +5,7 @@
 struct LanesF : VecF {
   using T = Scalar;
   using Mask = uint32x4_t;
-  static constexpr int kRowGroup = 6, kPanelVectors = 8;
+  static constexpr int kRowGroup = 6, kFewRows = 8, kPanelVectors = 8;
   // Columns a tile keeps in registers: 24 of the 32 hold sums; of few rows enough of them to hide a multiply-add's
   // latency.
   static constexpr int Vectors(int rows) { return rows <= 2 ? 8 : 4; }
@@ -57,7 +57,7 @@ struct LanesF : VecF {
 
 struct LanesD : VecD {
   using T = Scalar;
-  static constexpr int kRowGroup = 6, kPanelVectors = 8;
+  static constexpr int kRowGroup = 6, kFewRows = 8, kPanelVectors = 8;
   static constexpr int Vectors(int rows) { return rows <= 2 ? 8 : 4; }
   static constexpr double kExp2Low = -1022.0;
   static Reg Iota() { return Reg{0, 1}; }

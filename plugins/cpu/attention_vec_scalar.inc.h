@@ -6,7 +6,7 @@ struct Lane : VecOne<Number> {
   using T = Number;
   using Reg = Number;
   using Mask = bool;
-  static constexpr int kRowGroup = 4, kPanelVectors = 4;
+  static constexpr int kRowGroup = 4, kFewRows = 4, kPanelVectors = 4;
   static constexpr int Vectors(int) { return 2; }
   static constexpr T kExp2Low = kMantissaBits == 23 ? T(-126) : T(-1022);
   static constexpr T kRounder = kMantissaBits == 23 ? T(0x1.8p23) : T(0x1.8p52);
