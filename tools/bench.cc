@@ -20,7 +20,6 @@
 #include "report/progress.h"
 #include "report/roofline.h"
 #include "sage/support/check_op.h"
-#include "tensor_argument.h"
 #include "tick_stream.h"
 #include "verbs.h"
 
@@ -227,26 +226,7 @@ std::vector<Row> BenchAttention(sage_engine* engine, const BenchFlags& flags) {
 
 SessionPtr MakeSession(sage_model* model, const BenchFlags& flags, const SessionFlags& session) {
   const OptionsPtr options = session.Create(flags.engine);
-  Error error;
-  sage_session* raw = nullptr;
-  Require(sage_session_create(model, options.get(), &raw, &error), error, Shown(flags.model));
-  return SessionPtr(raw);
-}
-
-// Returns their bytes.
-double SetInputs(sage_model* model, sage_session* session, const BenchFlags& flags) {
-  double bytes = 0;
-  for (const std::string& argument : flags.inputs) {
-    const NamedTensor input = ParseTensorArgument(argument);
-    const uint32_t index = IndexOf(model, SAGE_INPUT, input.name, "--input");
-    bytes += static_cast<double>(input.tensor.bytes.size());
-    Error error;
-    Require(
-        sage_session_set_input(session, index, input.tensor.dtype, static_cast<uint32_t>(input.tensor.shape.size()),
-                               input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(), &error),
-        error, "--input " + input.name);
-  }
-  return bytes;
+  return OpenSession(model, options.get(), Shown(flags.model), {});
 }
 
 // The first run of the model again on the reference, where that is a matter of seconds, and what differs.
@@ -254,7 +234,7 @@ void CheckModel(sage_model* model, sage_session* session, const BenchFlags& flag
   SessionFlags on_reference;
   on_reference.backend = "reference";
   const SessionPtr oracle = MakeSession(model, flags, on_reference);
-  SetInputs(model, oracle.get(), flags);
+  SetInputs(model, oracle.get(), flags.inputs);
   const Json explain = Json::parse(TextOf(sage_session_explain, oracle.get()), nullptr, false);
   if (explain.is_object() && explain.value("cost_ns", 0.0) > flags.check_time * 1e9) {
     row->note = "not checked: the reference would take too long";
@@ -299,7 +279,7 @@ std::vector<Row> BenchModel(sage_engine* engine, const BenchFlags& flags) {
   Row& row = rows[0];
   row.problem = flags.model, row.backend = flags.session.backend.empty() ? "chosen" : flags.session.backend,
   row.threads = Threads(engine), row.dtype = "model";
-  row.bytes = SetInputs(model.get(), raw, flags);
+  row.bytes = static_cast<double>(SetInputs(model.get(), raw, flags.inputs));
   if (sage_model_kind(model.get()) == SAGE_MODEL_OP_GRAPH) {
     Require(sage_session_run(raw, &error), error, flags.model);
     CheckModel(model.get(), raw, flags, &row);

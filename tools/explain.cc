@@ -9,7 +9,6 @@
 #include "io.h"
 #include "output.h"
 #include "report/tuned_tiles.h"
-#include "tensor_argument.h"
 #include "verbs.h"
 
 namespace sage::tool {
@@ -61,18 +60,7 @@ int Explain(const ExplainFlags& flags) {
   const EnginePtr engine = flags.engine.Create();
   const ModelPtr model = LoadModel(engine.get(), flags.model);
   const OptionsPtr options = flags.session.Create(flags.engine);
-  Error error;
-  sage_session* raw = nullptr;
-  Require(sage_session_create(model.get(), options.get(), &raw, &error), error, flags.model);
-  const SessionPtr session(raw);
-  for (const std::string& argument : flags.inputs) {
-    const NamedTensor input = ParseTensorArgument(argument);
-    const uint32_t index = IndexOf(model.get(), SAGE_INPUT, input.name, "--input");
-    Require(
-        sage_session_set_input(raw, index, input.tensor.dtype, static_cast<uint32_t>(input.tensor.shape.size()),
-                               input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(), &error),
-        error, "--input " + input.name);
-  }
+  const SessionPtr session = OpenSession(model.get(), options.get(), flags.model, flags.inputs);
   const std::string text = TextOf(sage_session_explain, session.get());
   if (flags.json) {
     fmt::print("{}\n", text);

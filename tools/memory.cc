@@ -10,7 +10,6 @@
 #include "output.h"
 #include "plan/problem.h"
 #include "report/progress.h"
-#include "tensor_argument.h"
 #include "verbs.h"
 
 namespace sage::tool {
@@ -196,18 +195,7 @@ int Sweep(sage_engine* engine, const MemoryFlags& flags, CountedMemory* counted)
 int DescribeModel(sage_engine* engine, const MemoryFlags& flags) {
   const ModelPtr model = LoadModel(engine, flags.model);
   const OptionsPtr options = flags.session.Create(flags.engine);
-  Error error;
-  sage_session* raw = nullptr;
-  Require(sage_session_create(model.get(), options.get(), &raw, &error), error, flags.model);
-  const SessionPtr session(raw);
-  for (const std::string& argument : flags.inputs) {
-    const NamedTensor input = ParseTensorArgument(argument);
-    const uint32_t index = IndexOf(model.get(), SAGE_INPUT, input.name, "--input");
-    Require(
-        sage_session_set_input(raw, index, input.tensor.dtype, static_cast<uint32_t>(input.tensor.shape.size()),
-                               input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(), &error),
-        error, "--input " + input.name);
-  }
+  const SessionPtr session = OpenSession(model.get(), options.get(), flags.model, flags.inputs);
   const Json explain = Json::parse(TextOf(sage_session_explain, session.get()));
   Json out = {{"attention", Json::array()}};
   for (const auto& [key, value] : explain.items())

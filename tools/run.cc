@@ -36,18 +36,6 @@ struct RunFlags {
   bool isolate = false, json = false, summary = false;
 };
 
-void SetInputs(sage_model* model, sage_session* session, const std::vector<std::string>& arguments) {
-  for (const std::string& argument : arguments) {
-    const NamedTensor input = ParseTensorArgument(argument);
-    const uint32_t index = IndexOf(model, SAGE_INPUT, input.name, "--input");
-    Error error;
-    Require(
-        sage_session_set_input(session, index, input.tensor.dtype, static_cast<uint32_t>(input.tensor.shape.size()),
-                               input.tensor.shape.data(), input.tensor.bytes.data(), input.tensor.bytes.size(), &error),
-        error, "--input " + input.name);
-  }
-}
-
 // max |a - b| and whether |a - b| <= atol + rtol * |b| everywhere; NaN equals NaN.
 struct Comparison {
   double worst = 0;

@@ -70,6 +70,18 @@ class ModelReader {
   // A bound of a window, if the file has one.
   void ReadWindow(flatbuffers::Optional<uint64_t> value, const std::string& path, uint64_t feature, int64_t* to,
                   uint64_t* features);
+  // What an Attention and a MultiHeadAttention say alike: scale, causal, alignment, window.
+  template <class Op>
+  void ReadScaleAndVisibility(const Op& op, const std::string& path, sage_attention_attributes* out) {
+    if (op.scale()) {
+      out->features |= SAGE_ATTN_F_SCALE;
+      out->scale = *op.scale();
+    }
+    if (op.causal()) out->features |= SAGE_ATTN_F_CAUSAL;
+    ReadEnum(op.align(), path + ".align", &out->alignment);
+    ReadWindow(op.window_left(), path + ".window_left", SAGE_ATTN_F_WINDOW_LEFT, &out->window_left, &out->features);
+    ReadWindow(op.window_right(), path + ".window_right", SAGE_ATTN_F_WINDOW_RIGHT, &out->window_right, &out->features);
+  }
   // Notes that slot of the node now being read names a tensor. null = absent.
   void Slot(Node* node, uint32_t slot, const FbString* name);
   int32_t AddTensor(const std::string& name);

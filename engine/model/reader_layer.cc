@@ -60,14 +60,7 @@ void ModelReader::ReadLayer(const fb::MultiHeadAttention& op, const std::string&
   sage_attention_attributes& a = how.attributes;
   a = {};
   a.struct_size = sizeof a;
-  if (op.scale()) {
-    a.features |= SAGE_ATTN_F_SCALE;
-    a.scale = *op.scale();
-  }
-  if (op.causal()) a.features |= SAGE_ATTN_F_CAUSAL;
-  ReadEnum(op.align(), path + ".align", &a.alignment);
-  ReadWindow(op.window_left(), path + ".window_left", SAGE_ATTN_F_WINDOW_LEFT, &a.window_left, &a.features);
-  ReadWindow(op.window_right(), path + ".window_right", SAGE_ATTN_F_WINDOW_RIGHT, &a.window_right, &a.features);
+  ReadScaleAndVisibility(op, path, &a);
   attention.attributes = how;
   graph_->nodes.push_back(std::move(attention));
 

@@ -63,14 +63,7 @@ void ModelReader::ReadAttention(const fb::Attention& op, const std::string& path
   node.value_heads = op.value_heads() == 0 ? op.kv_heads() : op.value_heads();
   if (node.layout != Layout::kBSE && (op.query_heads() != 0 || op.kv_heads() != 0 || op.value_heads() != 0))
     Fail(path, "query_heads, kv_heads and value_heads belong to layout BSE; here the shapes say them");
-  if (op.scale()) {
-    a.features |= SAGE_ATTN_F_SCALE;
-    a.scale = *op.scale();
-  }
-  if (op.causal()) a.features |= SAGE_ATTN_F_CAUSAL;
-  ReadEnum(op.align(), path + ".align", &a.alignment);
-  ReadWindow(op.window_left(), path + ".window_left", SAGE_ATTN_F_WINDOW_LEFT, &a.window_left, &a.features);
-  ReadWindow(op.window_right(), path + ".window_right", SAGE_ATTN_F_WINDOW_RIGHT, &a.window_right, &a.features);
+  ReadScaleAndVisibility(op, path, &a);
   a.softcap = op.softcap();
   a.dropout_p = op.dropout_p();
   a.mask_block_q = op.mask_block_q();
