@@ -66,7 +66,7 @@ struct Scratch {
     numbers = reinterpret_cast<T*>(take(whole ? 0 : kGemmDepth * kernel.cols, sizeof(T)));
     unfit = reinterpret_cast<uint8_t*>(take(whole ? 0 : columns, 1));
     unfit_a = reinterpret_cast<uint8_t*>(take(whole ? 0 : rows, 1));
-    otherwise = base + at;
+    otherwise = base == nullptr ? nullptr : base + at;
     if (!all_fit)
       at += static_cast<int64_t>(Scratch(*kernel.otherwise, rows, kernel.otherwise->cols, false, nullptr).bytes);
     bytes = static_cast<uint64_t>(at);
@@ -138,7 +138,8 @@ template <class T>
 bool ReadsInPlace(const Gemm<T>& g, const GemmKernel<T>& kernel, const char* a) {
   if (g.a_step != 1 || !g.a_rows.Regular() || !Aligned<T>(a)) return false;
   if (kernel.pack_row == nullptr) return g.a_dtype == kNative<T>;
-  return g.a_dtype == kernel.rows_as && g.k % kernel.step == 0 && g.a_rows.LineStep(0) % kernel.step == 0;
+  const bool whole_steps = g.a_rows.rank == 0 || g.a_rows.LineStep(0) % kernel.step == 0;
+  return g.a_dtype == kernel.rows_as && g.k % kernel.step == 0 && whole_steps;
 }
 
 // Bias, function, rounding, strides: rows [row, row + rows), columns [column, column + count) of one product.
