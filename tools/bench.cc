@@ -314,6 +314,8 @@ std::vector<Row> BenchModel(sage_engine* engine, const BenchFlags& flags) {
 int Bench(const BenchFlags& flags) {
   if (flags.attention.empty() == flags.model.empty())
     throw Failure(kExitUsage, "bench needs a model, or --attn PROBLEM (grammar: docs/problem-string.md)");
+  if (flags.model.empty() && (!flags.inputs.empty() || !flags.ticks.empty()))
+    throw Failure(kExitUsage, "bench: --input and --ticks are of a model; a problem has its shapes in its line");
   if (!flags.crossover.empty())
     return Crossover(flags.engine, flags.session, flags.attention, flags.crossover, flags.min_time,
                      flags.json ? "json" : flags.format);

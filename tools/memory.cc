@@ -235,6 +235,8 @@ int Memory(MemoryFlags& flags) {
     throw Failure(kExitUsage, "memory: a model, or a problem by --attn, or --sweep with or without a problem");
   if (!flags.model.empty() && (!flags.sweep.empty() || !flags.attention.empty()))
     throw Failure(kExitUsage, "memory: --attn and --sweep are of a problem, not of a model");
+  if (flags.model.empty() && !flags.inputs.empty())
+    throw Failure(kExitUsage, "memory: --input is of a model; a problem has its shapes in its line");
   CountedMemory counted;  // outlives the engine
   const EnginePtr engine = flags.engine.Create([&counted](sage_options* options) { counted.LendTo(options); });
   if (!flags.model.empty()) return DescribeModel(engine.get(), flags);

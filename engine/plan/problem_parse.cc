@@ -144,11 +144,15 @@ void AddScales(const AttentionLine& l, Problem* problem) {
   }
 }
 
+Status Missing(std::string_view what) {
+  return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("problem: the line needs {}", what));
+}
+
 Status BuildAttention(AttentionLine& l, Problem* problem) {
-  if (l.dtype == 0) return BadToken("the line", "a dtype, as f32");
-  if (l.hq < 1) return BadToken("the line", "hq with the number of query heads");
-  if (l.sq < 0) return BadToken("the line", "sq with the number of queries");
-  if (l.d < 1) return BadToken("the line", "d with the head dimension");
+  if (l.dtype == 0) return Missing("a dtype, such as f32");
+  if (l.hq < 1) return Missing("hq with the number of query heads, above 0, such as hq8");
+  if (l.sq < 0) return Missing("sq with the number of queries, such as sq512");
+  if (l.d < 1) return Missing("d with the head dimension, above 0, such as d64");
   l.hkv = l.hkv < 0 ? l.hq : l.hkv;
   l.hv = l.hv < 0 ? l.hkv : l.hv;
   l.skv = l.skv < 0 ? l.sq : l.skv;

@@ -100,7 +100,10 @@ TEST_CASE("memory and crossover: what cannot be meant is a usage error that says
                                                      {"memory", "--attn", "hq1.sq0x"},
                                                      {"memory", kModels + "gqa_layer.json", "--sweep", "128"},
                                                      {"bench", "--crossover", "128", kModels + "gqa_layer.json"},
-                                                     {"bench", "--attn", "hq1.sq8.d8.f32", "--crossover", "x"}};
+                                                     {"bench", "--attn", "hq1.sq8.d8.f32", "--crossover", "x"},
+                                                     {"memory", "--attn", "hq1.sq8.d8.f32", "--input", "q=2xf32:range"},
+                                                     {"bench", "--attn", "hq1.sq8.d8.f32", "--input", "q=2xf32:range"},
+                                                     {"bench", "--attn", "hq1.sq8.d8.f32", "--ticks", "t.jsonl"}};
   for (const auto& arguments : bad) {
     const ToolResult result = RunTool(arguments);
     CAPTURE(arguments.back());

@@ -170,7 +170,7 @@ TEST_CASE("a bad line names its bad token") {
       {"hq8.hq8.sq1.d64.f32", "'hq8'"},
       {"hq8.sq99999999999999.d64.f32", "'sq99999999999999'"},
       {"hq8.sq99999999999999999999999.d64.f32", "'sq99999999999999999999999'"},
-      {"hq8.sq1.d0.f32", "'the line'"},
+      {"hq8.sq1.d0.f32", "needs d with the head dimension"},
       {"hq0.sq1.d1.f32", "hq"},
       {"hq8.hkv3.sq1.d1.f32", "multiple"},
       {"hq8.sq1.d1.f32:causal", "'causal'"},
