@@ -139,6 +139,8 @@ struct AttentionCall {
   bool Is(uint64_t feature) const { return (design.features & feature) != 0; }
   AttentionSequence Sequence(int64_t b) const;
   int64_t QueryRows(int64_t b) const;
+  // For the trace: what masks and positions saved, in tiles of keys, once a task.
+  void CountTiles(int64_t computed, int64_t skipped) const;
   // Asks the host, and remembers.
   bool Cancelled();
   // Addresses of [0] of a row; i and j count within sequence b.

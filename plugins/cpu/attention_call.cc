@@ -49,6 +49,12 @@ AttentionSequence AttentionCall::Sequence(int64_t b) const {
   return sequence;
 }
 
+void AttentionCall::CountTiles(int64_t computed, int64_t skipped) const {
+  const sage_host* host = design.context->host;
+  host->count(host->self, args.run, "tiles_computed", static_cast<uint64_t>(computed));
+  host->count(host->self, args.run, "tiles_skipped", static_cast<uint64_t>(skipped));
+}
+
 bool AttentionCall::Cancelled() {
   if (cancelled.load(std::memory_order_relaxed)) return true;
   const sage_host* host = design.context->host;

@@ -37,13 +37,6 @@ void Step(QueryTile<T>& tile, int64_t row_group, const KeyTile& keys, const KeyT
   }
 }
 
-// For the trace: what masks and positions saved, in tiles of keys, once a task.
-void CountTiles(const AttentionCall& call, int64_t computed, int64_t skipped) {
-  const sage_host* host = call.design.context->host;
-  host->count(host->self, call.args.run, "tiles_computed", static_cast<uint64_t>(computed));
-  host->count(host->self, call.args.run, "tiles_skipped", static_cast<uint64_t>(skipped));
-}
-
 // The keys of [begin, end) that the tile sees, chunk after chunk. False where the run was cancelled.
 template <class T>
 bool Keys(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t begin, int64_t end) {
@@ -61,7 +54,7 @@ bool Keys(AttentionCall& call, QueryTile<T>& tile, int64_t row_group, int64_t be
     Step(tile, row_group, keys, next);
   }
   tile.MergeChunks();
-  CountTiles(call, computed, (in_use + length - 1) / length - computed);
+  call.CountTiles(computed, (in_use + length - 1) / length - computed);
   return true;
 }
 

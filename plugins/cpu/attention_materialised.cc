@@ -98,6 +98,8 @@ void RunMaterialised(AttentionCall& call, const AttentionKernels<T>& kernels, in
       }
     });
     if (!weighed_all) return;
+    const int64_t computed = (last - first_key + length - 1) / length;
+    call.CountTiles(computed, (tile.sequence().k_used + length - 1) / length - computed);
     if (scores_out && last_key < call.sizes.seq_kv)
       for (int64_t row = 0; row < tile.rows(); ++row)
         WriteRow(call, SAGE_ATTN_SCORES, tile, row, last_key, call.sizes.seq_kv - last_key,

@@ -117,11 +117,11 @@ TEST_CASE("R17 R19 tiles that a mask or a window leaves nothing of are skipped, 
   }
   constexpr int64_t kSeq = 1024, kParts = 8, kTile = 64;
   Forms f = Build(kSeq, kParts, kTile);
-  const auto counts = [&](const json& node, bool masks) {
+  const auto counts = [&](const json& node, bool masks, const char* algorithm = "FLASH") {
     AttentionModel model;
     model.rows = model.keys = kSeq;
     model.node = node;
-    model.policy = {{"algorithm", "FLASH"}, {"block_q", kTile}, {"block_kv", kTile}};
+    model.policy = {{"algorithm", algorithm}, {"block_q", kTile}, {"block_kv", kTile}};
     json text = model.Json();
     if (masks) {
       const auto tensor = [](const char* name, const char* dtype, std::vector<int64_t> sizes) {
@@ -160,6 +160,10 @@ TEST_CASE("R17 R19 tiles that a mask or a window leaves nothing of are skipped, 
   const json causal = counts({{"causal", true}, {"align", "TOP_LEFT"}}, false);
   CHECK(causal["tiles_computed"] == kRow * (kRow + 1));
   CHECK(causal["tiles_skipped"] == kAll - kRow * (kRow + 1));
+  // Whole rows of scores skip what no position of a tile's rows sees as well.
+  const json whole = counts({{"causal", true}, {"align", "TOP_LEFT"}}, false, "MATERIALISED");
+  CHECK(whole["tiles_computed"] == kRow * (kRow + 1));
+  CHECK(whole["tiles_skipped"] == kAll - kRow * (kRow + 1));
   // A window of one tile's length touches the tile before as well.
   const json window = counts({{"causal", true}, {"align", "TOP_LEFT"}, {"window_left", kTile - 1}}, false);
   CHECK(window["tiles_computed"] == 2 * (2 * kRow - 1));
