@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "json.h"
+#include "shortest.h"
 #include "utf8.h"
 
 namespace sage {
@@ -50,7 +51,13 @@ void JsonWriter::String(std::string_view utf8) {
   static constexpr char kHex[] = "0123456789abcdef";
   Separate();
   text_.push_back('"');
+  const auto plain = [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; };
   for (size_t i = 0; i < utf8.size();) {
+    size_t run = i;
+    while (run < utf8.size() && plain(utf8[run])) ++run;
+    text_.append(utf8.substr(i, run - i));
+    i = run;
+    if (i == utf8.size()) break;
     const char c = utf8[i];
     const size_t length = Utf8Length(utf8.substr(i));
     if (length == 0) {
@@ -82,9 +89,8 @@ void JsonWriter::String(std::string_view utf8) {
 void JsonWriter::Number(double value) {
   if (!std::isfinite(value)) return Null();
   Separate();
-  char digits[32];
-  const auto end = std::to_chars(digits, digits + sizeof digits, value);
-  text_.append(digits, static_cast<size_t>(end.ptr - digits));
+  char digits[kShortestRoom];
+  text_.append(digits, static_cast<size_t>(WriteShortest(value, digits) - digits));
 }
 
 void JsonWriter::Integer(int64_t value) {
