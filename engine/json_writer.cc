@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "json.h"
-#include "shortest.h"
 #include "utf8.h"
 
 namespace sage {
@@ -89,8 +88,9 @@ void JsonWriter::String(std::string_view utf8) {
 void JsonWriter::Number(double value) {
   if (!std::isfinite(value)) return Null();
   Separate();
-  char digits[kShortestRoom];
-  text_.append(digits, static_cast<size_t>(WriteShortest(value, digits) - digits));
+  char digits[32];
+  const auto end = std::to_chars(digits, digits + sizeof digits, value);
+  text_.append(digits, static_cast<size_t>(end.ptr - digits));
 }
 
 void JsonWriter::Integer(int64_t value) {

@@ -6,7 +6,6 @@
 #include <doctest/doctest.h>
 
 #include <bit>
-#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -176,35 +175,6 @@ TEST_CASE("json: numbers read back to the same bits") {
     writer.Number(value);
     REQUIRE(reader.Parse(writer.text()).ok());
     CHECK(std::bit_cast<uint64_t>(reader.root().number) == std::bit_cast<uint64_t>(value));
-  }
-}
-
-TEST_CASE("json: a number is written as the standard library writes it, whatever its size") {
-  JsonWriter writer;
-  const auto check = [&](double value) {
-    char digits[32];
-    const auto end = std::to_chars(digits, digits + sizeof digits, value);
-    writer.Clear();
-    writer.Number(value);
-    CHECK(writer.text() == std::string_view(digits, static_cast<size_t>(end.ptr - digits)));
-  };
-  std::mt19937_64 random(5);
-  for (int exponent = -1074; exponent < 1024;
-       ++exponent) {  // powers of two, whose lower neighbour is nearer, and theirs
-    const auto bits = std::bit_cast<uint64_t>(std::ldexp(1.0, exponent));
-    for (const uint64_t around : {bits - 1, bits, bits + 1}) {
-      const double value = std::bit_cast<double>(around);
-      check(value), check(-value);
-    }
-  }
-  for (int i = 0; i < 30000; ++i) {
-    const uint64_t fraction = random() & ((uint64_t{1} << 52) - 1);
-    check(std::bit_cast<double>(fraction | (950 + random() % 130) << 52));  // where both ways meet, and between
-    check(static_cast<double>(static_cast<float>(std::ldexp(static_cast<double>(random() >> 32), -34))));
-    check(static_cast<double>(random() % 100000) / 1e4);  // few digits
-    check(
-        std::ldexp(static_cast<double>(random() % 4096) + 0.5, static_cast<int>(random() % 60) - 50));  // halves: ties
-    check(static_cast<double>(random() % 1000) * std::pow(10, static_cast<double>(random() % 20)));     // zeros behind
   }
 }
 
