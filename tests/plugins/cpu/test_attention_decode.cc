@@ -48,7 +48,7 @@ TEST_CASE("a decoded token has the bits of prefill, split over any number of wor
   }
 }
 
-TEST_CASE("R14 few rows, with K and V read where they lie, have the bits of the same rows among many") {
+TEST_CASE("R14 R15 few rows, with K and V read where they lie, have the bits of the same rows among many") {
   std::mt19937 random(17);
   const auto one_of = [&](std::initializer_list<int64_t> list) { return *(list.begin() + random() % list.size()); };
   for (int round = 0; round < 40; ++round) {
