@@ -10,17 +10,17 @@ namespace sage::test {
 TEST_CASE("a decoded token has the bits of prefill, split over any number of workers or not, in every cache") {
   for (const sage_dtype dtype : {SAGE_F32, SAGE_F64, SAGE_BF16, SAGE_F16}) {
     // Three chunks of keys and a bit; enough of them that workers are worth waking.
-    AttentionCase prefill(dtype, {1, 8, 2, 50, 1700, 64}, 61);
+    AttentionCase prefill(dtype, {1, 16, 4, 50, 1700, 64}, 61);
     prefill.Causal(SAGE_ALIGN_BOTTOM_RIGHT).WithLse();
     AttentionCase token = prefill;
     token.Q() = Part(prefill.Q(), 2, 49, 1), token.O() = Part(prefill.O(), 2, 49, 1);
-    token[SAGE_ATTN_LSE] = OwnedTensor(token.StatisticsDtype(), {1, 8, 1});
+    token[SAGE_ATTN_LSE] = OwnedTensor(token.StatisticsDtype(), {1, 16, 1});
     AttentionCase paged = token;
     std::vector<double> table;
     for (int64_t i = 0; i < 17; ++i) table.push_back(static_cast<double>((i * 5 + 3) % 17));
     for (const uint32_t slot : {SAGE_ATTN_K, SAGE_ATTN_V}) {
-      OwnedTensor pages(dtype, {17, 2, 100, 64});
-      for (int64_t h = 0; h < 2; ++h)
+      OwnedTensor pages(dtype, {17, 4, 100, 64});
+      for (int64_t h = 0; h < 4; ++h)
         for (int64_t j = 0; j < 1700; ++j)
           for (int64_t c = 0; c < 64; ++c)
             pages.Set({static_cast<int64_t>(table[static_cast<size_t>(j / 100)]), h, j % 100, c},
