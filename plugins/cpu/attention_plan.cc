@@ -314,7 +314,7 @@ AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t 
   const int64_t rows = SharedRows(design, queries * static_cast<double>(sizes.heads_q));
   const double few = kTasksPerWorker * static_cast<double>(design.workers);
   const double tiles = tiles_of(rows) + static_cast<double>(sizes.batch) * groups;  // sequences end within tiles
-  if (design.workers > 1 && design.max_chunks > 1 && tiles_of(rows) <= few)
+  if (design.workers > 1 && design.max_chunks > 1 && tiles_of(rows) < few)
     design.split_tiles = static_cast<int64_t>(std::min(tiles, 2 * few));
   LayOut(&design, kernel, RoundUp(rows, 16));
   return design;
