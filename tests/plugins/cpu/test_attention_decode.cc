@@ -54,7 +54,8 @@ TEST_CASE("R14 R15 few rows, with K and V read where they lie, have the bits of 
   for (int round = 0; round < 40; ++round) {
     const sage_dtype dtype =
         std::initializer_list<sage_dtype>{SAGE_F32, SAGE_BF16, SAGE_F16, SAGE_F64}.begin()[round % 4];
-    const int64_t group = one_of({1, 2, 3, 4, 5, 6, 7, 8}), heads = one_of({1, 2}), few = group <= 2 ? one_of({1, 2, 3}) : 1;
+    const int64_t group = one_of({1, 2, 3, 4, 5, 6, 7, 8}), heads = one_of({1, 2}),
+                  few = group <= 2 ? one_of({1, 2, 3}) : 1;
     // More than 256 columns are taken in parts; those of 24 and 300 end within a register of some instruction set.
     const int64_t dim_qk = one_of({7, 24, 64, 65, 128, 300}), dim_v = one_of({8, 24, 64, 96, 128, 272, 520});
     const int64_t keys = one_of({1, 2, 31, 40, 257, 513, 700}), queries = 41;
