@@ -1,5 +1,4 @@
-// attention.cc: attention over your own arrays, from C++. In this tree it links the CMake target sage_cpp; anywhere
-// else
+// attention.cc: attention over your own arrays, from C++. This tree links it with the CMake target sage_cpp; by hand:
 //   g++ -std=c++20 -I bindings/cpp -I abi attention.cc -L LIBRARY_FOLDER -lsage
 #include <cstdio>
 #include <sage.hpp>

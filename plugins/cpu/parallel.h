@@ -8,8 +8,8 @@
 
 namespace sage::cpu {
 
-// A worker that sleeps costs its waker five microseconds and comes after some forty: below this it would find nothing
-// left to do (measured on a virtual machine with two processors; a worker that is still awake would pay from 15 us on).
+// A worker that sleeps costs its waker some microseconds and comes late. Measured on a virtual machine with two
+// processors: it makes a tick with a job of 26 us slower by 5, and saves a tenth of one of 88.
 constexpr double kInlineNs = 50e3;
 
 // body(begin, end, worker) over [0,n) in pieces of about grain; must not throw. ns: what one worker alone would need.

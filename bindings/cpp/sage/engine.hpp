@@ -161,12 +161,7 @@ class Engine {
  private:
   Engine(const sage_options* options, const std::shared_ptr<detail::Callbacks>& callbacks)
       : keep_(detail::Join({}, callbacks)) {
-    if (sage_abi_version() >> 16 != SAGE_ABI_MAJOR || static_cast<int>(sage_abi_version() & 0xffff) < SAGE_ABI_MINOR)
-      throw Error(SAGE_E_ABI_MISMATCH, 0,
-                  "libsage " + version() + " has ABI " + std::to_string(sage_abi_version() >> 16) + "." +
-                      std::to_string(sage_abi_version() & 0xffff) + ", this program was compiled for " +
-                      std::to_string(SAGE_ABI_MAJOR) + "." + std::to_string(SAGE_ABI_MINOR) +
-                      "; install that library or compile again");
+    detail::RequireAbi(sage_abi_version());
     sage_engine* raw = nullptr;
     detail::Check([&](sage_error* error) { return sage_engine_create(options, &raw, error); });
     raw_.reset(raw);

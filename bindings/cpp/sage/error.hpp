@@ -71,6 +71,18 @@ std::string FetchText(Call&& call) {
   return text;
 }
 
+// loaded: sage_abi_version() of the library at hand. Its minor may be newer than the headers this was compiled with.
+inline void RequireAbi(uint32_t loaded) {
+  const uint32_t major = loaded >> 16, minor = loaded & 0xffff;
+  constexpr uint32_t kMajor = SAGE_ABI_MAJOR, kMinor = SAGE_ABI_MINOR;
+  if (major == kMajor && minor + 1 > kMinor) return;
+  const auto name = [](uint32_t a, uint32_t b) { return std::to_string(a) + "." + std::to_string(b); };
+  throw Error(SAGE_E_ABI_MISMATCH, 0,
+              "libsage " + std::string(sage_version()) + " has ABI " + name(major, minor) +
+                  ", this program was compiled for " + name(kMajor, kMinor) +
+                  "; install that library or compile again");
+}
+
 template <auto kDestroy>
 struct Destroyer {
   template <class Handle>

@@ -163,6 +163,27 @@ TEST_CASE("sage.hpp: what is wrong is said by an exception, with the library's c
   CHECK(Thrown([&] { op.window(1, 1), sage::AttentionPlan(engine, op); }).status() == SAGE_E_INVALID_ARGUMENT);
 }
 
+TEST_CASE("sage.hpp: a text that grows between two calls is asked for again; a library of another ABI is refused") {
+  std::string text = "short";
+  int calls = 0;
+  const auto get = [&](char* buffer, uint64_t capacity, uint64_t* needed, sage_error*) -> sage_status {
+    if (++calls == 2) text = "much longer than before";
+    *needed = text.size() + 1;
+    if (buffer == nullptr) return SAGE_OK;
+    if (capacity < *needed) return SAGE_E_BUFFER_TOO_SMALL;
+    std::copy_n(text.c_str(), *needed, buffer);
+    return SAGE_OK;
+  };
+  CHECK(sage::detail::FetchText(get) == "much longer than before");
+  CHECK(calls == 3);
+
+  sage::detail::RequireAbi(sage_abi_version());
+  sage::detail::RequireAbi(sage_abi_version() + 1);  // a newer minor
+  const sage::Error other = Thrown([] { sage::detail::RequireAbi(uint32_t{SAGE_ABI_MAJOR + 1} << 16 | 3); });
+  CHECK(other.status() == SAGE_E_ABI_MISMATCH);
+  CHECK(std::string(other.what()).find("has ABI " + std::to_string(SAGE_ABI_MAJOR + 1) + ".3") != std::string::npos);
+}
+
 TEST_CASE("sage.hpp: callbacks live as long as what may call them, and may throw") {
   auto captured = std::make_shared<int>(0);
   const std::weak_ptr<int> alive = captured;
