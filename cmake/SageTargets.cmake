@@ -28,7 +28,8 @@ function(sage_plugin name)
   if(NOT SAGE_SANITIZE)
     target_link_options(sage_plugin_${name} PRIVATE -Wl,-z,defs)
   endif()
-  install(TARGETS sage_plugin_${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/sage/plugins)
+  install(TARGETS sage_plugin_${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/sage/plugins"
+    COMPONENT sage-plugin-${name})
 endfunction()
 
 # sage_test(NAME SOURCES a.cc b.cc [LIBRARIES ...] [LABELS ...] [DEFINITIONS ...] [SLOW_EMULATED ...]): a doctest
