@@ -1,4 +1,5 @@
 # Tests of the bindings: what languages this machine has, and what happens without one.
+find_package(Python3 COMPONENTS Interpreter REQUIRED)
 set(SAGE_REQUIRE_BINDINGS OFF CACHE BOOL "A language whose tools are missing is a failed test, not a skipped one")
 
 # sage_binding_tool(LANGUAGE VARIABLE NAMES...): finds a program. Without it the test LANGUAGE_binding says so: skipped,
