@@ -1,0 +1,200 @@
+"""The engine: backends, options, and the plain attention call on arrays."""
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+
+import numpy as np
+
+from ._ffi import whole
+from ._handle import Closing, fetch, new_error, refuse
+from ._library import library
+from ._plan_cache import PlanCache
+from .enums import Align, Layout
+from .errors import ArrayError, InvalidArgumentError, ShapeError
+from .options import CancelFunction, LogFunction, Options, OptionsLike, OptionValue, lend
+from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, numpy_dtype, require_contiguous, require_output
+
+if TYPE_CHECKING:
+    from .attention import AttentionOp, AttentionPlan
+    from .model import Model
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+class Engine(Closing):
+    """Backends and threads. Engine(threads=2, log=print); many threads may use one.
+
+    options: of the whole engine, as in Options; the keywords are more of them.
+    """
+
+    def __init__(self, options: OptionsLike = None, *, log: Optional[LogFunction] = None,
+                 cancel: Optional[CancelFunction] = None, **more: OptionValue) -> None:
+        self._lib = library()
+        if log is not None or cancel is not None or more:
+            options = Options(options, log=log, cancel=cancel, **more)
+        with lend(self._lib, options) as (raw, lent):
+            self._own(lambda out, error: self._lib.call.sage_engine_create(raw, out, error), "sage_engine_destroy",
+                      "engine", lent)
+        self.plans = PlanCache()
+
+    def close(self) -> None:
+        self.plans.clear()
+        super().close()
+
+    def load_plugin(self, path: PathLike) -> None:
+        """One more backend, by its absolute path. AbiMismatchError where it was made for another ABI."""
+        error = new_error()
+        with self._handle as raw:
+            status = self._lib.call.sage_engine_load_plugin(raw, encode_path(path), ctypes.byref(error))
+        if status:
+            refuse(status, error)
+
+    def backends(self) -> List[str]:
+        """Names of those that can be used; `reference` is always there."""
+        with self._handle as raw:
+            count = self._lib.call.sage_engine_backend_count(raw)
+            names = [self._lib.call.sage_engine_backend_name(raw, i) for i in range(count)]
+        return [name.decode() for name in names if name is not None]
+
+    def describe(self) -> Dict[str, Any]:
+        """Every plugin found with path, version, devices and features, and why it is refused; the folders looked into."""
+        with self._handle as raw:
+            text = fetch(lambda *to: self._lib.call.sage_engine_describe(raw, *to))
+        return parse(text)
+
+    def attention(self, query: ArrayLike, key: ArrayLike, value: ArrayLike, out: Optional[ArrayLike] = None, *,
+                  layout: Union[Layout, int] = Layout.BHSD, causal: Union[Align, int, None] = None,
+                  scale: Optional[float] = None, dtype: Optional[DtypeLike] = None, copy: bool = False) -> Any:
+        """softmax(scale q k^T) v of row-major arrays of one element type in the CPU's memory.
+
+        query [B,Hq,S,D], key [B,Hkv,Skv,D], value [B,Hkv,Skv,Dv]; with Layout.BSHD heads and tokens change places. Hq
+        is a multiple of Hkv. scale None is 1/sqrt(D). Written into out, [B,Hq,S,Dv], or a new array, which is returned.
+        Plans are kept by shape in the engine. attention() in this package takes masks, strides and batches of any rank.
+        """
+        q, k, v = (dense(query, dtype, copy, "query"), dense(key, dtype, copy, "key"), dense(value, dtype, copy, "value"))
+        diagonal = alignment(causal)
+        heads, rows = (2, 1) if layout == Layout.BSHD else (1, 2)
+        if not len(q.shape) == len(k.shape) == len(v.shape) == 4:
+            raise ShapeError(f"query, key and value have {len(q.shape)}, {len(k.shape)} and {len(v.shape)} axes; this call "
+                             "takes 4 each")
+        batch, width = q.shape[0], q.shape[3]
+        if k.shape[0] != batch or k.shape[3] != width or v.shape[:3] != k.shape[:3]:
+            raise ShapeError(f"query {q.shape}, key {k.shape} and value {v.shape} do not belong together: batches and widths "
+                             "of query and key must agree, and all but the last axis of key and value")
+        if not q.dtype == k.dtype == v.dtype:
+            raise ArrayError(f"query, key and value are {q.dtype.name.lower()}, {k.dtype.name.lower()} and "
+                             f"{v.dtype.name.lower()}; this call takes one element type")
+        shape = q.shape[:3] + (v.shape[3],)
+        result, o = output_for(out, shape, q, dtype)
+        require_contiguous(o, "out")
+        if scale is None:
+            scale = 0.0
+        elif scale == 0:
+            raise InvalidArgumentError("a scale of 0 is not for this call, which reads it as unset; attention() takes it")
+        error = new_error()
+        with self._handle as raw:
+            status = self._lib.call.sage_attention(
+                raw, q.dtype, layout, batch, q.shape[heads], k.shape[heads], q.shape[rows], k.shape[rows], width,
+                v.shape[3], q.address, k.address, v.address, o.address, diagonal, scale, ctypes.byref(error))
+        if status:
+            refuse(status, error)
+        return result
+
+    def plan(self, op: AttentionOp, options: OptionsLike = None) -> AttentionPlan:
+        """Attention planned once, to be run many times."""
+        from .attention import AttentionPlan
+
+        return AttentionPlan(self, op, options)
+
+    def model(self, source: Union[PathLike, bytes, bytearray, memoryview],
+              weights_folder: Optional[PathLike] = None) -> Model:
+        """A model by its path, or of its bytes."""
+        from .model import Model
+
+        return Model(self, source, weights_folder)
+
+    def check(self, source: Union[PathLike, bytes, bytearray, memoryview],
+              weights_folder: Optional[PathLike] = None) -> Dict[str, Any]:
+        """All errors of a model file, each with its place in it; ["valid"] says whether there are none."""
+        call = self._lib.call
+        folder = None if weights_folder is None else encode_path(weights_folder)
+        with self._handle as raw:
+            if isinstance(source, (bytes, bytearray, memoryview)):
+                data = bytes_of(source)
+                return parse(fetch(lambda *to: call.sage_model_check_buffer(raw, data.address or None, data.nbytes, folder,
+                                                                            *to)))
+            path = encode_path(source)
+            return parse(fetch(lambda *to: call.sage_model_check(raw, path, *to)))
+
+
+def dense(data: ArrayLike, dtype: Optional[DtypeLike], copy: bool, name: str) -> Tensor:
+    """Row-major memory of this machine; copied where it is not and may be."""
+    view = as_tensor(data, dtype, copy=copy, name=name)
+    if copy and not view.contiguous and view.on_cpu:
+        return Tensor(np.ascontiguousarray(array_of(view)), view.dtype, name=name)
+    return require_contiguous(view, name)
+
+
+def alignment(causal: Union[Align, int, None]) -> int:
+    """0 is none. True is refused: systems disagree on what it means where query and key differ in length."""
+    if isinstance(causal, bool):
+        raise InvalidArgumentError(f"causal is {causal}; name where the diagonal begins: Align.TOP_LEFT, Align.BOTTOM_RIGHT, "
+                                   "or None")
+    return 0 if causal is None else whole("causal", causal, ctypes.c_uint32)
+
+
+def array_of(view: Tensor) -> np.ndarray[Any, Any]:
+    """A numpy view of a tensor in the CPU's memory, as the type that holds its bits."""
+    size, dtype = view.dtype.itemsize, numpy_dtype(view.dtype)
+    if view.size == 0:
+        return np.empty(view.shape, dtype)
+    low = sum(min(0, step * (n - 1)) for n, step in zip(view.shape, view.strides))
+    high = sum(max(0, step * (n - 1)) for n, step in zip(view.shape, view.strides))
+    memory = (ctypes.c_char * ((high - low + 1) * size)).from_address(view.address + low * size)
+    memory.__dict__["owner"] = view  # the array holds the buffer, that its owner
+    array: np.ndarray[Any, Any] = np.ndarray(view.shape, dtype, memory, -low * size,
+                                             tuple(step * size for step in view.strides))
+    array.flags.writeable = view.writable
+    return array
+
+
+def output_for(out: Optional[ArrayLike], shape: Tuple[int, ...], like: Tensor,
+               dtype: Optional[DtypeLike]) -> Tuple[Any, Tensor]:
+    """(what the caller gets back, the view of it): out, checked, or a new array of the type that `like` has."""
+    if out is None:
+        if not like.on_cpu:
+            raise ArrayError("query lies on a device; results there need an out= of the library that owns it")
+        kind = like.owner.dtype if isinstance(like.owner, np.ndarray) else numpy_dtype(like.dtype)
+        array = np.empty(shape, kind)
+        return array, Tensor(array, like.dtype, name="out")
+    view = require_output(as_tensor(out, dtype, name="out"), "out")
+    if view.shape != shape:
+        raise ShapeError(f"out has shape {view.shape}, {shape} is expected")
+    if view.dtype != like.dtype:
+        raise ArrayError(f"out is {view.dtype.name.lower()}, {like.dtype.name.lower()} is expected")
+    return out, view
+
+
+def encode_path(path: PathLike) -> bytes:
+    data = os.fsencode(path)
+    if b"\0" in data:
+        raise InvalidArgumentError(f"{path!r} has a NUL in it")
+    return data
+
+
+def bytes_of(data: Union[bytes, bytearray, memoryview]) -> Tensor:
+    """A view of bytes that need not be copied."""
+    return require_contiguous(Tensor(np.frombuffer(data, np.uint8), name="bytes"), "bytes")
+
+
+def parse(text: bytes) -> Dict[str, Any]:
+    """JSON that ends in a NUL."""
+    parsed: Dict[str, Any] = json.loads(text.rstrip(b"\0"))
+    return parsed
+
+
+def index_of(name: str, value: Any) -> int:
+    return whole(name, value, ctypes.c_uint32)
