@@ -1,0 +1,3 @@
+module sageengine/sage
+
+go 1.19
