@@ -1,0 +1,91 @@
+//! What a program may lend an engine instead of its own: memory and threads. Both are for hosts that have their own already;
+//! nobody else needs them.
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::ptr;
+
+use crate::sys;
+
+/// Where an engine's CPU memory comes from.
+///
+/// # Safety
+/// `alloc` gives null, or memory of at least that size and alignment that nobody else uses until `free`.
+pub unsafe trait Allocator: Send + Sync {
+    /// `align` is a power of two. Null: there is no memory, the call that needed it fails with `OutOfMemory`.
+    fn alloc(&self, bytes: usize, align: usize) -> *mut u8;
+    /// # Safety
+    /// `pointer` came from `alloc` with that size, and is not used again.
+    unsafe fn free(&self, pointer: *mut u8, bytes: usize);
+}
+
+/// Who does an engine's CPU work.
+///
+/// # Safety
+/// `run` covers `0..items` exactly once with the task, returns when all of it is done, and no two pieces run at once with one
+/// worker number. It must not panic: work that was lost would be a wrong answer, so the process is aborted.
+pub unsafe trait ParallelFor: Send + Sync {
+    /// How many workers there are: 1 to 256, always the same.
+    fn workers(&self) -> u32;
+    /// In pieces of about `grain`. It may be called from several threads at once.
+    fn run(&self, items: u64, grain: u64, task: Task<'_>);
+}
+
+/// Work that an engine wants done.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    function: unsafe extern "C" fn(*mut c_void, u64, u64, u32),
+    context: *mut c_void,
+    call: PhantomData<&'a ()>,
+}
+
+// The engine hands it out to be run by several threads.
+unsafe impl Send for Task<'_> {}
+unsafe impl Sync for Task<'_> {}
+
+impl Task<'_> {
+    /// Does the items `begin..end` on `worker`, which is below [`ParallelFor::workers`].
+    ///
+    /// # Safety
+    /// As [`ParallelFor`] says: each item once, no worker twice at once.
+    pub unsafe fn run(&self, begin: u64, end: u64, worker: u32) {
+        (self.function)(self.context, begin, end, worker)
+    }
+}
+
+pub(crate) unsafe extern "C" fn call_alloc(user: *mut c_void, bytes: u64, align: u64) -> *mut c_void {
+    let allocator = &*(user as *const Box<dyn Allocator>);
+    let (bytes, align) = (bytes as usize, align as usize);
+    catch_unwind(AssertUnwindSafe(|| allocator.alloc(bytes, align))).map_or_else(
+        |payload| {
+            std::mem::forget(payload); // its destructor might panic too
+            ptr::null_mut()
+        },
+        |pointer| pointer.cast(),
+    )
+}
+
+pub(crate) unsafe extern "C" fn call_free(user: *mut c_void, pointer: *mut c_void, bytes: u64) {
+    let allocator = &*(user as *const Box<dyn Allocator>);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| allocator.free(pointer.cast(), bytes as usize))) {
+        std::mem::forget(payload);
+    }
+}
+
+pub(crate) unsafe extern "C" fn call_parallel_for(
+    user: *mut c_void,
+    items: u64,
+    grain: u64,
+    task: sys::sage_task_fn,
+    context: *mut c_void,
+) {
+    let parallel = &*(user as *const Box<dyn ParallelFor>);
+    let task = match task {
+        Some(function) => Task { function, context, call: PhantomData },
+        None => return,
+    };
+    if catch_unwind(AssertUnwindSafe(|| parallel.run(items, grain, task))).is_err() {
+        eprintln!("sage-engine: a ParallelFor panicked: work is lost");
+        std::process::abort();
+    }
+}
