@@ -133,7 +133,8 @@ def archives(build, folder):
 
 
 def reproduced(folder):
-    """The compiler cache is off: it would hand the same object over and prove nothing."""
+    """Without optimising, for time, but with debug information, which has the most paths in it. The compiler cache is off:
+    it would hand the same object over and prove nothing."""
     work = fresh(folder / "reproduced" / "under" / "another" / "name")
     if not (ROOT / ".git").exists():
         print("skipped: not a clone, so nobody says which files are the sources")
@@ -144,7 +145,7 @@ def reproduced(folder):
             continue
         (work / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, work / name)
-    common = ["-DCMAKE_BUILD_TYPE=Release", "-DSAGE_BUILD_TESTS=OFF", "-DSAGE_BUILD_TOOL=OFF", "-DSAGE_BUILD_BENCH=OFF",
+    common = ["-DCMAKE_BUILD_TYPE=Debug", "-DSAGE_BUILD_TESTS=OFF", "-DSAGE_BUILD_TOOL=OFF", "-DSAGE_BUILD_BENCH=OFF",
               "-DSAGE_GIT_ID=reproduced", "-G", "Ninja"]
     built = []
     for source, name in ((ROOT, "one"), (work, "two")):
