@@ -31,6 +31,13 @@ def whole(name: str, value: Any, kind: Any = c_int64) -> int:
     return number
 
 
+def real(name: str, value: Any) -> float:
+    """value as a float: numpy's numbers too, text never."""
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__") and not hasattr(value, "__index__"):
+        raise InvalidArgumentError(f"{name} is {value!r}, a number is expected")
+    return float(value)
+
+
 class CheckedStructure(Structure):
     """A struct whose struct_size is filled in and whose numbers must fit."""
 
@@ -44,7 +51,11 @@ class CheckedStructure(Structure):
         kind = _kinds(type(self)).get(name)
         if kind is None:
             raise AttributeError(f"{type(self).__name__} has no field {name}")
-        super().__setattr__(name, whole(name, value, kind) if kind in _RANGES else value)
+        if kind in _RANGES:
+            value = whole(name, value, kind)
+        elif kind is c_double:
+            value = real(name, value)
+        super().__setattr__(name, value)
 
 
 _KINDS: Dict[type, Dict[str, Any]] = {}
@@ -128,8 +139,7 @@ _fetch = [_handle, c_void_p, c_uint64, _size, _err]
 _io = [_handle, _u32, _u32]
 _shape = POINTER(c_int64)
 
-# Name: result, arguments. Left out on purpose: sage_options_set_allocator and sage_options_set_parallel_for (docs/python.md),
-# and sage_session_bind_flat, since sage_session_bind does all of it.
+# Name: result, arguments. Left out on purpose, see docs/python.md: sage_options_set_allocator, _set_parallel_for.
 FUNCTIONS: Dict[str, Tuple[Optional[Any], List[Any]]] = {
     "sage_version": (_text, []),
     "sage_abi_version": (_u32, []),
@@ -171,6 +181,7 @@ FUNCTIONS: Dict[str, Tuple[Optional[Any], List[Any]]] = {
     "sage_session_output_info": (_status, [_handle, _u32, POINTER(_u32), POINTER(_u32), _shape, _size, _err]),
     "sage_session_get_output": (_status, [_handle, _u32, c_void_p, c_uint64, _err]),
     "sage_session_bind": (_status, _io + [POINTER(sage_tensor), _err]),
+    "sage_session_bind_flat": (_status, _io + [_u32, _u32, _shape, c_void_p, c_uint64, _err]),
     "sage_session_set_stream": (_status, [_handle, c_int32, c_int32, c_void_p, _err]),
     "sage_session_run": (_status, [_handle, _err]),
     "sage_session_cancel": (None, [_handle]),

@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sysconfig
 import threading
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
@@ -38,9 +39,23 @@ def candidates() -> Iterator[Tuple[Optional[Candidate], str]]:
         yield Candidate(str(inside), "this package"), f"inside this package: {inside}"
     else:
         yield None, f"inside this package: {inside} does not exist"
+    for beside in _of_this_prefix(inside.parent.parent.parent):
+        if beside.exists():
+            yield Candidate(str(beside), "the prefix of this package"), f"in this package's prefix: {beside}"
+        else:
+            yield None, f"in this package's prefix: {beside} does not exist"
     folder, said = _pkg_config()
     yield (Candidate(os.path.join(folder, NAME), "pkg-config sage-engine") if folder else None), said
     yield Candidate(NAME, "the dynamic loader"), f"{NAME} by the dynamic loader (ldconfig, LD_LIBRARY_PATH)"
+
+
+def _of_this_prefix(packages: pathlib.Path) -> Iterator[pathlib.Path]:
+    """PREFIX/lib[/MACHINE-linux-gnu]/libsage.so.0, for a package in PREFIX/lib/python*/*-packages: a prefix may be moved."""
+    if packages.name in ("dist-packages", "site-packages") and packages.parent.parent.name.startswith("lib"):
+        machine = sysconfig.get_config_var("MULTIARCH")
+        if machine:
+            yield packages.parent.parent / machine / NAME
+        yield packages.parent.parent / NAME
 
 
 def _pkg_config() -> Tuple[Optional[str], str]:

@@ -224,6 +224,8 @@ class AttentionContext(Closing):
         stream: a device's, as an address; the call then returns once the work is enqueued, and op's arrays must live
         until it is done."""
         slots, _keep = op._slots()
+        if stream is not None:
+            stream = whole("stream", stream, ctypes.c_uint64)
         error = new_error()
         with self._handle as raw:
             status = self._run(raw, slots, c.SAGE_ATTN_NUM_SLOTS, stream, ctypes.byref(error))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 import numpy as np
 
-from ._ffi import whole
+from ._ffi import real, whole
 from ._handle import Closing, fetch, new_error, refuse
 from ._library import library
 from ._plan_cache import PlanCache
@@ -74,31 +74,37 @@ class Engine(Closing):
         is a multiple of Hkv. scale None is 1/sqrt(D). Written into out, [B,Hq,S,Dv], or a new array, which is returned.
         Plans are kept by shape in the engine. attention() in this package takes masks, strides and batches of any rank.
         """
-        q, k, v = (dense(query, dtype, copy, "query"), dense(key, dtype, copy, "key"), dense(value, dtype, copy, "value"))
-        diagonal = alignment(causal)
-        heads, rows = (2, 1) if layout == Layout.BSHD else (1, 2)
-        if not len(q.shape) == len(k.shape) == len(v.shape) == 4:
-            raise ShapeError(f"query, key and value have {len(q.shape)}, {len(k.shape)} and {len(v.shape)} axes; this call "
-                             "takes 4 each")
-        batch, width = q.shape[0], q.shape[3]
-        if k.shape[0] != batch or k.shape[3] != width or v.shape[:3] != k.shape[:3]:
+        q, k = dense(query, dtype, copy, "query"), dense(key, dtype, copy, "key")
+        v = dense(value, dtype, copy, "value")
+        diagonal = 0 if causal is None else alignment(causal)
+        try:
+            (batch, q1, q2, width), (batch_k, k1, k2, width_k), (batch_v, v1, v2, width_v) = q.shape, k.shape, v.shape
+        except ValueError:
+            raise ShapeError(f"query {q.shape}, key {k.shape} and value {v.shape}: this call takes 4 axes each") from None
+        if batch != batch_k or batch != batch_v or width != width_k or k1 != v1 or k2 != v2:
             raise ShapeError(f"query {q.shape}, key {k.shape} and value {v.shape} do not belong together: batches and widths "
                              "of query and key must agree, and all but the last axis of key and value")
-        if not q.dtype == k.dtype == v.dtype:
+        if q.dtype is not k.dtype or q.dtype is not v.dtype:
             raise ArrayError(f"query, key and value are {q.dtype.name.lower()}, {k.dtype.name.lower()} and "
                              f"{v.dtype.name.lower()}; this call takes one element type")
-        shape = q.shape[:3] + (v.shape[3],)
+        shape = (batch, q1, q2, width_v)
         result, o = output_for(out, shape, q, dtype)
         require_contiguous(o, "out")
         if scale is None:
             scale = 0.0
-        elif scale == 0:
-            raise InvalidArgumentError("a scale of 0 is not for this call, which reads it as unset; attention() takes it")
+        else:
+            scale = real("scale", scale)
+            if scale == 0:
+                raise InvalidArgumentError("a scale of 0 is not for this call, which reads it as unset; attention() takes it")
+        if type(layout) is not Layout:
+            layout = whole("layout", layout, ctypes.c_uint32)
+        if layout == Layout.BSHD:
+            q1, q2, k1, k2 = q2, q1, k2, k1
         error = new_error()
         with self._handle as raw:
             status = self._lib.call.sage_attention(
-                raw, q.dtype, layout, batch, q.shape[heads], k.shape[heads], q.shape[rows], k.shape[rows], width,
-                v.shape[3], q.address, k.address, v.address, o.address, diagonal, scale, ctypes.byref(error))
+                raw, q.dtype, layout, batch, q1, k1, q2, k2, width, width_v, q.address, k.address, v.address, o.address,
+                diagonal, scale, ctypes.byref(error))
         if status:
             refuse(status, error)
         return result

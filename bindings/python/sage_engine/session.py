@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Tuple, Unio
 import numpy as np
 
 from . import constants as c
+from ._ffi import whole
 from ._handle import Closing, fetch, new_error, refuse
 from ._library import library
 from .engine import bytes_of, dense, index_of, parse
@@ -64,9 +65,14 @@ class Session(Closing):
             require_output(view, name)
         error = new_error()
         with self._handle as raw:
-            status = self._lib.call.sage_session_bind(raw, direction, number,
-                                                      None if view is None else ctypes.byref(view.raw()),
-                                                      ctypes.byref(error))
+            if view is not None and view.contiguous and view.on_cpu and not view.constant:
+                shape = (ctypes.c_int64 * c.SAGE_MAX_RANK)(*view.shape)
+                status = self._lib.call.sage_session_bind_flat(raw, direction, number, view.dtype, len(view.shape), shape,
+                                                               view.address, view.nbytes, ctypes.byref(error))
+            else:
+                status = self._lib.call.sage_session_bind(raw, direction, number,
+                                                          None if view is None else ctypes.byref(view.raw()),
+                                                          ctypes.byref(error))
             if status == c.SAGE_OK:
                 if view is None:
                     self._bound.pop((direction, number), None)
@@ -129,6 +135,10 @@ class Session(Closing):
 
     def set_stream(self, device_type: int, device_id: int, stream: Optional[int]) -> None:
         """Lends a device's stream by its address; runs then return once enqueued. None takes it back."""
+        device_type, device_id = (whole(name, value, ctypes.c_int32) for name, value in (("device_type", device_type),
+                                                                                         ("device_id", device_id)))
+        if stream is not None:
+            stream = whole("stream", stream, ctypes.c_uint64)
         error = new_error()
         with self._handle as raw:
             status = self._lib.call.sage_session_set_stream(raw, device_type, device_id, stream, ctypes.byref(error))
