@@ -142,7 +142,7 @@ public final class Gate {
   public static final class Decision {
     private final int[] words;
 
-    private Decision(int[] words) {
+    Decision(int[] words) {
       this.words = words;
     }
 
