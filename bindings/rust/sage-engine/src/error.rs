@@ -154,9 +154,19 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// One call of the library, with its error slot. The slot is 512 bytes: only what is read back is written before the call.
+/// One call of [`sys`] with its error slot, as all of this crate makes them: for what has no method here.
+///
+/// ```
+/// # use sage_engine::{check, sys, Engine};
+/// let engine = Engine::new()?;
+/// let mut needed = 0;
+/// check(|error| unsafe { sys::sage_engine_describe(engine.as_raw(), std::ptr::null_mut(), 0, &mut needed, error) })?;
+/// assert!(needed > 0);
+/// # Ok::<(), sage_engine::Error>(())
+/// ```
 #[inline]
-pub(crate) fn check(call: impl FnOnce(*mut sys::sage_error) -> sys::sage_status) -> Result<()> {
+pub fn check(call: impl FnOnce(*mut sys::sage_error) -> sys::sage_status) -> Result<()> {
+    // 512 bytes: only what is read back is written before the call.
     let mut slot = MaybeUninit::<sys::sage_error>::uninit();
     let fields = slot.as_mut_ptr();
     unsafe {

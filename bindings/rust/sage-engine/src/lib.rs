@@ -39,7 +39,15 @@
 //! # Lifetimes
 //! Handles are closed by dropping them, in any order: a session holds its model, that its engine. Callbacks live as long as what
 //! may call them. Memory is borrowed for a run ([`Session::run_with`], [`AttentionContext::run`]) or moved into the session
-//! ([`Session::bind_output`]) and taken out again.
+//! ([`Session::bind_output`]) and taken out again. What is closed cannot be used:
+//!
+//! ```compile_fail,E0382
+//! # use sage_engine::*;
+//! # fn example(mut session: Session) -> Result<()> {
+//! drop(session);
+//! session.run()
+//! # }
+//! ```
 #![warn(missing_docs)]
 #![allow(clippy::too_many_arguments)]
 
@@ -66,7 +74,7 @@ pub use attention::{Accuracy, Algorithm, AttentionOp, Axes, Granularity, Require
 pub use cancel::CancelHandle;
 pub use element::{Bf16, Bool8, Dtype, Element, ElementMut, F8E4M3Fn, Float, F16, F8E5M2};
 pub use engine::{Align, AttentionShape, Engine, Layout};
-pub use error::{status_name, Error, Result, Status};
+pub use error::{check, status_name, Error, Result, Status};
 pub use gate::{gate_decide, GateDecision, GatePacket, GatePolicy, GateTier, GateVerdict};
 pub use host::{Allocator, ParallelFor, Task};
 pub use mincut::{mincut_blocks, mincut_csr, mincut_mask, BlockMask, BoolMask, CsrMask};
