@@ -13,7 +13,8 @@ namespace Sage
         public AttentionContext(AttentionPlan plan)
         {
             if (plan == null) throw new ArgumentNullException("plan");
-            handle = new ContextHandle(SageNative.context_create(plan.Handle), plan.Handle.Callbacks);
+            Delegate[] inherited = plan.Handle.Callbacks;
+            handle = new ContextHandle(SageNative.context_create(plan.Handle), inherited);
         }
 
         /// <summary>op as planned, with data; dynamic axes may be smaller. Returns when O is ready; allocates nothing.</summary>

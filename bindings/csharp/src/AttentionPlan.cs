@@ -15,9 +15,10 @@ namespace Sage
         {
             if (engine == null) throw new ArgumentNullException("engine");
             if (op == null) throw new ArgumentNullException("op");
+            Delegate[] inherited = engine.Handle.Callbacks;
             List<Delegate> lent = new List<Delegate>();
             IntPtr raw = Options.Lend(options, lent, with => SageNative.plan_create(engine.Handle, op.Handle, with));
-            Handle = new PlanHandle(raw, NativeHandle.Join(engine.Handle.Callbacks, lent));
+            Handle = new PlanHandle(raw, NativeHandle.Join(inherited, lent));
             Handle.Lend("constants", op.Tensors());
         }
 

@@ -22,7 +22,8 @@ namespace Sage
             SetHandle(raw);
         }
 
-        /// <summary>What the library may call through this one; children inherit them.</summary>
+        /// <summary>What the library may call through this one; children inherit them. To be read before a child is made:
+        /// they are let go with the handle.</summary>
         internal Delegate[] Callbacks { get; private set; }
 
         public override bool IsInvalid
@@ -42,6 +43,8 @@ namespace Sage
         {
             Destroy(handle);
             root.Free();
+            Callbacks = new Delegate[0];
+            lent.Clear();
             return true;
         }
 

@@ -31,26 +31,28 @@ namespace Sage
     /// <summary>A model. Immutable and free-threaded; each caller makes a <see cref="Session"/> of it.</summary>
     public sealed class Model : IDisposable
     {
-        private Model(Engine engine, IntPtr raw)
+        private Model(IntPtr raw, Delegate[] callbacks)
         {
-            Handle = new ModelHandle(raw, engine.Handle.Callbacks);
+            Handle = new ModelHandle(raw, callbacks);
         }
 
         /// <summary>From a file.</summary>
         public static Model Load(Engine engine, string path)
         {
             if (engine == null) throw new ArgumentNullException("engine");
-            return new Model(engine, SageNative.model_load(engine.Handle, path));
+            Delegate[] callbacks = engine.Handle.Callbacks;
+            return new Model(SageNative.model_load(engine.Handle, path), callbacks);
         }
 
         /// <summary>From bytes, which are copied. weightsFolder: where its relative paths begin; null: no weight files.</summary>
         public static unsafe Model Load(Engine engine, ReadOnlySpan<byte> bytes, string weightsFolder = null)
         {
             if (engine == null) throw new ArgumentNullException("engine");
+            Delegate[] callbacks = engine.Handle.Callbacks;
             byte none = 0;
             fixed (byte* at = &MemoryMarshal.GetReference(bytes))
-                return new Model(engine, SageNative.model_load_buffer(engine.Handle, (IntPtr)(at == null ? &none : at),
-                    (ulong)bytes.Length, weightsFolder));
+                return new Model(SageNative.model_load_buffer(engine.Handle, (IntPtr)(at == null ? &none : at), (ulong)bytes.Length,
+                    weightsFolder), callbacks);
         }
 
         internal ModelHandle Handle { get; private set; }

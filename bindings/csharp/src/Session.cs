@@ -19,9 +19,10 @@ namespace Sage
         public Session(Model model, Options options)
         {
             if (model == null) throw new ArgumentNullException("model");
+            Delegate[] inherited = model.Handle.Callbacks;
             List<Delegate> lent = new List<Delegate>();
             IntPtr raw = Options.Lend(options, lent, with => SageNative.session_create(model.Handle, with));
-            handle = new SessionHandle(raw, NativeHandle.Join(model.Handle.Callbacks, lent));
+            handle = new SessionHandle(raw, NativeHandle.Join(inherited, lent));
         }
 
         // ---- inputs and outputs ----

@@ -22,6 +22,6 @@ public enum GraphKind {
   static GraphKind of(int code) {
     for (GraphKind kind : values()) if (kind.code == code) return kind;
     throw new SageException(Constants.SAGE_E_ABI_MISMATCH,
-        "the model is of kind " + code + ", which this package does not know; use a newer sage.jar");
+        "the model is of kind " + code + ", which this package does not know; use a newer sage-engine.jar");
   }
 }
