@@ -17,6 +17,14 @@ from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, require_output
 _WRITTEN = (Slot.O, Slot.LSE, Slot.WEIGHTS, Slot.SCORES)
 _NAMES = {slot.name.lower(): slot for slot in Slot}
 _POINTER = ctypes.POINTER(sage_tensor)
+_Strides = Dict[int, Tuple[int, ...]]
+
+
+def _same_walk(tensor: Tensor, strides: Tuple[int, ...]) -> bool:
+    """Whether the tensor's elements are where these strides say, too."""
+    if len(strides) != len(tensor.shape):
+        return False
+    return 0 in tensor.shape or all(n == 1 or a == b for n, a, b in zip(tensor.shape, tensor.strides, strides))
 
 
 class AttentionOp:
@@ -37,7 +45,7 @@ class AttentionOp:
                  softcap: float = 0.0, accuracy: int = Accuracy.AUTO, require: int = 0, dynamic: int = 0,
                  dtype: Optional[DtypeLike] = None, **slots: Optional[ArrayLike]) -> None:
         self._tensors: Dict[int, Tensor] = {}
-        self._ready: Optional[Tuple[Any, List[Tensor]]] = None
+        self._ready: Optional[Tuple[Any, List[Tensor], Optional[_Strides]]] = None
         self._aliases = 0
         self.attributes = sage_attention_attributes()
         self.accuracy, self.requirements, self.dynamic_axes = Accuracy(accuracy), Require(require), Axis(dynamic)
@@ -125,18 +133,24 @@ class AttentionOp:
             refuse(status, error)
         return Feature(bits.value)
 
-    def _slots(self) -> Tuple[Any, List[Tensor]]:
-        """(array of pointers for C, what they point to): made once, until a slot changes."""
+    def _slots(self, planned: Optional[_Strides] = None) -> Tuple[Any, List[Tensor]]:
+        """(array of pointers for C, what they point to): made once, until a slot changes or another plan runs it.
+
+        The library holds a run to the plan's strides on every axis; of an axis that is not walked, where numpy may say
+        anything, the plan's stride is passed on."""
         ready = self._ready
-        if ready is None:
+        if ready is None or ready[2] is not planned:
+            tensors, pointers = [], Slots()
             for slot, tensor in self._tensors.items():
                 if self._aliases >> slot & 1:
                     require_output(tensor, Slot(slot).name.lower())
-            pointers, tensors = Slots(), list(self._tensors.values())
-            for slot, tensor in self._tensors.items():
+                wanted = planned.get(slot) if planned is not None else None
+                if wanted is not None and wanted != tensor.strides and _same_walk(tensor, wanted):
+                    tensor = tensor.with_shape(tensor.shape, wanted)
                 pointers[slot] = ctypes.pointer(tensor.raw())
-            ready = self._ready = (pointers, tensors)
-        return ready
+                tensors.append(tensor)
+            ready = self._ready = (pointers, tensors, planned)
+        return ready[0], ready[1]
 
     def _described(self) -> Tuple[sage_op, Any]:
         """(the C struct, what must live during the call)."""
@@ -182,6 +196,7 @@ class AttentionPlan(Closing):
                 lambda out, error: self._lib.call.sage_attention_plan_create(raw, ctypes.byref(described), chosen, out, error),
                 "sage_attention_plan_destroy", "plan", [*engine._handle.keep, *lent, *constants])
         self._lent = [item for item in self._handle.keep if not isinstance(item, Tensor)]
+        self._strides: _Strides = {slot: tensor.strides for slot, tensor in op._tensors.items()}
 
     @property
     def backend(self) -> str:
@@ -216,14 +231,14 @@ class AttentionContext(Closing):
         with plan._handle as raw:
             self._own(lambda out, error: self._lib.call.sage_attention_context_create(raw, out, error),
                       "sage_attention_context_destroy", "context", list(plan._handle.keep))
-        self._lent = plan._lent
+        self._lent, self._strides = plan._lent, plan._strides
         self._run = self._lib.call.sage_attention_run
 
     def run(self, op: AttentionOp, stream: Optional[int] = None) -> None:
         """op: as planned, with memory in its tensors; dynamic axes may be smaller. Nothing is allocated by the library.
         stream: a device's, as an address; the call then returns once the work is enqueued, and op's arrays must live
         until it is done."""
-        slots, _keep = op._slots()
+        slots, _keep = op._slots(self._strides)
         if stream is not None:
             stream = whole("stream", stream, ctypes.c_uint64)
         error = new_error()

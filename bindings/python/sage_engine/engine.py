@@ -14,7 +14,7 @@ from ._library import library
 from ._plan_cache import PlanCache
 from .enums import Align, Layout
 from .errors import ArrayError, InvalidArgumentError, ShapeError
-from .options import CancelFunction, LogFunction, Options, OptionsLike, OptionValue, lend
+from .options import CancelFunction, LogFunction, Options, OptionsLike, OptionValue, finish_run, lend
 from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, numpy_dtype, require_contiguous, require_output
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Engine(Closing):
         with lend(self._lib, options) as (raw, lent):
             self._own(lambda out, error: self._lib.call.sage_engine_create(raw, out, error), "sage_engine_destroy",
                       "engine", lent)
+            finish_run(0, new_error(), lent)
         self.plans = PlanCache()
 
     def close(self) -> None:
@@ -49,8 +50,7 @@ class Engine(Closing):
         error = new_error()
         with self._handle as raw:
             status = self._lib.call.sage_engine_load_plugin(raw, encode_path(path), ctypes.byref(error))
-        if status:
-            refuse(status, error)
+        finish_run(status, error, self._handle.keep)
 
     def backends(self) -> List[str]:
         """Names of those that can be used; `reference` is always there."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import sys
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from ._ffi import CANCEL_FN, LOG_FN, sage_error
@@ -71,32 +72,55 @@ def _text_of(key: str, value: OptionValue) -> str:
 
 
 class Lent:
-    """The callbacks that one handle was lent, alive as long as that."""
+    """The callbacks that one handle was lent, alive as long as that. raised: what they owe the caller of a run."""
 
     def __init__(self, options: Options) -> None:
         self.raised: Optional[BaseException] = None
-        self.log_fn = LOG_FN(self._log_of(options.log)) if options.log is not None else LOG_FN(0)
-        self.cancel_fn = CANCEL_FN(self._cancel_of(options.cancel)) if options.cancel is not None else CANCEL_FN(0)
+        self.log_function, self.cancel_function = options.log, options.cancel
+        self.log_fn = LOG_FN(self._log) if options.log is not None else LOG_FN(0)
+        self.cancel_fn = CANCEL_FN(self._cancel) if options.cancel is not None else CANCEL_FN(0)
+        if options.log is not None or options.cancel is not None:
+            _watch_entries()
 
-    @staticmethod
-    def _log_of(function: LogFunction) -> Callable[[Any, int, int, int], None]:
-        def log(_user: Any, level: int, text: int, length: int) -> None:
-            try:
-                function(level, ctypes.string_at(text, length).decode("utf-8", "replace"))
-            except BaseException:  # nothing may unwind through C, and nobody waits for it
-                pass
+    def _log(self, _user: Any, level: int, text: int, length: int) -> None:
+        try:
+            assert self.log_function is not None
+            self.log_function(level, ctypes.string_at(text, length).decode("utf-8", "replace"))
+        except Exception:  # nothing may unwind through C, and nobody waits for it
+            pass
+        except BaseException as error:  # Ctrl-C is not lost
+            self.raised = error
 
-        return log
+    def _cancel(self, _user: Any) -> int:
+        try:
+            assert self.cancel_function is not None
+            return 1 if self.raised is not None or self.cancel_function() else 0
+        except BaseException as error:
+            self.raised = error
+            return 1
 
-    def _cancel_of(self, function: CancelFunction) -> Callable[[Any], int]:
-        def cancel(_user: Any) -> int:
-            try:
-                return 1 if function() else 0
-            except BaseException as error:  # the run's caller gets it
-                self.raised = error
-                return 1
 
-        return cancel
+_watching = False
+
+
+def _watch_entries() -> None:
+    """A signal that comes while C computes is handled when Python next runs: on entering a callback, before its `try`. All
+    that Python 3.11 and later offer for such an exception is sys.unraisablehook; it is wrapped when first needed, and only
+    exceptions of this module's callbacks are kept from it."""
+    global _watching
+    if _watching:
+        return
+    _watching = True
+    before = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        lent = getattr(unraisable.object, "__self__", None)
+        if isinstance(lent, Lent):
+            lent.raised = unraisable.exc_value
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
 
 
 @contextlib.contextmanager

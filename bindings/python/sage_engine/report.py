@@ -78,8 +78,8 @@ def render(found: Dict[str, Any]) -> str:
               f"  threads  {engine['threads']}", "", "backends"]
     for plugin in engine["plugins"]:
         state = "usable" if plugin["usable"] else "refused"
-        lines.append(f"  {plugin['name'] or '?':12} {state:8}  {plugin['version'] or '?':8} {plugin['path']} "
-                     f"({plugin['origin']})")
+        name, version = plugin.get("name") or "?", plugin.get("version") or "?"  # of a refused one nobody may know
+        lines.append(f"  {name:12} {state:8}  {version:8} {plugin['path']} ({plugin['origin']})")
         for key in ("refused", "shadowed_by", "warning", "foreign_threads"):
             if plugin.get(key):
                 lines.append(f"               {key.replace('_', ' ')}: {plugin[key]}")

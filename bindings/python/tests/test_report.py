@@ -1,0 +1,71 @@
+"""P16: python -m sage_engine says what is installed, where it was found, and what it can do here."""
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import unittest
+from typing import Any, Dict, Optional
+
+import numpy as np
+
+import sage_engine as sage
+from sage_engine import report
+from support import needed
+
+
+def run(*arguments: str, environment: Optional[Dict[str, str]] = None) -> Any:
+    return subprocess.run([sys.executable, "-W", "error", "-m", "sage_engine", *arguments], env={**os.environ, **(environment or {})},
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+
+
+class Report(unittest.TestCase):
+    def test_P16_as_text(self) -> None:
+        done = run()
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        with sage.Engine() as engine:
+            described = engine.describe()
+        for words in (f"sage_engine {sage.__version__}", platform.python_version(), np.__version__, platform.machine(),
+                      described["library"], f"ABI {described['abi']}", sage.build_info(), "looked in", "self-test",
+                      "All is well."):
+            self.assertIn(words, done.stdout)
+        for plugin in described["plugins"]:
+            self.assertRegex(done.stdout, rf"(?m)^  {plugin['name']} +usable")
+
+    def test_P16_as_json(self) -> None:
+        found = json.loads(run("--json").stdout)
+        self.assertEqual(found["library"]["version"], sage.version())
+        self.assertEqual(found["numpy"], np.__version__)
+        self.assertEqual(found["abi_needed"], "1.0")
+        tested = {name: well for name, well, _ in found["self_test"]}
+        self.assertEqual(set(tested), set(sage.default_engine().backends()))
+        self.assertTrue(all(tested.values()))
+
+    def test_P16_a_refused_plugin_is_there_with_its_reason(self) -> None:
+        folder = os.path.dirname(needed("SAGE_TEST_PLUGIN"))
+        done = run(environment={"SAGE_PLUGIN_PATH": folder})
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("refused", done.stdout)
+        self.assertIn(needed("SAGE_TEST_PLUGIN"), done.stdout)
+        self.assertIn(f"{folder} (SAGE_PLUGIN_PATH)", done.stdout)
+
+    def test_P16_without_a_library_it_says_what_was_tried(self) -> None:
+        for arguments in ((), ("--json",)):
+            done = run(*arguments, environment={"SAGE_LIBRARY": "/nowhere/libsage.so.0"})
+            self.assertEqual((done.returncode, done.stderr), (1, ""))
+            for words in ("SAGE_E_NOT_FOUND", "SAGE_LIBRARY=/nowhere/libsage.so.0", np.__version__):
+                self.assertIn(words, done.stdout)
+
+    def test_P16_a_wrong_answer_is_no_good_end(self) -> None:
+        found = report.collect()
+        self.assertTrue(report.is_well(found))
+        found["self_test"] = [("cpu", False, "largest difference 1.0")]
+        self.assertFalse(report.is_well(found))
+        self.assertIn("WRONG, largest difference 1.0", report.render(found))
+        self.assertIn("Something is wrong.", report.render(found))
+
+
+if __name__ == "__main__":
+    unittest.main()
