@@ -1,8 +1,8 @@
 //! Finds libsage, which is never compiled here: the folder named by SAGE_LIB_DIR, or what pkg-config says of
 //! `sage-engine`. Both a build tree (PKG_CONFIG_PATH=BUILD_FOLDER) and an installation answer there.
 //!
-//! Dependents are told by `links = "sage"`: DEP_SAGE_LIBDIR, DEP_SAGE_INCLUDE and DEP_SAGE_RPATH (1 where the folder is not one
-//! of the system's, so that a program needs a run-time search path) are set in their build scripts.
+//! Dependents are told by `links = "sage"`: DEP_SAGE_LIBDIR, DEP_SAGE_INCLUDE and DEP_SAGE_RPATH (1 where the folder
+//! is not one of the system's, so that a program needs a run-time search path) are set in their build scripts.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, process};

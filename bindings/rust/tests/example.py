@@ -1,4 +1,5 @@
-"""Runs examples/rust as it stands in the tree, then as a user has it: copied elsewhere, with the crates as they are installed.
+"""Runs examples/rust as it stands in the tree, then as a user has it: copied elsewhere, with the crates as they are
+installed.
 
     example.py CARGO CMAKE BUILD_FOLDER EXAMPLES FOLDER
 """

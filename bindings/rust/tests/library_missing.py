@@ -1,4 +1,5 @@
-"""What a user sees where libsage is missing, too old or not where it was said to be: what was looked for, where, what to do.
+"""What a user sees where libsage is missing, too old or not where it was said to be: what was looked for, where, what
+to do.
 
     library_missing.py CARGO CRATE FOLDER
 """
@@ -13,14 +14,16 @@ shutil.rmtree(folder / "pc", ignore_errors=True)
 old, broken, empty = folder / "pc" / "old", folder / "pc" / "broken", folder / "pc" / "empty"
 for made in (old, broken, empty):
     made.mkdir(parents=True)
-(old / "sage-engine.pc").write_text("libdir=/nowhere\nName: sage-engine\nDescription: x\nVersion: 0.0.9\nLibs: -lsage\n")
-(broken / "sage-engine.pc").write_text("Name: sage-engine\nDescription: x\nVersion: 0.1.0\nLibs: -lsage\n")
+HEAD = "Name: sage-engine\nDescription: x\nLibs: -lsage\n"
+(old / "sage-engine.pc").write_text(f"libdir=/nowhere\n{HEAD}Version: 0.0.9\n")
+(broken / "sage-engine.pc").write_text(f"{HEAD}Version: 0.1.0\n")
 
 CASES = [
     ("no library", {}, ["libsage was not found", f"PKG_CONFIG_PATH={empty}", "Install the package libsage-dev"]),
     ("too old", {"PKG_CONFIG_PATH": old}, ["libsage 0.0.9 was found, 0.1 or newer is needed", str(old)]),
     ("no libdir", {"PKG_CONFIG_PATH": broken}, ["sage-engine.pc has no libdir", str(broken)]),
-    ("no pkg-config", {"PKG_CONFIG": "/nowhere/pkg-config"}, ["/nowhere/pkg-config could not be started", "install pkg-config"]),
+    ("no pkg-config", {"PKG_CONFIG": "/nowhere/pkg-config"},
+     ["/nowhere/pkg-config could not be started", "install pkg-config"]),
     ("not in the folder", {"SAGE_LIB_DIR": empty}, [f"SAGE_LIB_DIR is {empty}", "no libsage.so in it"]),
 ]
 faults = []

@@ -1,5 +1,5 @@
-"""The backend of examples/plugin-template/rust: copied elsewhere, built, tested, checked by the tool's kit; then with a fault put in,
-a panic in a task, which must come out as an error and not as a crash.
+"""The backend of examples/plugin-template/rust: copied elsewhere, built, tested, checked by the tool's kit; then with a
+fault put in, a panic in a task, which must come out as an error and not as a crash.
 
     plugin_template.py CARGO SAGE_ENGINE TEMPLATE FOLDER
 """
@@ -14,8 +14,8 @@ os.environ.pop("CARGO_TARGET_DIR", None)
 
 
 def run(*command, **environment):
-    result = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                            env=dict(os.environ, **environment))
+    result = subprocess.run([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            text=True, env=dict(os.environ, **environment))
     return result.returncode, result.stdout
 
 
@@ -25,7 +25,8 @@ def expect(good, what, said):
 
 
 def build():
-    code, said = run(cargo, "build", "--release", "--offline", "--locked", "--quiet", "--manifest-path", folder / "Cargo.toml")
+    code, said = run(cargo, "build", "--release", "--offline", "--locked", "--quiet", "--manifest-path",
+                     folder / "Cargo.toml")
     expect(code == 0, "it does not build", said)
     return folder / "target" / "release" / "libsage_simple_rust.so"
 

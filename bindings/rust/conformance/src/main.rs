@@ -1,5 +1,5 @@
-//! The conformance runner of the Rust binding: `sage-conformance FOLDER PLUGIN`. tests/vectors/README.md says what it does; its
-//! transcript must be that of the C runner.
+//! The conformance runner of the Rust binding: `sage-conformance FOLDER PLUGIN`. tests/vectors/README.md says what it
+//! does; its transcript must be that of the C runner.
 mod attention;
 mod case;
 mod model;

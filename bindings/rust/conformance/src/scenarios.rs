@@ -62,7 +62,7 @@ fn backends() -> String {
     std::iter::once("backends".to_string()).chain(names).collect::<Vec<_>>().join(" ")
 }
 
-/// f32 or f64 [1,heads,sequence,dim], all zero, q, k and v one array.
+/// f32 or f64 `[1,heads,sequence,dim]`, all zero, q, k and v one array.
 fn op<'a, T: Element + ElementMut>(input: &'a [T], output: &'a mut [T], shape: [usize; 4]) -> AttentionOp<'a> {
     let view = TensorView::new(input, &shape).expect("a view");
     AttentionOp::new(view, view, view, TensorViewMut::new(output, &shape).expect("a view"))
@@ -118,8 +118,8 @@ fn plan_in_order(order: &[usize; 3]) -> Result<()> {
     Ok(())
 }
 
-/// Closing twice and using what is closed do not compile in Rust: doc tests of the crate hold that. What is left for run time is
-/// a cancel handle, which may outlive what it cancels.
+/// Closing twice and using what is closed do not compile in Rust: doc tests of the crate hold that. What is left for
+/// run time is a cancel handle, which may outlive what it cancels.
 fn closed() -> String {
     let (input, mut output) = ([0f32; 32], [0f32; 32]);
     let op = op(&input, &mut output, [1, 1, 4, 8]);

@@ -1,5 +1,5 @@
-//! What is declared here against abi/layout.txt, which is made from the headers: each struct's size, alignment and fields,
-//! each function's prototype, and that nothing of it is missing.
+//! What is declared here against abi/layout.txt, which is made from the headers: each struct's size, alignment and
+//! fields, each function's prototype, and that nothing of it is missing.
 use sage_engine_sys::*;
 use std::collections::BTreeMap;
 use std::mem::{align_of, size_of, MaybeUninit};

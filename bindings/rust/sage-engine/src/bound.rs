@@ -5,7 +5,8 @@ use crate::element::{Dtype, Element};
 use crate::error::{Error, Result};
 use crate::session::Direction;
 
-/// By index: what is bound. A vector's elements stay where they are while it is moved about, and nothing here makes it grow.
+/// By index: what is bound. A vector's elements stay where they are while it is moved about, and nothing here makes
+/// it grow.
 #[derive(Default)]
 pub(crate) struct Bound(Vec<Option<(Dtype, Box<dyn Any + Send>)>>);
 

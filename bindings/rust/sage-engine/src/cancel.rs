@@ -32,8 +32,9 @@ impl Cancellable {
     }
 }
 
-/// Stops what a [`Session`](crate::Session) or [`AttentionContext`](crate::AttentionContext) is running, from any thread, by
-/// [`Status::Cancelled`](crate::Status::Cancelled). It does nothing between runs, and nothing when the session or context is gone.
+/// Stops what a [`Session`](crate::Session) or [`AttentionContext`](crate::AttentionContext) is running, from any
+/// thread, by [`Status::Cancelled`](crate::Status::Cancelled). It does nothing between runs, and nothing when the
+/// session or context is gone.
 ///
 /// ```
 /// # use sage_engine::*;

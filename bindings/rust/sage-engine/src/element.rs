@@ -190,7 +190,8 @@ impl F16 {
             return F16(sign | 0x7c00); // 2^16 and above; rounding carries the rest there
         }
         if magnitude < 0x3880_0000 {
-            // Below 2^-14 steps are 2^-24; adding 0.5 to the magnitude in f32 leaves such steps in the lowest bits, rounded.
+            // Below 2^-14 steps are 2^-24; adding 0.5 to the magnitude in f32 leaves such steps in the lowest bits,
+            // rounded.
             let steps = (f32::from_bits(magnitude) + 0.5).to_bits() - 0.5f32.to_bits();
             return F16(sign | steps as u16);
         }

@@ -22,7 +22,8 @@ pub enum Layout {
     Bshd,
 }
 
-/// Where positions of queries and keys meet, of a mask or a bias that uses them. There is no default: systems disagree.
+/// Where positions of queries and keys meet, of a mask or a bias that uses them. There is no default: systems
+/// disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Align {
     /// The first query stands at the first key.
@@ -82,8 +83,8 @@ impl Default for AttentionShape {
     }
 }
 
-/// Plugins, devices and threads. Shared by any number of threads; what is made from it keeps what it needs, so it may be
-/// dropped before.
+/// Plugins, devices and threads. Shared by any number of threads; what is made from it keeps what it needs, so it may
+/// be dropped before.
 ///
 /// ```
 /// # use sage_engine::Engine;
@@ -151,7 +152,8 @@ impl Engine {
         })
     }
 
-    /// `softmax(scale q k^T) v` over contiguous arrays, in place: nothing is copied. Lengths are checked; plans are kept by shape.
+    /// `softmax(scale q k^T) v` over contiguous arrays, in place: nothing is copied. Lengths are checked; plans are
+    /// kept by shape.
     ///
     /// ```
     /// # use sage_engine::{Align, AttentionShape, Engine};

@@ -227,7 +227,8 @@ pub(crate) fn fetch_text(
     String::from_utf8(bytes).map_err(|_| Error::new(Status::Internal, "the library returned a text that is not UTF-8"))
 }
 
-/// Whether a library of that `sage_abi_version()` is one this crate was written for: the major must agree, the minor may be newer.
+/// Whether a library of that `sage_abi_version()` is one this crate was written for: the major must agree, the minor
+/// may be newer.
 pub(crate) fn require_abi(loaded: u32, version: &str) -> Result<()> {
     let (major, minor) = (loaded >> 16, loaded & 0xffff);
     if major == sys::SAGE_ABI_MAJOR && minor + 1 > sys::SAGE_ABI_MINOR {

@@ -1,4 +1,5 @@
-//! The gate: how much of a model is worth running, from what was seen of the graph of tokens. A pure function, any thread.
+//! The gate: how much of a model is worth running, from what was seen of the graph of tokens. A pure function, any
+//! thread.
 use std::mem::size_of;
 use std::ptr;
 
@@ -177,8 +178,8 @@ pub fn gate_decide(packet: &GatePacket, policy: Option<&GatePolicy>) -> Result<G
 }
 
 impl GateDecision {
-    /// Makes the attention causal, with this window or the one it had if that is narrower. The op has an alignment. An error in
-    /// tier 3, where there is nothing to run.
+    /// Makes the attention causal, with this window or the one it had if that is narrower. The op has an alignment.
+    /// An error in tier 3, where there is nothing to run.
     pub fn apply(&self, op: &mut AttentionOp<'_>) -> Result<()> {
         let raw = sys::sage_gate_decision {
             verdict: self.verdict.code(),

@@ -1,5 +1,5 @@
-//! What a program may lend an engine instead of its own: memory and threads. Both are for hosts that have their own already;
-//! nobody else needs them.
+//! What a program may lend an engine instead of its own: memory and threads. Both are for hosts that have their own
+//! already; nobody else needs them.
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -22,8 +22,8 @@ pub unsafe trait Allocator: Send + Sync {
 /// Who does an engine's CPU work.
 ///
 /// # Safety
-/// `run` covers `0..items` exactly once with the task, returns when all of it is done, and no two pieces run at once with one
-/// worker number. It must not panic: work that was lost would be a wrong answer, so the process is aborted.
+/// `run` covers `0..items` exactly once with the task, returns when all of it is done, and no two pieces run at once
+/// with one worker number. It must not panic: work that was lost would be a wrong answer, so the process is aborted.
 pub unsafe trait ParallelFor: Send + Sync {
     /// How many workers there are: 1 to 256, always the same.
     fn workers(&self) -> u32;

@@ -1,5 +1,5 @@
-//! Just enough of JSON to find a member of an object the library wrote: its own texts are small, valid and without depth, and a
-//! crate without dependencies should still be able to tell a state from them.
+//! Just enough of JSON to find a member of an object the library wrote: its own texts are small, valid and without
+//! depth, and a crate without dependencies should still be able to tell a state from them.
 
 /// The text of a member's value, as it stands; None where the object has no such key. `object` is valid JSON.
 pub(crate) fn member<'a>(object: &'a str, key: &str) -> Option<&'a str> {

@@ -1,8 +1,8 @@
 //! sage-engine from Rust: attention over your own arrays, models, and tick streams, by `libsage.so`.
 //!
-//! The engine is a C++ library that plans every call over its backends and says why; this crate links it and adds what Rust has:
-//! [`Result`]s with the library's own sentences, borrowed memory with a shape, handles that close themselves, and threads
-//! checked by the compiler. Nothing is copied on the way to a kernel.
+//! The engine is a C++ library that plans every call over its backends and says why; this crate links it and adds
+//! what Rust has: [`Result`]s with the library's own sentences, borrowed memory with a shape, handles that close
+//! themselves, and threads checked by the compiler. Nothing is copied on the way to a kernel.
 //!
 //! ```
 //! use sage_engine::{Align, AttentionOp, AttentionShape, Engine, TensorView, TensorViewMut};
@@ -33,13 +33,14 @@
 //! ```
 //!
 //! # Threads
-//! [`Engine`], [`Model`] and [`AttentionPlan`] are shared by any number of threads. A [`Session`] or [`AttentionContext`] serves one at a
-//! time: it may move to another thread and is not `Sync`, and what runs takes it by `&mut`. A [`CancelHandle`] stops a run from anywhere.
+//! [`Engine`], [`Model`] and [`AttentionPlan`] are shared by any number of threads. A [`Session`] or
+//! [`AttentionContext`] serves one at a time: it may move to another thread and is not `Sync`, and what runs takes it
+//! by `&mut`. A [`CancelHandle`] stops a run from anywhere.
 //!
 //! # Lifetimes
-//! Handles are closed by dropping them, in any order: a session holds its model, that its engine. Callbacks live as long as what
-//! may call them. Memory is borrowed for a run ([`Session::run_with`], [`AttentionContext::run`]) or moved into the session
-//! ([`Session::bind_output`]) and taken out again. What is closed cannot be used:
+//! Handles are closed by dropping them, in any order: a session holds its model, that its engine. Callbacks live as
+//! long as what may call them. Memory is borrowed for a run ([`Session::run_with`], [`AttentionContext::run`]) or
+//! moved into the session ([`Session::bind_output`]) and taken out again. What is closed cannot be used:
 //!
 //! ```compile_fail,E0382
 //! # use sage_engine::*;
@@ -67,10 +68,11 @@ mod model;
 mod options;
 mod plan;
 mod session;
+mod slot;
 mod tensor;
 mod ticks;
 
-pub use attention::{Accuracy, Algorithm, AttentionOp, Axes, Granularity, Requirements, Slot};
+pub use attention::AttentionOp;
 pub use cancel::CancelHandle;
 pub use element::{Bf16, Bool8, Dtype, Element, ElementMut, F8E4M3Fn, Float, F16, F8E5M2};
 pub use engine::{Align, AttentionShape, Engine, Layout};
@@ -82,6 +84,7 @@ pub use model::{IoInfo, Model, ModelCheck, ModelKind};
 pub use options::{LogLevel, Options};
 pub use plan::{AttentionContext, AttentionMemory, AttentionPlan};
 pub use session::{Direction, OutputInfo, Session};
+pub use slot::{Accuracy, Algorithm, Axes, Granularity, Requirements, Slot};
 pub use tensor::{TensorView, TensorViewMut};
 pub use ticks::{Decision, MetabolicState, Ticks};
 

@@ -65,8 +65,8 @@ impl BlockMask {
     }
 }
 
-/// `seq` tokens in `parts` chunks. A query sees the keys of its own chunk up to itself, and, if it is one of the chunk's first
-/// four, the first token of every earlier chunk.
+/// `seq` tokens in `parts` chunks. A query sees the keys of its own chunk up to itself, and, if it is one of the
+/// chunk's first four, the first token of every earlier chunk.
 ///
 /// ```
 /// # use sage_engine::*;

@@ -116,7 +116,8 @@ impl Model {
         check(|error| unsafe { sys::sage_model_load(engine.as_raw(), path.as_ptr(), &mut raw, error) })?;
         Ok(Model { raw, keep: engine.keep().clone() })
     }
-    /// The bytes are copied. `weights_folder`: where relative paths of weights begin; None: a model without weight files.
+    /// The bytes are copied. `weights_folder`: where relative paths of weights begin; None: a model without weight
+    /// files.
     pub fn from_bytes(engine: &Engine, bytes: &[u8], weights_folder: Option<&Path>) -> Result<Model> {
         let folder = Folder::of(weights_folder)?;
         let (data, size) = (bytes.as_ptr() as *const c_void, bytes.len() as u64);

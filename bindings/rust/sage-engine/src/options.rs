@@ -99,15 +99,15 @@ impl Options {
         self.values.push((key.into(), value.to_string()));
         self
     }
-    /// Every line at or above the option `log_level`, from any thread. A panic in it is caught and lost. It must not use the
-    /// handle that logs.
+    /// Every line at or above the option `log_level`, from any thread. A panic in it is caught and lost. It must not
+    /// use the handle that logs.
     #[must_use]
     pub fn log(mut self, function: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Options {
         self.lent.log = Some(Arc::new(Box::new(function)));
         self
     }
-    /// Asked now and then during a run, from any thread; true stops it with [`Status::Cancelled`](crate::Status::Cancelled), and so does
-    /// a panic.
+    /// Asked now and then during a run, from any thread; true stops it with
+    /// [`Status::Cancelled`](crate::Status::Cancelled), and so does a panic.
     #[must_use]
     pub fn cancel(mut self, function: impl Fn() -> bool + Send + Sync + 'static) -> Options {
         self.lent.cancel = Some(Arc::new(Box::new(function)));

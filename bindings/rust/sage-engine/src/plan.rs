@@ -13,8 +13,8 @@ use crate::error::{check, fetch_text, Result};
 use crate::options::{Keep, Options, RawOptions};
 use crate::sys;
 
-/// What a plan needs at its planned shapes, in bytes, known before anything is allocated. `u64::MAX` where a count does not fit; a
-/// ratio over nothing is 0.
+/// What a plan needs at its planned shapes, in bytes, known before anything is allocated. `u64::MAX` where a count
+/// does not fit; a ratio over nothing is 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct AttentionMemory {
@@ -202,8 +202,8 @@ pub struct AttentionContext {
 unsafe impl Send for AttentionContext {}
 
 impl AttentionContext {
-    /// Runs the op, which is one as planned, with memory; axes that were planned as dynamic may be shorter. Returns when O is ready,
-    /// and allocates nothing.
+    /// Runs the op, which is one as planned, with memory; axes that were planned as dynamic may be shorter. Returns
+    /// when O is ready, and allocates nothing.
     #[inline]
     pub fn run(&mut self, op: &mut AttentionOp<'_>) -> Result<()> {
         self.run_raw(op, ptr::null_mut())

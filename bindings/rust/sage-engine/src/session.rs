@@ -50,11 +50,12 @@ pub struct OutputInfo {
     pub bytes: usize,
 }
 
-/// A model at work: plans, memory, inputs, outputs, state between ticks. One thread at a time; it may move to another one.
+/// A model at work: plans, memory, inputs, outputs, state between ticks. One thread at a time; it may move to another
+/// one.
 ///
-/// A session of an op graph runs on copies ([`set_input`](Session::set_input), [`output`](Session::output)), on memory borrowed for one run
-/// ([`run_with`](Session::run_with)), or on vectors that are moved into it ([`bind_input`](Session::bind_input)). One of an expert,
-/// metabolic or fusion graph takes [`tick`](Session::tick)s.
+/// A session of an op graph runs on copies ([`set_input`](Session::set_input), [`output`](Session::output)), on
+/// memory borrowed for one run ([`run_with`](Session::run_with)), or on vectors that are moved into it
+/// ([`bind_input`](Session::bind_input)). One of an expert, metabolic or fusion graph takes [`tick`](Session::tick)s.
 ///
 /// ```
 /// # use sage_engine::*;
@@ -144,7 +145,8 @@ impl Session {
         self.inputs.forget(index);
         Ok(())
     }
-    /// Runs an op graph; returns when the outputs are ready. After an error they are undefined, and the session can go on.
+    /// Runs an op graph; returns when the outputs are ready. After an error they are undefined, and the session can
+    /// go on.
     pub fn run(&mut self) -> Result<()> {
         if self.tainted {
             return Err(Error::new(
@@ -189,9 +191,9 @@ impl Session {
         check(|error| unsafe { sys::sage_session_get_output(self.raw, index, pointer, bytes, error) })
     }
 
-    /// A vector moved in and used in place, run after run, until it is [taken out](Session::unbind_input) or another one is bound;
-    /// between runs it is read and written by [`bound_input_mut`](Session::bound_input_mut). After an error it is dropped, and what was
-    /// bound before stays.
+    /// A vector moved in and used in place, run after run, until it is [taken out](Session::unbind_input) or another
+    /// one is bound; between runs it is read and written by [`bound_input_mut`](Session::bound_input_mut). After an
+    /// error it is dropped, and what was bound before stays.
     ///
     /// ```
     /// # use sage_engine::*;
@@ -216,8 +218,8 @@ impl Session {
         self.inputs.put(index, data);
         Ok(())
     }
-    /// The same of an output. Its shape is an upper bound; [`output_info`](Session::output_info) has what a run filled, row-major from
-    /// the vector's begin.
+    /// The same of an output. Its shape is an upper bound; [`output_info`](Session::output_info) has what a run
+    /// filled, row-major from the vector's begin.
     pub fn bind_output<T: ElementMut>(&mut self, index: u32, mut data: Vec<T>, shape: &[usize]) -> Result<()> {
         self.bind(Direction::Output, index, T::DTYPE, bytes_of_mut(&mut data), shape)?;
         self.outputs.put(index, data);
@@ -265,8 +267,8 @@ impl Session {
         check(|error| unsafe { sys::sage_session_bind(self.raw, direction.code(), index, ptr::null(), error) })
     }
 
-    /// One run on borrowed memory, in place: each tensor is bound, and unbound when the run is over. Strides may be anything
-    /// the plan accepts; nothing is copied silently. Inputs and outputs that are not named are as they were.
+    /// One run on borrowed memory, in place: each tensor is bound, and unbound when the run is over. Strides may be
+    /// anything the plan accepts; nothing is copied silently. Inputs and outputs that are not named are as they were.
     pub fn run_with(
         &mut self,
         inputs: &[(u32, TensorView<'_>)],
@@ -297,8 +299,8 @@ impl Session {
     /// As the C API has it; None unbinds.
     ///
     /// # Safety
-    /// The description is true. Its memory lives, and belongs to the session alone while something runs, until it is bound
-    /// again, set, or the session is dropped.
+    /// The description is true. Its memory lives, and belongs to the session alone while something runs, until it is
+    /// bound again, set, or the session is dropped.
     pub unsafe fn bind_raw(
         &mut self,
         direction: Direction,
@@ -316,7 +318,8 @@ impl Session {
     /// Lends a stream, null takes it back; runs return then once they are enqueued.
     ///
     /// # Safety
-    /// The stream is one of that device and lives until it is taken back; what is bound is not touched before it was synchronised.
+    /// The stream is one of that device and lives until it is taken back; what is bound is not touched before it was
+    /// synchronised.
     pub unsafe fn set_stream(&mut self, device_type: i32, device_id: i32, stream: *mut c_void) -> Result<()> {
         check(|error| sys::sage_session_set_stream(self.raw, device_type, device_id, stream, error))
     }
@@ -325,8 +328,9 @@ impl Session {
         CancelHandle(self.cancel.clone())
     }
 
-    /// One tick of an expert, metabolic or fusion graph: a JSON object in, the decision out. After a bad one (`BadData`)
-    /// everything is as before, [`decision`](Session::decision) is its error record, and the stream may go on.
+    /// One tick of an expert, metabolic or fusion graph: a JSON object in, the decision out. After a bad one
+    /// (`BadData`) everything is as before, [`decision`](Session::decision) is its error record, and the stream may
+    /// go on.
     pub fn tick(&mut self, json: &str) -> Result<Decision> {
         check(|error| unsafe { sys::sage_session_tick(self.raw, json.as_ptr().cast(), json.len() as u64, error) })?;
         self.decision()

@@ -1,5 +1,5 @@
-//! Views of memory that somebody else owns, with a shape and strides. They are checked to lie inside that memory when they
-//! are made, so that nothing a safe program says makes the library read or write elsewhere.
+//! Views of memory that somebody else owns, with a shape and strides. They are checked to lie inside that memory when
+//! they are made, so that nothing a safe program says makes the library read or write elsewhere.
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr;
@@ -123,8 +123,8 @@ impl<'a> TensorView<'a> {
     pub fn from_bytes(dtype: Dtype, data: &'a [u8], shape: &[usize]) -> Result<TensorView<'a>> {
         Ok(TensorView::wrap(contiguous(dtype, shape, data.as_ptr() as *mut c_void, data.len())?))
     }
-    /// With a stride for each axis, in elements: 0 repeats it, a negative one walks back. `offset`: where in the slice element
-    /// [0,..,0] lies.
+    /// With a stride for each axis, in elements: 0 repeats it, a negative one walks back. `offset`: where in the
+    /// slice element [0,..,0] lies.
     pub fn strided<T: Element>(
         data: &'a [T],
         shape: &[usize],

@@ -121,7 +121,8 @@ impl FromStr for MetabolicState {
     }
 }
 
-/// Decisions of a stream of ticks, made by [`Session::ticks`]. A bad tick is an `Err`, and the stream goes on behind it.
+/// Decisions of a stream of ticks, made by [`Session::ticks`]. A bad tick is an `Err`, and the stream goes on behind
+/// it.
 ///
 /// ```
 /// # use sage_engine::*;

@@ -1,5 +1,6 @@
-//! The plugin ABI (sage/plugin.h, sage/ops.h, sage/attention.h) as far as a CPU backend for attention needs it, and its rules: a struct
-//! is taken in and given out by its struct_size, an answer and an error are sentences, and no panic crosses the border.
+//! The plugin ABI (sage/plugin.h, sage/ops.h, sage/attention.h) as far as a CPU backend for attention needs it, and
+//! its rules: a struct is taken in and given out by its struct_size, an answer and an error are sentences, and no
+//! panic crosses the border.
 use std::mem::size_of;
 use std::os::raw::{c_char, c_void};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -163,7 +164,8 @@ pub fn zeroed<T: Struct>() -> T {
     value
 }
 
-/// A request of the caller's size as one of ours: a shorter one is extended by zeros, the tail of a longer one must be zero.
+/// A request of the caller's size as one of ours: a shorter one is extended by zeros, the tail of a longer one must
+/// be zero.
 pub unsafe fn take_in<T: Struct>(theirs: *const T) -> Option<T> {
     if theirs.is_null() {
         return None;

@@ -1,8 +1,9 @@
-//! simple_rust: a whole backend in Rust: attention in f32 with scale, causal masks, grouped heads, LSE and any strides. Copy it, rename
-//! it, replace `attend`. What it does not serve it refuses with a sentence, which is the better half of a backend.
+//! simple_rust: a whole backend in Rust: attention in f32 with scale, causal masks, grouped heads, LSE and any
+//! strides. Copy it, rename it, replace `attend`. What it does not serve it refuses with a sentence, which is the
+//! better half of a backend.
 //!
-//! Everything the host calls is at the end of this file, wrapped by `guard`: no panic leaves it. The declarations of the ABI are
-//! in abi.rs; the twin of this backend in C is in ../c.
+//! Everything the host calls is at the end of this file, wrapped by `guard`: no panic leaves it. The declarations of
+//! the ABI are in abi.rs; the twin of this backend in C is in ../c.
 mod abi;
 
 use abi::*;
@@ -41,8 +42,8 @@ impl From<&'static str> for No {
     }
 }
 
-/// Every refusal, in the order of checking. Shapes, dtypes and slots of an op were checked by the host before it asks; what is left
-/// is what this backend can do.
+/// Every refusal, in the order of checking. Shapes, dtypes and slots of an op were checked by the host before it
+/// asks; what is left is what this backend can do.
 unsafe fn serve(host: &'static Host, theirs: *const Op) -> Result<Plan, No> {
     let op = take_in(theirs).ok_or("the op has a field newer than this backend")?;
     if op.kind != OP_ATTENTION {
@@ -186,7 +187,8 @@ unsafe extern "C" fn create(
     out: *mut *mut Instance,
     error: *mut Error,
 ) -> i32 {
-    // A plugin prints nothing. This is the hook of the plugin's own copy of Rust, not of the program it is loaded into.
+    // A plugin prints nothing. This is the hook of the plugin's own copy of Rust, not of the program it is loaded
+    // into.
     std::panic::set_hook(Box::new(|_| {}));
     guard(error, || {
         *out = ptr::null_mut();
@@ -254,9 +256,9 @@ unsafe extern "C" fn run(plan: *const Plan, args: *const RunArgs, error: *mut Er
             None => return invalid("simple_rust: the run has a field newer than this backend"),
         };
         let mut tensors = [zeroed(); 5];
-        for slot in 0..plan.slots {
+        for (slot, (tensor, planned)) in tensors.iter_mut().zip(&plan.tensors).enumerate().take(plan.slots) {
             match slot_of(args.slots, args.num_slots, slot) {
-                Some(tensor) if tensor.is_as(&plan.tensors[slot]) => tensors[slot] = tensor,
+                Some(given) if given.is_as(planned) => *tensor = given,
                 _ => return invalid(&format!("simple_rust: slot {slot} is not as planned")),
             }
         }

@@ -1,5 +1,5 @@
-//! What a call costs: `calls ROUNDS ITERATIONS` prints `flat NS run NS` a round, nanoseconds of the flat attention and of a
-//! context's run, both of one query over one key of 8 numbers on one thread: all of it is overhead.
+//! What a call costs: `calls ROUNDS ITERATIONS` prints `flat NS run NS` a round, nanoseconds of the flat attention
+//! and of a context's run, both of one query over one key of 8 numbers on one thread: all of it is overhead.
 use sage_engine::{AttentionOp, AttentionShape, Engine, Options, Result, TensorView, TensorViewMut};
 use std::time::Instant;
 

@@ -143,3 +143,47 @@ fn sessions_refuse_wrong_types_shapes_and_places() {
     assert!(ticking.decision().unwrap().is_error());
     refused(Session::with_options(&model, &Options::new().set("thread", 1)), Status::InvalidArgument, "thread");
 }
+
+/// A run of 2 queries over a small K and V with these two slots of indices.
+fn with_indices(kv: [usize; 4], first: (Slot, &[i32]), second: (Slot, &[i32]), varlen: bool) -> Result<()> {
+    let (data, mut o) = (numbers(kv.iter().product(), 3), [0f32; 16]);
+    let shape: &[usize] = if varlen { &[2, 1, 8] } else { &[2, 1, 1, 8] };
+    let kv: &[usize] = if varlen { &kv[1..] } else { &kv };
+    let query = TensorView::new(&data[..16], shape)?;
+    let keys = TensorView::new(&data, kv)?;
+    let mut op = AttentionOp::new(query, keys, keys, TensorViewMut::new(&mut o, shape)?);
+    for (slot, indices) in [first, second] {
+        let shape = if slot == Slot::BlockTable { vec![2, indices.len() / 2] } else { vec![indices.len()] };
+        op.slot(slot, TensorView::new(indices, &shape)?);
+    }
+    Engine::new()?.plan(&op)?.context()?.run(&mut op)
+}
+
+/// What is in an index tensor is data, which this crate does not look at: the library must not read or write
+/// elsewhere by it.
+#[test]
+fn indices_that_point_outside_are_refused_when_it_runs() {
+    let paged = |table: &[i32], lengths: &[i32]| {
+        with_indices([3, 1, 4, 8], (Slot::BlockTable, table), (Slot::SequsedK, lengths), false)
+    };
+    paged(&[0, 1, 2, 0], &[8, 3]).unwrap();
+    for (table, lengths) in
+        [(&[0, 99, 2, 0], &[8, 3]), (&[0, 1, -1, 0], &[8, 3]), (&[0, 1, 2, 0], &[9, 3]), (&[0, 1, 2, 0], &[8, -3])]
+    {
+        refused(paged(table, lengths), Status::InvalidArgument, "");
+    }
+    let packed = |q: &[i32], k: &[i32]| with_indices([1, 5, 1, 8], (Slot::CuSeqlensQ, q), (Slot::CuSeqlensK, k), true);
+    packed(&[0, 1, 2], &[0, 2, 5]).unwrap();
+    for (q, k) in [([0, 1, 3], [0, 2, 5]), ([0, 1, 2], [0, 2, 6]), ([0, 1, 2], [0, 6, 5]), ([-1, 1, 2], [0, 2, 5])] {
+        refused(packed(&q, &k), Status::InvalidArgument, "");
+    }
+}
+
+#[test]
+fn an_output_whose_elements_are_one_is_refused() {
+    let engine = Engine::new().unwrap();
+    let (data, mut o) = (numbers(32, 1), [0f32; 8]);
+    let view = TensorView::new(&data, &[1, 1, 4, 8]).unwrap();
+    let repeated = TensorViewMut::strided(&mut o, &[1, 1, 4, 8], &[0, 0, 0, 1], 0).unwrap();
+    refused(engine.plan(&AttentionOp::new(view, view, view, repeated)), Status::InvalidArgument, "");
+}
