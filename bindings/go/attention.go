@@ -90,8 +90,9 @@ func (e *Engine) Describe() ([]byte, error) {
 		return nil, err
 	}
 	defer e.handle.leave()
-	return fetch(nil, true, func(buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
-		return C.sage_go_engine_describe(native, buffer, capacity)
+	return fetch(nil, true, func(buffer []byte) (uint64, error) {
+		at, capacity := room(buffer)
+		return number(C.sage_go_engine_describe(native, at, capacity))
 	})
 }
 
@@ -143,11 +144,10 @@ func AttentionAs[T Word](e *Engine, dtype DType, shape AttentionShape, q, k, v, 
 }
 
 func (e *Engine) attention(dtype DType, s *AttentionShape, q, k, v, o *C.uint8_t) error {
-	native, err := e.enter()
-	if err != nil {
+	if _, err := e.enter(); err != nil {
 		return err
 	}
-	failed := C.sage_go_attention(native, C.uint32_t(dtype), C.uint32_t(s.Layout), C.int64_t(s.Batch),
+	failed := C.sage_go_attention(C.uintptr_t(uintptr(e.handle.native)), C.uint32_t(dtype), C.uint32_t(s.Layout), C.int64_t(s.Batch),
 		C.int64_t(s.HeadsQ), C.int64_t(s.HeadsKV), C.int64_t(s.SeqQ), C.int64_t(s.SeqKV), C.int64_t(s.DimQK),
 		C.int64_t(s.DimV), q, k, v, o, C.uint32_t(s.Causal), C.double(s.Scale))
 	e.handle.leave()
@@ -163,6 +163,13 @@ func (s *AttentionShape) check(dtype DType, word uint64, q, k, v, o int) error {
 	element := uint64(dtype.Size())
 	if element == 0 {
 		return refuse(ErrInvalidArgument, "%v is no element type", dtype)
+	}
+	if (s.Batch|s.HeadsQ|s.HeadsKV|s.SeqQ|s.SeqKV|s.DimQK|s.DimV)&^(1<<14-1) == 0 { // no product of four can overflow
+		rows, keys := uint64(s.Batch*s.HeadsQ*s.SeqQ)*element, uint64(s.Batch*s.HeadsKV*s.SeqKV)*element
+		if uint64(q)*word == rows*uint64(s.DimQK) && uint64(k)*word == keys*uint64(s.DimQK) &&
+			uint64(v)*word == keys*uint64(s.DimV) && uint64(o)*word == rows*uint64(s.DimV) {
+			return nil
+		}
 	}
 	for _, one := range [...]struct {
 		name  string

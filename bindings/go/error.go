@@ -76,29 +76,32 @@ func take(slot *C.sage_error) error {
 	return err
 }
 
-// fetch asks for the size of a text or bytes, then for the content, until it fits: it may grow between. into is used
-// where it is large enough. text: the last byte is C's NUL, which is cut off.
-func fetch(into []byte, text bool, call func(buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number) ([]byte, error) {
+// fetch asks for the size of a text or bytes, by an empty buffer, then for the content, until it fits: it may grow
+// between. into is used where it is large enough. text: the last byte is C's NUL, which is cut off.
+func fetch(into []byte, text bool, call func(buffer []byte) (needed uint64, err error)) ([]byte, error) {
 	for {
-		var start *C.uint8_t
-		if len(into) > 0 {
-			start = cbytes(into)
-		}
-		got := call(start, C.uint64_t(len(into)))
-		if got.error != nil {
-			small := Status(got.error.status) == ErrBufferTooSmall && uint64(got.value) > uint64(len(into))
-			if err := take(got.error); !small {
-				return nil, err
-			}
-		} else if start != nil {
-			into = into[:got.value]
-			if text && len(into) > 0 {
+		needed, err := call(into)
+		switch {
+		case errors.Is(err, ErrBufferTooSmall) && needed > uint64(len(into)):
+		case err != nil:
+			return nil, err
+		case len(into) > 0 || needed == 0:
+			if into = into[:needed]; text && len(into) > 0 {
 				into = into[:len(into)-1]
 			}
 			return into, nil
-		} else if got.value == 0 {
-			return nil, nil
 		}
-		into = make([]byte, got.value)
+		into = make([]byte, needed)
 	}
+}
+
+// number is what the shim counts, as Go has results.
+func number(got C.sage_go_number) (uint64, error) { return uint64(got.value), take(got.error) }
+
+// room is a buffer as C sees it; an empty one is null there: only the size is asked for.
+func room(buffer []byte) (*C.uint8_t, C.uint64_t) {
+	if len(buffer) == 0 {
+		return nil, 0
+	}
+	return cbytes(buffer), C.uint64_t(len(buffer))
 }

@@ -115,18 +115,18 @@ func ioInfos(model *C.sage_model, direction Direction) ([]IOInfo, error) {
 // CheckModel is JSON: {"valid": ..., "errors": [...]}, each error with its place in the file. A file that cannot be
 // read at all is an error of the call.
 func (e *Engine) CheckModel(path string) ([]byte, error) {
-	return e.check(path, func(native *C.sage_engine, path *C.char, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
-		return C.sage_go_model_check(native, path, buffer, capacity)
+	return e.check(path, func(native *C.sage_engine, path *C.char, at *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
+		return C.sage_go_model_check(native, path, at, capacity)
 	})
 }
 
 // CheckModelBytes is the same of bytes, as LoadModelBytes takes them.
 func (e *Engine) CheckModelBytes(model []byte, weightsFolder string) ([]byte, error) {
-	return e.check(weightsFolder, func(native *C.sage_engine, folder *C.char, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
+	return e.check(weightsFolder, func(native *C.sage_engine, folder *C.char, at *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
 		if weightsFolder == "" {
 			folder = nil
 		}
-		return C.sage_go_model_check_buffer(native, cbytes(model), C.uint64_t(len(model)), folder, buffer, capacity)
+		return C.sage_go_model_check_buffer(native, cbytes(model), C.uint64_t(len(model)), folder, at, capacity)
 	})
 }
 
@@ -141,8 +141,9 @@ func (e *Engine) check(text string, call func(*C.sage_engine, *C.char, *C.uint8_
 		return nil, err
 	}
 	defer freeString(given)
-	return fetch(nil, true, func(buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
-		return call(native, given, buffer, capacity)
+	return fetch(nil, true, func(buffer []byte) (uint64, error) {
+		at, capacity := room(buffer)
+		return number(call(native, given, at, capacity))
 	})
 }
 

@@ -81,8 +81,9 @@ func (p *AttentionPlan) Explain() ([]byte, error) {
 		return nil, err
 	}
 	defer p.handle.leave()
-	return fetch(nil, true, func(buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
-		return C.sage_go_plan_explain(native, buffer, capacity)
+	return fetch(nil, true, func(buffer []byte) (uint64, error) {
+		at, capacity := room(buffer)
+		return number(C.sage_go_plan_explain(native, at, capacity))
 	})
 }
 
@@ -190,8 +191,7 @@ func (c *AttentionContext) Run(ctx context.Context, op *AttentionOp) error {
 }
 
 func (c *AttentionContext) call(op *AttentionOp) error {
-	native := (*C.sage_attention_context)(c.handle.native)
-	p := &op.data
+	native, p := C.uintptr_t(uintptr(c.handle.native)), &op.data
 	var failed *C.sage_error
 	if op.count <= 4 {
 		failed = C.sage_go_attention_run4(native, &op.flat[0], C.uint32_t(op.count), p[0], p[1], p[2], p[3])

@@ -332,22 +332,23 @@ func (s *Session) Tick(ctx context.Context, tick []byte) ([]byte, error) {
 	return record, err
 }
 
-func (s *Session) decide(native *C.sage_session) func(*C.uint8_t, C.uint64_t) C.sage_go_number {
-	return func(buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
-		return C.sage_go_session_decision(native, buffer, capacity)
+func (s *Session) decide(native *C.sage_session) func([]byte) (uint64, error) {
+	return func(buffer []byte) (uint64, error) {
+		at, capacity := room(buffer)
+		return number(C.sage_go_session_decision(native, at, capacity))
 	}
 }
 
 // Decision is the last tick's record, an error record after a bad one.
 func (s *Session) Decision() ([]byte, error) {
-	return s.text(func(native *C.sage_session, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
+	return s.fetch(true, func(native *C.sage_session, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
 		return C.sage_go_session_decision(native, buffer, capacity)
 	})
 }
 
 // Explain is JSON: every backend's verdict on every node, without running.
 func (s *Session) Explain() ([]byte, error) {
-	return s.text(func(native *C.sage_session, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
+	return s.fetch(true, func(native *C.sage_session, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
 		return C.sage_go_session_explain(native, buffer, capacity)
 	})
 }
@@ -355,13 +356,9 @@ func (s *Session) Explain() ([]byte, error) {
 // Trace is JSON for Chrome's and Perfetto's viewers: the last run's spans, and counters. The session needs the option
 // trace.
 func (s *Session) Trace() ([]byte, error) {
-	return s.text(func(native *C.sage_session, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
+	return s.fetch(true, func(native *C.sage_session, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
 		return C.sage_go_session_trace(native, buffer, capacity)
 	})
-}
-
-func (s *Session) text(call func(*C.sage_session, *C.uint8_t, C.uint64_t) C.sage_go_number) ([]byte, error) {
-	return s.fetch(true, call)
 }
 
 func (s *Session) fetch(text bool, call func(*C.sage_session, *C.uint8_t, C.uint64_t) C.sage_go_number) ([]byte, error) {
@@ -370,8 +367,9 @@ func (s *Session) fetch(text bool, call func(*C.sage_session, *C.uint8_t, C.uint
 		return nil, err
 	}
 	defer s.handle.leave()
-	return fetch(nil, text, func(buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
-		return call(native, buffer, capacity)
+	return fetch(nil, text, func(buffer []byte) (uint64, error) {
+		at, capacity := room(buffer)
+		return number(call(native, at, capacity))
 	})
 }
 

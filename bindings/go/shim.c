@@ -92,12 +92,12 @@ sage_go_number sage_go_engine_describe(sage_engine *engine, uint8_t *buffer, uin
 
 /* ---- attention ------------------------------------------------------------------------------------------------------- */
 
-sage_error *sage_go_attention(sage_engine *engine, uint32_t dtype, uint32_t layout, int64_t batch, int64_t heads_q,
+sage_error *sage_go_attention(uintptr_t engine, uint32_t dtype, uint32_t layout, int64_t batch, int64_t heads_q,
                               int64_t heads_kv, int64_t seq_q, int64_t seq_kv, int64_t dim_qk, int64_t dim_v,
                               const uint8_t *q, const uint8_t *k, const uint8_t *v, uint8_t *o, uint32_t causal,
                               double scale) {
-  GIVE(sage_attention(engine, dtype, layout, batch, heads_q, heads_kv, seq_q, seq_kv, dim_qk, dim_v, q, k, v, o, causal,
-                      scale, &slot));
+  GIVE(sage_attention((sage_engine *)engine, dtype, layout, batch, heads_q, heads_kv, seq_q, seq_kv, dim_qk, dim_v, q, k,
+                      v, o, causal, scale, &slot));
 }
 
 static void fill(sage_tensor *out, const sage_go_tensor *from, void *data) {
@@ -153,7 +153,7 @@ sage_go_made sage_go_context_create(sage_attention_plan *plan) {
 }
 
 /* Slots up to the highest that is used. */
-static sage_error *run(sage_attention_context *context, const sage_go_tensor *tensors, uint32_t count,
+static sage_error *run(uintptr_t context, const sage_go_tensor *tensors, uint32_t count,
                        sage_tensor *memory, uint8_t *const *data) {
   const sage_tensor *slots[SAGE_ATTN_NUM_SLOTS];
   uint32_t used = 0;
@@ -164,15 +164,15 @@ static sage_error *run(sage_attention_context *context, const sage_go_tensor *te
     fill(&memory[i], &tensors[i], data[i]);
     slots[tensors[i].slot] = &memory[i];
   }
-  GIVE(sage_attention_run(context, slots, used, NULL, &slot));
+  GIVE(sage_attention_run((sage_attention_context *)context, slots, used, NULL, &slot));
 }
-sage_error *sage_go_attention_run4(sage_attention_context *context, const sage_go_tensor *tensors, uint32_t count,
+sage_error *sage_go_attention_run4(uintptr_t context, const sage_go_tensor *tensors, uint32_t count,
                                    uint8_t *p0, uint8_t *p1, uint8_t *p2, uint8_t *p3) {
   uint8_t *const data[] = {p0, p1, p2, p3};
   sage_tensor memory[4];
   return run(context, tensors, count, memory, data);
 }
-sage_error *sage_go_attention_run(sage_attention_context *context, const sage_go_tensor *tensors, uint32_t count,
+sage_error *sage_go_attention_run(uintptr_t context, const sage_go_tensor *tensors, uint32_t count,
                                   uint8_t *p0, uint8_t *p1, uint8_t *p2, uint8_t *p3, uint8_t *p4, uint8_t *p5,
                                   uint8_t *p6, uint8_t *p7, uint8_t *p8, uint8_t *p9, uint8_t *p10, uint8_t *p11,
                                   uint8_t *p12, uint8_t *p13, uint8_t *p14, uint8_t *p15, uint8_t *p16, uint8_t *p17,

@@ -54,7 +54,9 @@ sage_go_made sage_go_engine_create(const sage_options *options);
 sage_error *sage_go_engine_load_plugin(sage_engine *engine, const char *path);
 sage_go_number sage_go_engine_describe(sage_engine *engine, uint8_t *buffer, uint64_t capacity);
 
-sage_error *sage_go_attention(sage_engine *engine, uint32_t dtype, uint32_t layout, int64_t batch, int64_t heads_q,
+/* The two calls that may be short take their handle as a number: cgo would look into a pointer to a type it does not
+ * know, at a cost and with an allocation. */
+sage_error *sage_go_attention(uintptr_t engine, uint32_t dtype, uint32_t layout, int64_t batch, int64_t heads_q,
                               int64_t heads_kv, int64_t seq_q, int64_t seq_kv, int64_t dim_qk, int64_t dim_v,
                               const uint8_t *q, const uint8_t *k, const uint8_t *v, uint8_t *o, uint32_t causal,
                               double scale);
@@ -65,9 +67,9 @@ sage_go_number sage_go_plan_explain(sage_attention_plan *plan, uint8_t *buffer, 
 sage_error *sage_go_plan_memory(sage_attention_plan *plan, sage_attention_memory *out);
 sage_go_made sage_go_context_create(sage_attention_plan *plan);
 /* p: data of tensors[0..3], rest: of those after them; two entries, since most calls have four tensors. */
-sage_error *sage_go_attention_run4(sage_attention_context *context, const sage_go_tensor *tensors, uint32_t count,
+sage_error *sage_go_attention_run4(uintptr_t context, const sage_go_tensor *tensors, uint32_t count,
                                    uint8_t *p0, uint8_t *p1, uint8_t *p2, uint8_t *p3);
-sage_error *sage_go_attention_run(sage_attention_context *context, const sage_go_tensor *tensors, uint32_t count,
+sage_error *sage_go_attention_run(uintptr_t context, const sage_go_tensor *tensors, uint32_t count,
                                   uint8_t *p0, uint8_t *p1, uint8_t *p2, uint8_t *p3, uint8_t *p4, uint8_t *p5,
                                   uint8_t *p6, uint8_t *p7, uint8_t *p8, uint8_t *p9, uint8_t *p10, uint8_t *p11,
                                   uint8_t *p12, uint8_t *p13, uint8_t *p14, uint8_t *p15, uint8_t *p16, uint8_t *p17,

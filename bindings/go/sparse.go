@@ -16,12 +16,13 @@ func ints(data []int32) *C.int32_t {
 	return (*C.int32_t)(&data[0])
 }
 
-func number(got C.sage_go_number) (uint64, error) { return uint64(got.value), take(got.error) }
-
 // MincutMask is bool [seq,seq] of seq tokens in so many parts, for SlotMask, and how many positions it keeps.
 func MincutMask(seq, parts int64) (mask []bool, kept uint64, err error) {
 	if _, err = number(C.sage_go_mincut_mask(C.int64_t(seq), C.int64_t(parts), nil, 0)); err != nil {
 		return nil, 0, err
+	}
+	if seq > 1<<20 {
+		return nil, 0, refuse(ErrOutOfMemory, "a mask of %d x %d bytes; MincutCSR gives the same in less", seq, seq)
 	}
 	mask = make([]bool, seq*seq)
 	kept, err = number(C.sage_go_mincut_mask(C.int64_t(seq), C.int64_t(parts), (*C.uint8_t)(address(mask)),
