@@ -9,8 +9,7 @@ endif()
 
 function(sage_compile_options target)
   target_compile_options(${target} PRIVATE ${SAGE_WARNING_FLAGS} $<$<BOOL:${SAGE_WERROR}>:-Werror>
-    -fno-math-errno -ffp-contract=off "-ffile-prefix-map=${CMAKE_SOURCE_DIR}=."
-    "-ffile-prefix-map=${CMAKE_BINARY_DIR}=build")
+    -fno-math-errno -ffp-contract=off "-ffile-prefix-map=${CMAKE_SOURCE_DIR}=.")
   if(SAGE_SANITIZE)
     target_compile_options(${target} PRIVATE "-fsanitize=${SAGE_SANITIZE}" -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE "-fsanitize=${SAGE_SANITIZE}")

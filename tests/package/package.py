@@ -6,7 +6,7 @@
     package.py template FOLDER                 the backend of examples/plugin-template/c, checked by the installed tool
     package.py moved FOLDER                    all of it once more after the prefix was moved
     package.py archives BUILD FOLDER           DEB and TGZ: what is in them, and that the tool runs out of them
-    package.py reproduced FOLDER               libsage.so built from a copy of the sources elsewhere: the same bytes
+    package.py reproduced BUILD FOLDER         libsage.so built from a copy of the sources elsewhere: the same bytes
 """
 import filecmp
 import os
@@ -132,29 +132,24 @@ def archives(build, folder):
     expect(run(work / archive.name.removesuffix(".tar.gz") / "bin" / "sage-engine", "doctor"), "cpu", "openblas")
 
 
-def reproduced(folder):
-    """Without optimising, for time, but with debug information, which has the most paths in it. The compiler cache is off:
-    it would hand the same object over and prove nothing."""
-    work = fresh(folder / "reproduced" / "under" / "another" / "name")
+def reproduced(build, folder):
+    """The compiler cache is off: it would hand the same object over and prove nothing."""
     if not (ROOT / ".git").exists():
         print("skipped: not a clone, so nobody says which files are the sources")
         sys.exit(77)
+    work = fresh(folder / "reproduced" / "under" / "another" / "name")
     listed = run("git", "-c", "safe.directory=*", "-C", ROOT, "ls-files", "-z").split("\0")
     for name in filter(None, listed):
-        if name.startswith(("tests/", "bench/results/")) or not (ROOT / name).is_file():
-            continue
-        (work / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, work / name)
-    common = ["-DCMAKE_BUILD_TYPE=Debug", "-DSAGE_BUILD_TESTS=OFF", "-DSAGE_BUILD_TOOL=OFF", "-DSAGE_BUILD_BENCH=OFF",
-              "-DSAGE_GIT_ID=reproduced", "-G", "Ninja"]
-    built = []
-    for source, name in ((ROOT, "one"), (work, "two")):
-        there = folder / "reproduced" / f"build-{name}"
-        run("cmake", "-S", source, "-B", there, *common)
-        run("cmake", "--build", there, "--target", "sage", "sage_plugin_openblas", CCACHE_DISABLE="1")
-        built.append(there)
+        if not name.startswith(("tests/", "bench/results/")) and (ROOT / name).is_file():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, work / name)
+    there = folder / "reproduced" / "build"
+    source_id = (build / "package" / "git_id").read_text().strip()
+    run("cmake", "-S", work, "-B", there, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", f"-DSAGE_GIT_ID={source_id}",
+        "-DSAGE_BUILD_TESTS=OFF", "-DSAGE_BUILD_TOOL=OFF", "-DSAGE_BUILD_BENCH=OFF")
+    run("cmake", "--build", there, "--target", "sage", "sage_plugin_openblas", CCACHE_DISABLE="1")
     for name in ("lib/libsage.so.0", "lib/sage/plugins/libsage_openblas.so"):
-        if not filecmp.cmp(built[0] / name, built[1] / name, shallow=False):
+        if not filecmp.cmp(build / name, there / name, shallow=False):
             sys.exit(f"{name} differs between two folders")
 
 
@@ -167,7 +162,7 @@ def main():
      "template": lambda: template(paths[0], prefix),
      "moved": lambda: moved(paths[0]),
      "archives": lambda: archives(*paths),
-     "reproduced": lambda: reproduced(paths[0])}[part]()
+     "reproduced": lambda: reproduced(*paths)}[part]()
     print(f"{part}: as it should be")
 
 
