@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Writes the wheel of sage_engine, with libsage.so.0 and its plugins inside, from a build folder or an installed prefix:
+"""Writes the wheel of sage_engine, libsage.so.0 and its plugins inside, from a build folder or an installed prefix:
 
     make_wheel.py --library build/release --output dist [--plugin openblas --plugin cpu]
     make_wheel.py --output dist                                       the package alone: it finds an installed library
 
-The same input gives the same bytes (SOURCE_DATE_EPOCH is heeded). The tag is linux_<machine>: what libsage needs of libc and
-libstdc++ is this machine's, so no manylinux name would be honest. Also a PEP 517 backend, see pyproject.toml: standard
-library only. The library may be named there by --config-settings library=FOLDER.
+The same input gives the same bytes (SOURCE_DATE_EPOCH is heeded). The tag is linux_<machine>: what libsage needs of
+libc and libstdc++ is this machine's, so no manylinux name would be honest. Also a PEP 517 backend, see pyproject.toml, of
+the standard library only; the library may be named there by --config-settings library=FOLDER.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -17,7 +18,6 @@ import os
 import pathlib
 import re
 import struct
-import sys
 import time
 import zipfile
 from typing import Dict, List, Optional, Tuple
@@ -56,16 +56,21 @@ def machine_of(library: pathlib.Path) -> str:
 
 def content(library: Optional[pathlib.Path], plugins: Optional[List[str]]) -> Dict[str, Tuple[bytes, int]]:
     """Name in the wheel: bytes, mode."""
-    files = {f"sage_engine/{path.name}": (path.read_bytes(), 0o644)
-             for path in PACKAGE.iterdir() if path.suffix == ".py" or path.name == "py.typed"}
+    files = {
+        f"sage_engine/{path.name}": (path.read_bytes(), 0o644)
+        for path in PACKAGE.iterdir()
+        if path.suffix == ".py" or path.name == "py.typed"
+    }
     if library is None:
         return files
     files[f"sage_engine/_lib/{LIBRARY}"] = (library.read_bytes(), 0o755)
     folder = library.parent / "sage" / "plugins"
-    found = {path.name[len("libsage_"):-len(".so")]: path for path in folder.glob("libsage_*.so")}
+    found = {path.name[len("libsage_") : -len(".so")]: path for path in folder.glob("libsage_*.so")}
     missing = [name for name in plugins or [] if name not in found]
     if missing:
-        raise SystemExit(f"make_wheel: no plugin {', '.join(missing)} in {folder}; there are {', '.join(sorted(found))}")
+        raise SystemExit(
+            f"make_wheel: no plugin {', '.join(missing)} in {folder}; there are {', '.join(sorted(found))}"
+        )
     for name, path in found.items():
         if plugins is None or name in plugins:
             files[f"sage_engine/_lib/sage/plugins/{path.name}"] = (path.read_bytes(), 0o755)
@@ -73,10 +78,12 @@ def content(library: Optional[pathlib.Path], plugins: Optional[List[str]]) -> Di
 
 
 def metadata() -> bytes:
-    return (f"Metadata-Version: 2.1\nName: sage-engine\nVersion: {version()}\n"
-            "Summary: Attention and SAGE graphs through the best backend of this machine\n"
-            "Requires-Python: >=3.9\nRequires-Dist: numpy>=1.24\nLicense-File: LICENSE\n"
-            "Classifier: Operating System :: POSIX :: Linux\nClassifier: Typing :: Typed\n").encode()
+    return (
+        f"Metadata-Version: 2.1\nName: sage-engine\nVersion: {version()}\n"
+        "Summary: Attention and SAGE graphs through the best backend of this machine\n"
+        "Requires-Python: >=3.9\nRequires-Dist: numpy>=1.24\nLicense-File: LICENSE\n"
+        "Classifier: Operating System :: POSIX :: Linux\nClassifier: Typing :: Typed\n"
+    ).encode()
 
 
 def write(output: pathlib.Path, files: Dict[str, Tuple[bytes, int]], tag: str) -> pathlib.Path:
@@ -85,8 +92,9 @@ def write(output: pathlib.Path, files: Dict[str, Tuple[bytes, int]], tag: str) -
     files = dict(files)
     files[f"{info}/METADATA"] = metadata(), 0o644
     pure = str(tag.endswith("-any")).lower()
-    files[f"{info}/WHEEL"] = (f"Wheel-Version: 1.0\nGenerator: sage-engine make_wheel\nRoot-Is-Purelib: {pure}\n"
-                              f"Tag: {tag}\n").encode(), 0o644
+    files[f"{info}/WHEEL"] = (
+        f"Wheel-Version: 1.0\nGenerator: sage-engine make_wheel\nRoot-Is-Purelib: {pure}\n" f"Tag: {tag}\n"
+    ).encode(), 0o644
     license_file = HERE.parent.parent / "LICENSE"
     if license_file.exists():
         files[f"{info}/LICENSE"] = license_file.read_bytes(), 0o644
@@ -118,14 +126,17 @@ def make(output: pathlib.Path, folder: Optional[pathlib.Path], plugins: Optional
 
 # ---- the PEP 517 and 660 backend ----
 
-def build_wheel(wheel_directory: str, config_settings: Optional[Dict[str, str]] = None,
-                metadata_directory: Optional[str] = None) -> str:
+
+def build_wheel(
+    wheel_directory: str, config_settings: Optional[Dict[str, str]] = None, metadata_directory: Optional[str] = None
+) -> str:
     folder = (config_settings or {}).get("library")
     return make(pathlib.Path(wheel_directory), pathlib.Path(folder) if folder else None).name
 
 
-def build_editable(wheel_directory: str, config_settings: Optional[Dict[str, str]] = None,
-                   metadata_directory: Optional[str] = None) -> str:
+def build_editable(
+    wheel_directory: str, config_settings: Optional[Dict[str, str]] = None, metadata_directory: Optional[str] = None
+) -> str:
     files = {"sage_engine_source.pth": (f"{HERE}\n".encode(), 0o644)}
     return write(pathlib.Path(wheel_directory), files, "py3-none-any").name
 
@@ -140,4 +151,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

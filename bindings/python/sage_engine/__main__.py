@@ -1,4 +1,5 @@
 """python -m sage_engine [--json]: what is installed and what it can do here. Exit code 1 where something is wrong."""
+
 from __future__ import annotations
 
 import argparse

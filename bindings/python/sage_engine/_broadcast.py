@@ -1,4 +1,5 @@
 """Any number of leading axes, as torch has them, made the [B,H,S,D] of the library: by strides, never by copies."""
+
 from __future__ import annotations
 
 import itertools
@@ -18,17 +19,22 @@ def result_shape(q: Tensor, k: Tensor, v: Tensor, gqa: bool) -> Shape:
     axes = 3 if gqa else 2
     for name, tensor in (("query", q), ("key", k), ("value", v)):
         if len(tensor.shape) < axes:
-            raise ShapeError(f"{name} has shape {tensor.shape}; at least {axes} axes are expected"
-                             + (", of which the third last has the heads" if gqa else ""))
+            raise ShapeError(
+                f"{name} has shape {tensor.shape}; at least {axes} axes are expected"
+                + (", of which the third last has the heads" if gqa else "")
+            )
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
-        raise ShapeError(f"query {q.shape}, key {k.shape} and value {v.shape} do not belong together: the last axes of query "
-                         "and key must agree, and the second last of key and value")
+        raise ShapeError(
+            f"query {q.shape}, key {k.shape} and value {v.shape} do not belong together: the last axes of query "
+            "and key must agree, and the second last of key and value"
+        )
     try:
         lead = np.broadcast_shapes(q.shape[:-axes], k.shape[:-axes], v.shape[:-axes])
     except ValueError:
         hint = "" if gqa else "; enable_gqa=True lets several heads of query share one of key and value"
-        raise ShapeError(f"the leading axes of query {q.shape}, key {k.shape} and value {v.shape} do not fit each other"
-                         + hint) from None
+        raise ShapeError(
+            f"the leading axes of query {q.shape}, key {k.shape} and value {v.shape} do not fit each other" + hint
+        ) from None
     if gqa and (k.shape[-3] == 0 or q.shape[-3] % k.shape[-3] != 0):
         raise InvalidArgumentError(f"query has {q.shape[-3]} heads, key {k.shape[-3]}; a multiple is expected")
     heads = (q.shape[-3],) if gqa else ()
@@ -45,8 +51,9 @@ def four_axes(tensor: Tensor) -> Tensor:
     return tensor.with_shape(shape, (shape[1] * rows, rows, width, 1))
 
 
-def batches(inputs: Sequence[Tensor], output: Tensor, mask: Optional[Tensor],
-            gqa: bool) -> Iterator[List[Optional[Tensor]]]:
+def batches(
+    inputs: Sequence[Tensor], output: Tensor, mask: Optional[Tensor], gqa: bool
+) -> Iterator[List[Optional[Tensor]]]:
     """[q, k, v, o, mask] of four axes each: once, where the leading axes are one axis for all of them, else once for
     every index of all but the last of them."""
     lead = output.shape[:-2] or (1,)
@@ -69,9 +76,15 @@ def batches(inputs: Sequence[Tensor], output: Tensor, mask: Optional[Tensor],
         yield [tensor and _merged(tensor, axes) for tensor in spread]
         return
     for index in itertools.product(*map(range, batch[:-1])):
-        yield [tensor and tensor.with_shape(tensor.shape[axes - 1:], tensor.strides[axes - 1:],
-                                            sum(i * step for i, step in zip(index, tensor.strides)))
-               for tensor in spread]
+        yield [
+            tensor
+            and tensor.with_shape(
+                tensor.shape[axes - 1 :],
+                tensor.strides[axes - 1 :],
+                sum(i * step for i, step in zip(index, tensor.strides)),
+            )
+            for tensor in spread
+        ]
 
 
 def _expand(tensor: Tensor, shape: Shape) -> Tensor:
@@ -80,8 +93,9 @@ def _expand(tensor: Tensor, shape: Shape) -> Tensor:
     lengths, strides = (1,) * missing + tensor.shape, (0,) * missing + tensor.strides
     if missing < 0 or any(own not in (1, length) for own, length in zip(lengths, shape)):
         raise ShapeError(f"shape {tensor.shape} does not broadcast to {shape}")
-    return tensor.with_shape(shape, tuple(step if own == length else 0
-                                          for own, length, step in zip(lengths, shape, strides)))
+    return tensor.with_shape(
+        shape, tuple(step if own == length else 0 for own, length, step in zip(lengths, shape, strides))
+    )
 
 
 def _is_one_axis(tensor: Tensor, axes: int) -> bool:
@@ -94,5 +108,6 @@ def _is_one_axis(tensor: Tensor, axes: int) -> bool:
 
 def _merged(tensor: Tensor, axes: int) -> Tensor:
     steps = [step for n, step in zip(tensor.shape[:axes], tensor.strides) if n != 1]
-    return tensor.with_shape((math.prod(tensor.shape[:axes]), *tensor.shape[axes:]),
-                             (steps[-1] if steps else 0, *tensor.strides[axes:]))
+    return tensor.with_shape(
+        (math.prod(tensor.shape[:axes]), *tensor.shape[axes:]), (steps[-1] if steps else 0, *tensor.strides[axes:])
+    )

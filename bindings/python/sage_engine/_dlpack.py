@@ -4,11 +4,24 @@ gives read-only views, and knows no device.
 A capsule is consumed by renaming it; from then on the producer's deleter is ours to call, exactly once, when the last
 view is gone.
 """
+
 from __future__ import annotations
 
 import ctypes
 import weakref
-from ctypes import POINTER, Structure, c_int32, c_int64, c_size_t, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p, py_object
+from ctypes import (
+    POINTER,
+    Structure,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint8,
+    c_uint16,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+    py_object,
+)
 from typing import Any, Tuple
 
 from . import constants as c
@@ -17,8 +30,15 @@ from .errors import ArrayError, ShapeError
 
 class _Tensor(Structure):
     _fields_ = [
-        ("data", c_void_p), ("device_type", c_int32), ("device_id", c_int32), ("ndim", c_int32), ("code", c_uint8),
-        ("bits", c_uint8), ("lanes", c_uint16), ("shape", POINTER(c_int64)), ("strides", POINTER(c_int64)),
+        ("data", c_void_p),
+        ("device_type", c_int32),
+        ("device_id", c_int32),
+        ("ndim", c_int32),
+        ("code", c_uint8),
+        ("bits", c_uint8),
+        ("lanes", c_uint16),
+        ("shape", POINTER(c_int64)),
+        ("strides", POINTER(c_int64)),
         ("byte_offset", c_uint64),
     ]
 
@@ -28,8 +48,14 @@ class _Managed(Structure):
 
 
 class _ManagedVersioned(Structure):
-    _fields_ = [("major", c_uint32), ("minor", c_uint32), ("context", c_void_p), ("deleter", c_void_p),
-                ("flags", c_uint64), ("tensor", _Tensor)]
+    _fields_ = [
+        ("major", c_uint32),
+        ("minor", c_uint32),
+        ("context", c_void_p),
+        ("deleter", c_void_p),
+        ("flags", c_uint64),
+        ("tensor", _Tensor),
+    ]
 
 
 _READ_ONLY, _COPIED = 1, 2
@@ -102,7 +128,9 @@ def borrow(array: Any, name: str, copy: bool) -> Lent:
         raise ArrayError(f"{name}: {type(array).__name__} does not lend its memory: {error}") from error
     lent = Lent(capsule, name)
     if lent.copied and not copy:
-        raise ArrayError(f"{name}: {type(array).__name__} lends only a copy of its memory; pass copy=True to allow that")
+        raise ArrayError(
+            f"{name}: {type(array).__name__} lends only a copy of its memory; pass copy=True to allow that"
+        )
     return lent
 
 

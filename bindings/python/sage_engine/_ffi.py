@@ -2,11 +2,24 @@
 
 Sizes and numbers that do not fit their field are refused: ctypes alone would cut them without a word.
 """
+
 from __future__ import annotations
 
 import ctypes
 import operator
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_double, c_int32, c_int64, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    c_char,
+    c_char_p,
+    c_double,
+    c_int32,
+    c_int64,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import constants as c
@@ -15,8 +28,12 @@ from .errors import InvalidArgumentError
 LOG_FN = CFUNCTYPE(None, c_void_p, c_int32, c_void_p, c_uint64)
 CANCEL_FN = CFUNCTYPE(c_int32, c_void_p)
 
-_RANGES = {c_int32: (-(1 << 31), (1 << 31) - 1), c_uint32: (0, (1 << 32) - 1), c_int64: (-(1 << 63), (1 << 63) - 1),
-           c_uint64: (0, (1 << 64) - 1)}
+_RANGES = {
+    c_int32: (-(1 << 31), (1 << 31) - 1),
+    c_uint32: (0, (1 << 32) - 1),
+    c_int64: (-(1 << 63), (1 << 63) - 1),
+    c_uint64: (0, (1 << 64) - 1),
+}
 
 
 def whole(name: str, value: Any, kind: Any = c_int64) -> int:
@@ -74,9 +91,15 @@ class sage_error(Structure):
 
 class sage_tensor(Structure):
     _fields_ = [
-        ("struct_size", c_uint32), ("dtype", c_uint32), ("device_type", c_int32), ("device_id", c_int32),
-        ("rank", c_uint32), ("flags", c_uint32), ("shape", c_int64 * c.SAGE_MAX_RANK),
-        ("stride", c_int64 * c.SAGE_MAX_RANK), ("data", c_void_p),
+        ("struct_size", c_uint32),
+        ("dtype", c_uint32),
+        ("device_type", c_int32),
+        ("device_id", c_int32),
+        ("rank", c_uint32),
+        ("flags", c_uint32),
+        ("shape", c_int64 * c.SAGE_MAX_RANK),
+        ("stride", c_int64 * c.SAGE_MAX_RANK),
+        ("data", c_void_p),
     ]
 
 
@@ -85,36 +108,87 @@ Slots = POINTER(sage_tensor) * c.SAGE_ATTN_NUM_SLOTS
 
 class sage_attention_attributes(CheckedStructure):
     _fields_ = [
-        ("struct_size", c_uint32), ("alignment", c_uint32), ("features", c_uint64), ("scale", c_double),
-        ("softcap", c_double), ("dropout_p", c_double), ("window_left", c_int64), ("window_right", c_int64),
-        ("max_seq_q", c_int64), ("max_seq_kv", c_int64), ("algorithm", c_uint32), ("block_q", c_uint32),
-        ("block_kv", c_uint32), ("mask_block_q", c_uint32), ("mask_block_kv", c_uint32), ("scale_block", c_uint32),
-        ("granularity_q", c_uint32), ("granularity_k", c_uint32), ("granularity_v", c_uint32),
-        ("granularity_p", c_uint32), ("granularity_o", c_uint32), ("reserved", c_uint32),
+        ("struct_size", c_uint32),
+        ("alignment", c_uint32),
+        ("features", c_uint64),
+        ("scale", c_double),
+        ("softcap", c_double),
+        ("dropout_p", c_double),
+        ("window_left", c_int64),
+        ("window_right", c_int64),
+        ("max_seq_q", c_int64),
+        ("max_seq_kv", c_int64),
+        ("algorithm", c_uint32),
+        ("block_q", c_uint32),
+        ("block_kv", c_uint32),
+        ("mask_block_q", c_uint32),
+        ("mask_block_kv", c_uint32),
+        ("scale_block", c_uint32),
+        ("granularity_q", c_uint32),
+        ("granularity_k", c_uint32),
+        ("granularity_v", c_uint32),
+        ("granularity_p", c_uint32),
+        ("granularity_o", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
 class sage_op(CheckedStructure):
     _fields_ = [
-        ("struct_size", c_uint32), ("kind", c_uint32), ("requirements", c_uint32), ("accuracy", c_uint32),
-        ("dynamic_axes", c_uint32), ("num_slots", c_uint32), ("aliases", c_uint64), ("attributes", c_void_p),
+        ("struct_size", c_uint32),
+        ("kind", c_uint32),
+        ("requirements", c_uint32),
+        ("accuracy", c_uint32),
+        ("dynamic_axes", c_uint32),
+        ("num_slots", c_uint32),
+        ("aliases", c_uint64),
+        ("attributes", c_void_p),
         ("slots", POINTER(POINTER(sage_tensor))),
     ]
 
 
 class sage_attention_memory(CheckedStructure):
-    _fields_ = [("struct_size", c_uint32), ("reserved", c_uint32)] + [
-        (name, c_uint64) for name in (
-            "q_bytes", "k_bytes", "v_bytes", "o_bytes", "other_bytes", "scratch_bytes", "working_set_bytes",
-            "packed_kv_bytes", "partials_bytes", "prepack_bytes", "total_bytes", "scores_bytes",
-            "scores_avoided_bytes", "total_with_scores_bytes")
-    ] + [(name, c_double) for name in ("scores_over_scratch", "totals_ratio", "keys_over_block_kv")]
+    _fields_ = (
+        [("struct_size", c_uint32), ("reserved", c_uint32)]
+        + [
+            (name, c_uint64)
+            for name in (
+                "q_bytes",
+                "k_bytes",
+                "v_bytes",
+                "o_bytes",
+                "other_bytes",
+                "scratch_bytes",
+                "working_set_bytes",
+                "packed_kv_bytes",
+                "partials_bytes",
+                "prepack_bytes",
+                "total_bytes",
+                "scores_bytes",
+                "scores_avoided_bytes",
+                "total_with_scores_bytes",
+            )
+        ]
+        + [(name, c_double) for name in ("scores_over_scratch", "totals_ratio", "keys_over_block_kv")]
+    )
 
 
 class sage_gate_packet(CheckedStructure):
-    _fields_ = [(name, c_uint32) for name in (
-        "struct_size", "flags", "lambda", "lambda_prev", "boundary_edges", "boundary_concentration_q15",
-        "partition_count", "spike_fired", "spike_rate_q15", "reserved")]
+    _fields_ = [
+        (name, c_uint32)
+        for name in (
+            "struct_size",
+            "flags",
+            "lambda",
+            "lambda_prev",
+            "boundary_edges",
+            "boundary_concentration_q15",
+            "partition_count",
+            "spike_fired",
+            "spike_rate_q15",
+            "reserved",
+        )
+    ]
 
 
 class sage_gate_tier(Structure):
@@ -122,15 +196,26 @@ class sage_gate_tier(Structure):
 
 
 class sage_gate_policy(CheckedStructure):
-    _fields_ = [(name, c_uint32) for name in (
-        "struct_size", "lambda_min", "drop_ratio_q15_max", "boundary_edges_max", "boundary_concentration_q15_max",
-        "partitions_max", "spike_rate_q15_max", "reserved")] + [
-        (name, sage_gate_tier) for name in ("normal", "reduced", "safe")]
+    _fields_ = [
+        (name, c_uint32)
+        for name in (
+            "struct_size",
+            "lambda_min",
+            "drop_ratio_q15_max",
+            "boundary_edges_max",
+            "boundary_concentration_q15_max",
+            "partitions_max",
+            "spike_rate_q15_max",
+            "reserved",
+        )
+    ] + [(name, sage_gate_tier) for name in ("normal", "reduced", "safe")]
 
 
 class sage_gate_decision(CheckedStructure):
-    _fields_ = [(name, c_uint32) for name in (
-        "struct_size", "verdict", "tier", "drop_ratio_q15", "layers", "sequence", "window", "reserved")]
+    _fields_ = [
+        (name, c_uint32)
+        for name in ("struct_size", "verdict", "tier", "drop_ratio_q15", "layers", "sequence", "window", "reserved")
+    ]
 
 
 _status, _handle, _text, _bytes, _err = c_int32, c_void_p, c_char_p, c_void_p, POINTER(sage_error)
@@ -194,7 +279,9 @@ FUNCTIONS: Dict[str, Tuple[Optional[Any], List[Any]]] = {
     "sage_mincut_mask": (_status, [_i64, _i64, c_void_p, c_uint64, _size, _err]),
     "sage_mincut_csr": (_status, [_i64, _i64, _u32, _u32, c_void_p, c_uint64, c_void_p, c_uint64, _size, _err]),
     "sage_mincut_blocks": (_status, [_i64, _i64, _u32, _u32, c_void_p, c_uint64, _size, _err]),
-    "sage_gate_decide": (_status, [POINTER(sage_gate_packet), POINTER(sage_gate_policy), POINTER(sage_gate_decision),
-                                   _err]),
+    "sage_gate_decide": (
+        _status,
+        [POINTER(sage_gate_packet), POINTER(sage_gate_policy), POINTER(sage_gate_decision), _err],
+    ),
     "sage_gate_apply": (_status, [POINTER(sage_gate_decision), POINTER(sage_attention_attributes), _err]),
 }

@@ -4,6 +4,7 @@ A call pins its handle, so a close in another thread takes effect when the last 
 address could be freed between Python's reading it and C's using it. The lock is one for all handles and held for a few
 byte codes only; it is reentrant because the garbage collector may close something at any of them, and new after a fork.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -48,7 +49,7 @@ def fetch(call: Callable[[Any, int, Any, Any], int]) -> bytes:
         buffer = ctypes.create_string_buffer(max(capacity, 1))
         status = call(buffer, capacity, ctypes.byref(needed), ctypes.byref(error))
         if status == c.SAGE_OK:
-            return buffer.raw[:needed.value]
+            return buffer.raw[: needed.value]
         if status == c.SAGE_E_BUFFER_TOO_SMALL and needed.value > capacity:
             status = c.SAGE_OK
     refuse(status, error)

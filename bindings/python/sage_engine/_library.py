@@ -3,6 +3,7 @@
 Nothing is loaded on import, so that `python -m sage_engine` can say what is wrong. The search is short and every step
 of it stands in the error, since "library not found" is the commonest fault of any binding.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -50,7 +51,7 @@ def candidates() -> Iterator[Tuple[Optional[Candidate], str]]:
 
 
 def _of_this_prefix(packages: pathlib.Path) -> Iterator[pathlib.Path]:
-    """PREFIX/lib[/MACHINE-linux-gnu]/libsage.so.0, for a package in PREFIX/lib/python*/*-packages: a prefix may be moved."""
+    """PREFIX/lib[/MACHINE]/libsage.so.0 for a package in PREFIX/lib/python*/*-packages: a prefix may be moved."""
     if packages.name in ("dist-packages", "site-packages") and packages.parent.parent.name.startswith("lib"):
         machine = sysconfig.get_config_var("MULTIARCH")
         if machine:
@@ -63,8 +64,14 @@ def _pkg_config() -> Tuple[Optional[str], str]:
     if program is None:
         return None, "pkg-config is not installed"
     try:
-        asked = subprocess.run([program, "--variable=libdir", "sage-engine"], stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, universal_newlines=True, timeout=20, check=False)
+        asked = subprocess.run(
+            [program, "--variable=libdir", "sage-engine"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            universal_newlines=True,
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"pkg-config could not be asked: {error}"
     folder = asked.stdout.strip()
@@ -133,6 +140,7 @@ def find() -> Library:
         except OSError as error:
             tried.append(f"{said}: {error}")
     raise LibraryNotFoundError(
-        f"{NAME} was not found. Looked at:\n" + "".join(f"  {line}\n" for line in tried)
+        f"{NAME} was not found. Looked at:\n"
+        + "".join(f"  {line}\n" for line in tried)
         + f"Install the sage-engine wheel or the package libsage0, or set {VARIABLE} to the file's path."
     )

@@ -1,5 +1,6 @@
-"""The contexts of an engine's last plans, so that a call that needs a plan does not make one each time. A context serves
-one call at a time: it is taken out, run, and put back."""
+"""The contexts of an engine's last plans, so that a call that needs a plan does not make one each time. A context
+serves one call at a time: it is taken out, run, and put back."""
+
 from __future__ import annotations
 
 import collections
@@ -65,5 +66,11 @@ class PlanCache:
 def _key_of(op: AttentionOp) -> Any:
     """All that a plan depends on. Not for ops with constant tensors, whose bytes are the plan's."""
     tensors = op._tensors
-    return (bytes(op.attributes), op.accuracy, op.requirements, op.dynamic_axes, op.aliases,
-            tuple((slot, t.dtype, t.shape, t.strides, t.device) for slot, t in sorted(tensors.items())))
+    return (
+        bytes(op.attributes),
+        op.accuracy,
+        op.requirements,
+        op.dynamic_axes,
+        op.aliases,
+        tuple((slot, t.dtype, t.shape, t.strides, t.device) for slot, t in sorted(tensors.items())),
+    )

@@ -1,8 +1,9 @@
 """Attention with everything it can do: described, planned once, run many times."""
+
 from __future__ import annotations
 
 import ctypes
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from . import constants as c
 from ._ffi import Slots, sage_attention_attributes, sage_attention_memory, sage_op, sage_tensor, whole
@@ -39,11 +40,24 @@ class AttentionOp:
     dtype: of arrays whose numpy type cannot say it (the bits of bf16).
     """
 
-    def __init__(self, query: Optional[ArrayLike], key: Optional[ArrayLike], value: Optional[ArrayLike],
-                 output: Optional[ArrayLike], *, causal: Optional[Align] = None, align: Optional[Align] = None,
-                 scale: Optional[float] = None, window: Optional[Tuple[Optional[int], Optional[int]]] = None,
-                 softcap: float = 0.0, accuracy: int = Accuracy.AUTO, require: int = 0, dynamic: int = 0,
-                 dtype: Optional[DtypeLike] = None, **slots: Optional[ArrayLike]) -> None:
+    def __init__(
+        self,
+        query: Optional[ArrayLike],
+        key: Optional[ArrayLike],
+        value: Optional[ArrayLike],
+        output: Optional[ArrayLike],
+        *,
+        causal: Optional[Align] = None,
+        align: Optional[Align] = None,
+        scale: Optional[float] = None,
+        window: Optional[Tuple[Optional[int], Optional[int]]] = None,
+        softcap: float = 0.0,
+        accuracy: int = Accuracy.AUTO,
+        require: int = 0,
+        dynamic: int = 0,
+        dtype: Optional[DtypeLike] = None,
+        **slots: Optional[ArrayLike],
+    ) -> None:
         self._tensors: Dict[int, Tensor] = {}
         self._ready: Optional[Tuple[Any, List[Tensor], Optional[_Strides]]] = None
         self._aliases = 0
@@ -155,8 +169,14 @@ class AttentionOp:
     def _described(self) -> Tuple[sage_op, Any]:
         """(the C struct, what must live during the call)."""
         ready = self._slots()
-        op = sage_op(kind=c.SAGE_OP_ATTENTION, requirements=self.requirements, accuracy=self.accuracy,
-                     dynamic_axes=self.dynamic_axes, num_slots=c.SAGE_ATTN_NUM_SLOTS, aliases=self._aliases)
+        op = sage_op(
+            kind=c.SAGE_OP_ATTENTION,
+            requirements=self.requirements,
+            accuracy=self.accuracy,
+            dynamic_axes=self.dynamic_axes,
+            num_slots=c.SAGE_ATTN_NUM_SLOTS,
+            aliases=self._aliases,
+        )
         op.attributes = ctypes.addressof(self.attributes)
         op.slots = ctypes.cast(ready[0], ctypes.POINTER(_POINTER))
         return op, (ready, self.attributes)
@@ -193,8 +213,13 @@ class AttentionPlan(Closing):
         with engine._handle as raw, lend(self._lib, options) as (chosen, lent):
             constants = [tensor for tensor in keep[0][1] if tensor.constant]
             self._own(
-                lambda out, error: self._lib.call.sage_attention_plan_create(raw, ctypes.byref(described), chosen, out, error),
-                "sage_attention_plan_destroy", "plan", [*engine._handle.keep, *lent, *constants])
+                lambda out, error: self._lib.call.sage_attention_plan_create(
+                    raw, ctypes.byref(described), chosen, out, error
+                ),
+                "sage_attention_plan_destroy",
+                "plan",
+                [*engine._handle.keep, *lent, *constants],
+            )
         self._lent = [item for item in self._handle.keep if not isinstance(item, Tensor)]
         self._strides: _Strides = {slot: tensor.strides for slot, tensor in op._tensors.items()}
 
@@ -229,8 +254,12 @@ class AttentionContext(Closing):
     def __init__(self, plan: AttentionPlan) -> None:
         self._lib = library()
         with plan._handle as raw:
-            self._own(lambda out, error: self._lib.call.sage_attention_context_create(raw, out, error),
-                      "sage_attention_context_destroy", "context", list(plan._handle.keep))
+            self._own(
+                lambda out, error: self._lib.call.sage_attention_context_create(raw, out, error),
+                "sage_attention_context_destroy",
+                "context",
+                list(plan._handle.keep),
+            )
         self._lent, self._strides = plan._lent, plan._strides
         self._run = self._lib.call.sage_attention_run
 
@@ -251,5 +280,3 @@ class AttentionContext(Closing):
         """From any thread: stops the run in progress with CancelledError. Later ones are not touched."""
         with self._handle as raw:
             self._lib.call.sage_attention_cancel(raw)
-
-

@@ -1,4 +1,5 @@
 """The engine: backends, options, and the plain attention call on arrays."""
+
 from __future__ import annotations
 
 import ctypes
@@ -30,14 +31,24 @@ class Engine(Closing):
     options: of the whole engine, as in Options; the keywords are more of them.
     """
 
-    def __init__(self, options: OptionsLike = None, *, log: Optional[LogFunction] = None,
-                 cancel: Optional[CancelFunction] = None, **more: OptionValue) -> None:
+    def __init__(
+        self,
+        options: OptionsLike = None,
+        *,
+        log: Optional[LogFunction] = None,
+        cancel: Optional[CancelFunction] = None,
+        **more: OptionValue,
+    ) -> None:
         self._lib = library()
         if log is not None or cancel is not None or more:
             options = Options(options, log=log, cancel=cancel, **more)
         with lend(self._lib, options) as (raw, lent):
-            self._own(lambda out, error: self._lib.call.sage_engine_create(raw, out, error), "sage_engine_destroy",
-                      "engine", lent)
+            self._own(
+                lambda out, error: self._lib.call.sage_engine_create(raw, out, error),
+                "sage_engine_destroy",
+                "engine",
+                lent,
+            )
             finish_run(0, new_error(), lent)
         self.plans = PlanCache()
 
@@ -60,14 +71,24 @@ class Engine(Closing):
         return [name.decode() for name in names if name is not None]
 
     def describe(self) -> Dict[str, Any]:
-        """Every plugin found with path, version, devices and features, and why it is refused; the folders looked into."""
+        """Every plugin found: path, version, devices, features, why it is refused; and the folders looked into."""
         with self._handle as raw:
             text = fetch(lambda *to: self._lib.call.sage_engine_describe(raw, *to))
         return parse(text)
 
-    def attention(self, query: ArrayLike, key: ArrayLike, value: ArrayLike, out: Optional[ArrayLike] = None, *,
-                  layout: Union[Layout, int] = Layout.BHSD, causal: Union[Align, int, None] = None,
-                  scale: Optional[float] = None, dtype: Optional[DtypeLike] = None, copy: bool = False) -> Any:
+    def attention(
+        self,
+        query: ArrayLike,
+        key: ArrayLike,
+        value: ArrayLike,
+        out: Optional[ArrayLike] = None,
+        *,
+        layout: Union[Layout, int] = Layout.BHSD,
+        causal: Union[Align, int, None] = None,
+        scale: Optional[float] = None,
+        dtype: Optional[DtypeLike] = None,
+        copy: bool = False,
+    ) -> Any:
         """softmax(scale q k^T) v of row-major arrays of one element type in the CPU's memory.
 
         query [B,Hq,S,D], key [B,Hkv,Skv,D], value [B,Hkv,Skv,Dv]; with Layout.BSHD heads and tokens change places. Hq
@@ -80,13 +101,19 @@ class Engine(Closing):
         try:
             (batch, q1, q2, width), (batch_k, k1, k2, width_k), (batch_v, v1, v2, width_v) = q.shape, k.shape, v.shape
         except ValueError:
-            raise ShapeError(f"query {q.shape}, key {k.shape} and value {v.shape}: this call takes 4 axes each") from None
+            raise ShapeError(
+                f"query {q.shape}, key {k.shape} and value {v.shape}: this call takes 4 axes each"
+            ) from None
         if batch != batch_k or batch != batch_v or width != width_k or k1 != v1 or k2 != v2:
-            raise ShapeError(f"query {q.shape}, key {k.shape} and value {v.shape} do not belong together: batches and widths "
-                             "of query and key must agree, and all but the last axis of key and value")
+            raise ShapeError(
+                f"query {q.shape}, key {k.shape} and value {v.shape} do not belong together: batches and widths "
+                "of query and key must agree, and all but the last axis of key and value"
+            )
         if q.dtype is not k.dtype or q.dtype is not v.dtype:
-            raise ArrayError(f"query, key and value are {q.dtype.name.lower()}, {k.dtype.name.lower()} and "
-                             f"{v.dtype.name.lower()}; this call takes one element type")
+            raise ArrayError(
+                f"query, key and value are {q.dtype.name.lower()}, {k.dtype.name.lower()} and "
+                f"{v.dtype.name.lower()}; this call takes one element type"
+            )
         shape = (batch, q1, q2, width_v)
         result, o = output_for(out, shape, q, dtype)
         require_contiguous(o, "out")
@@ -95,7 +122,9 @@ class Engine(Closing):
         else:
             scale = real("scale", scale)
             if scale == 0:
-                raise InvalidArgumentError("a scale of 0 is not for this call, which reads it as unset; attention() takes it")
+                raise InvalidArgumentError(
+                    "a scale of 0 is not for this call, which reads it as unset; attention() takes it"
+                )
         if type(layout) is not Layout:
             layout = whole("layout", layout, ctypes.c_uint32)
         if layout == Layout.BSHD:
@@ -103,8 +132,24 @@ class Engine(Closing):
         error = new_error()
         with self._handle as raw:
             status = self._lib.call.sage_attention(
-                raw, q.dtype, layout, batch, q1, k1, q2, k2, width, width_v, q.address, k.address, v.address, o.address,
-                diagonal, scale, ctypes.byref(error))
+                raw,
+                q.dtype,
+                layout,
+                batch,
+                q1,
+                k1,
+                q2,
+                k2,
+                width,
+                width_v,
+                q.address,
+                k.address,
+                v.address,
+                o.address,
+                diagonal,
+                scale,
+                ctypes.byref(error),
+            )
         if status:
             refuse(status, error)
         return result
@@ -115,23 +160,26 @@ class Engine(Closing):
 
         return AttentionPlan(self, op, options)
 
-    def model(self, source: Union[PathLike, bytes, bytearray, memoryview],
-              weights_folder: Optional[PathLike] = None) -> Model:
+    def model(
+        self, source: Union[PathLike, bytes, bytearray, memoryview], weights_folder: Optional[PathLike] = None
+    ) -> Model:
         """A model by its path, or of its bytes."""
         from .model import Model
 
         return Model(self, source, weights_folder)
 
-    def check(self, source: Union[PathLike, bytes, bytearray, memoryview],
-              weights_folder: Optional[PathLike] = None) -> Dict[str, Any]:
+    def check(
+        self, source: Union[PathLike, bytes, bytearray, memoryview], weights_folder: Optional[PathLike] = None
+    ) -> Dict[str, Any]:
         """All errors of a model file, each with its place in it; ["valid"] says whether there are none."""
         call = self._lib.call
         folder = None if weights_folder is None else encode_path(weights_folder)
         with self._handle as raw:
             if isinstance(source, (bytes, bytearray, memoryview)):
                 data = bytes_of(source)
-                return parse(fetch(lambda *to: call.sage_model_check_buffer(raw, data.address or None, data.nbytes, folder,
-                                                                            *to)))
+                return parse(
+                    fetch(lambda *to: call.sage_model_check_buffer(raw, data.address or None, data.nbytes, folder, *to))
+                )
             path = encode_path(source)
             return parse(fetch(lambda *to: call.sage_model_check(raw, path, *to)))
 
@@ -147,8 +195,9 @@ def dense(data: ArrayLike, dtype: Optional[DtypeLike], copy: bool, name: str) ->
 def alignment(causal: Union[Align, int, None]) -> int:
     """0 is none. True is refused: systems disagree on what it means where query and key differ in length."""
     if isinstance(causal, bool):
-        raise InvalidArgumentError(f"causal is {causal}; name where the diagonal begins: Align.TOP_LEFT, Align.BOTTOM_RIGHT, "
-                                   "or None")
+        raise InvalidArgumentError(
+            f"causal is {causal}; name where the diagonal begins: Align.TOP_LEFT, Align.BOTTOM_RIGHT, " "or None"
+        )
     return 0 if causal is None else whole("causal", causal, ctypes.c_uint32)
 
 
@@ -161,14 +210,16 @@ def array_of(view: Tensor) -> np.ndarray[Any, Any]:
     high = sum(max(0, step * (n - 1)) for n, step in zip(view.shape, view.strides))
     memory = (ctypes.c_char * ((high - low + 1) * size)).from_address(view.address + low * size)
     memory.__dict__["owner"] = view  # the array holds the buffer, that its owner
-    array: np.ndarray[Any, Any] = np.ndarray(view.shape, dtype, memory, -low * size,
-                                             tuple(step * size for step in view.strides))
+    array: np.ndarray[Any, Any] = np.ndarray(
+        view.shape, dtype, memory, -low * size, tuple(step * size for step in view.strides)  # type: ignore[arg-type]
+    )
     array.flags.writeable = view.writable
     return array
 
 
-def output_for(out: Optional[ArrayLike], shape: Tuple[int, ...], like: Tensor,
-               dtype: Optional[DtypeLike]) -> Tuple[Any, Tensor]:
+def output_for(
+    out: Optional[ArrayLike], shape: Tuple[int, ...], like: Tensor, dtype: Optional[DtypeLike]
+) -> Tuple[Any, Tensor]:
     """(what the caller gets back, the view of it): out, checked, or a new array of the type that `like` has."""
     if out is None:
         if not like.on_cpu:

@@ -1,4 +1,5 @@
 """The constants as enumerations, made of constants.py, so that their values cannot drift from C's."""
+
 from __future__ import annotations
 
 from enum import Enum, IntEnum, IntFlag
@@ -63,8 +64,18 @@ class Dtype(IntEnum):
 
 
 _LONG_NAMES: Dict[str, str] = {
-    "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "uint8": "U8", "uint64": "U64", "float16": "F16",
-    "float32": "F32", "float64": "F64", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3FN", "float8_e5m2": "F8_E5M2",
+    "int8": "I8",
+    "int16": "I16",
+    "int32": "I32",
+    "int64": "I64",
+    "uint8": "U8",
+    "uint64": "U64",
+    "float16": "F16",
+    "float32": "F32",
+    "float64": "F64",
+    "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3FN",
+    "float8_e5m2": "F8_E5M2",
 }
 
 
@@ -123,15 +134,68 @@ class Granularity(IntEnum):
     BLOCK = c.SAGE_PER_BLOCK
 
 
-# The members are those of C, without their prefix.
-Feature = IntFlag("Feature", {name[len("SAGE_ATTN_F_"):]: value for name, value in vars(c).items()
-                              if name.startswith("SAGE_ATTN_F_")}, module=__name__)
-Feature.__doc__ = "What an attention call asks for: SAGE_ATTN_F_*."
+class Feature(IntFlag):
+    """What an attention call asks for: SAGE_ATTN_F_*."""
 
-Slot = IntEnum("Slot", {name[len("SAGE_ATTN_"):]: value for name, value in vars(c).items()
-                        if name.startswith("SAGE_ATTN_") and not name.startswith("SAGE_ATTN_F_")
-                        and name != "SAGE_ATTN_NUM_SLOTS"}, module=__name__)
-Slot.__doc__ = "The tensors an attention call may have: SAGE_ATTN_*; shapes and types stand in sage/attention.h."
+    SCALE = c.SAGE_ATTN_F_SCALE
+    GQA = c.SAGE_ATTN_F_GQA
+    CAUSAL = c.SAGE_ATTN_F_CAUSAL
+    BOTTOM_RIGHT = c.SAGE_ATTN_F_BOTTOM_RIGHT
+    WINDOW_LEFT = c.SAGE_ATTN_F_WINDOW_LEFT
+    WINDOW_RIGHT = c.SAGE_ATTN_F_WINDOW_RIGHT
+    BIAS = c.SAGE_ATTN_F_BIAS
+    BOOL_MASK = c.SAGE_ATTN_F_BOOL_MASK
+    BIT_MASK = c.SAGE_ATTN_F_BIT_MASK
+    BLOCK_MASK = c.SAGE_ATTN_F_BLOCK_MASK
+    CSR_MASK = c.SAGE_ATTN_F_CSR_MASK
+    ALIBI = c.SAGE_ATTN_F_ALIBI
+    SOFTCAP = c.SAGE_ATTN_F_SOFTCAP
+    SINKS = c.SAGE_ATTN_F_SINKS
+    VARLEN = c.SAGE_ATTN_F_VARLEN
+    Q_LENGTHS = c.SAGE_ATTN_F_Q_LENGTHS
+    KV_LENGTHS = c.SAGE_ATTN_F_KV_LENGTHS
+    PAGED_KV = c.SAGE_ATTN_F_PAGED_KV
+    APPEND_KV = c.SAGE_ATTN_F_APPEND_KV
+    LSE = c.SAGE_ATTN_F_LSE
+    DROPOUT = c.SAGE_ATTN_F_DROPOUT
+    QUANT_SCALES = c.SAGE_ATTN_F_QUANT_SCALES
+    DV_DIFFERS = c.SAGE_ATTN_F_DV_DIFFERS
+    HV_DIFFERS = c.SAGE_ATTN_F_HV_DIFFERS
+    WEIGHTS_OUT = c.SAGE_ATTN_F_WEIGHTS_OUT
+    SCORES_OUT = c.SAGE_ATTN_F_SCORES_OUT
+
+
+class Slot(IntEnum):
+    """The tensors an attention call may have: SAGE_ATTN_*; shapes and types stand in sage/attention.h."""
+
+    Q = c.SAGE_ATTN_Q
+    K = c.SAGE_ATTN_K
+    V = c.SAGE_ATTN_V
+    O = c.SAGE_ATTN_O
+    LSE = c.SAGE_ATTN_LSE
+    BIAS = c.SAGE_ATTN_BIAS
+    MASK = c.SAGE_ATTN_MASK
+    BIT_MASK = c.SAGE_ATTN_BIT_MASK
+    BLOCK_MASK = c.SAGE_ATTN_BLOCK_MASK
+    CSR_INDPTR = c.SAGE_ATTN_CSR_INDPTR
+    CSR_INDICES = c.SAGE_ATTN_CSR_INDICES
+    ALIBI = c.SAGE_ATTN_ALIBI
+    SINKS = c.SAGE_ATTN_SINKS
+    CU_SEQLENS_Q = c.SAGE_ATTN_CU_SEQLENS_Q
+    CU_SEQLENS_K = c.SAGE_ATTN_CU_SEQLENS_K
+    SEQUSED_Q = c.SAGE_ATTN_SEQUSED_Q
+    SEQUSED_K = c.SAGE_ATTN_SEQUSED_K
+    BLOCK_TABLE = c.SAGE_ATTN_BLOCK_TABLE
+    K_NEW = c.SAGE_ATTN_K_NEW
+    V_NEW = c.SAGE_ATTN_V_NEW
+    SCALE_Q = c.SAGE_ATTN_SCALE_Q
+    SCALE_K = c.SAGE_ATTN_SCALE_K
+    SCALE_V = c.SAGE_ATTN_SCALE_V
+    SCALE_P = c.SAGE_ATTN_SCALE_P
+    SCALE_O = c.SAGE_ATTN_SCALE_O
+    PHILOX = c.SAGE_ATTN_PHILOX
+    WEIGHTS = c.SAGE_ATTN_WEIGHTS
+    SCORES = c.SAGE_ATTN_SCORES
 
 
 class ModelKind(IntEnum):

@@ -4,6 +4,7 @@ Every exception here is a SageError with the library's own sentence, its status 
 Python has a word for the case, the class is that as well: a bad argument is a ValueError, a missing model file a
 FileNotFoundError, no memory a MemoryError.
 """
+
 from __future__ import annotations
 
 from typing import Dict, Optional, Type
@@ -29,7 +30,7 @@ class SageError(RuntimeError):
 
     @property
     def status_name(self) -> str:
-        """"SAGE_E_BUSY"; "unknown" for a status of a newer library."""
+        """ "SAGE_E_BUSY"; "unknown" for a status of a newer library."""
         return _NAMES.get(self.status, "unknown")
 
     def __str__(self) -> str:
@@ -145,8 +146,19 @@ class InternalError(SageError):
 _CLASSES: Dict[int, Type[SageError]] = {
     kind.status: kind
     for kind in (
-        InvalidArgumentError, UnsupportedError, UnknownFieldError, OutOfMemoryError, NotFoundError, FileAccessError,
-        BadDataError, AbiMismatchError, DeviceError, CancelledError, BusyError, ForkedError, BufferTooSmallError,
+        InvalidArgumentError,
+        UnsupportedError,
+        UnknownFieldError,
+        OutOfMemoryError,
+        NotFoundError,
+        FileAccessError,
+        BadDataError,
+        AbiMismatchError,
+        DeviceError,
+        CancelledError,
+        BusyError,
+        ForkedError,
+        BufferTooSmallError,
         InternalError,
     )
 }

@@ -2,6 +2,7 @@
 
 They differ from attention() in layout and in where the causal diagonal lies; docs/migration.md has both side by side.
 """
+
 from __future__ import annotations
 
 from typing import Any, List, Optional, Tuple
@@ -18,16 +19,29 @@ from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor
 Window = Tuple[int, int]
 
 
-def flash_attn_func(q: ArrayLike, k: ArrayLike, v: ArrayLike, dropout_p: float = 0.0,
-                    softmax_scale: Optional[float] = None, causal: bool = False, window_size: Window = (-1, -1),
-                    softcap: float = 0.0, alibi_slopes: Optional[ArrayLike] = None, *, return_lse: bool = False,
-                    out: Optional[ArrayLike] = None, dtype: Optional[DtypeLike] = None, seed: Optional[int] = None,
-                    engine: Optional[Engine] = None, copy: bool = False) -> Any:
+def flash_attn_func(
+    q: ArrayLike,
+    k: ArrayLike,
+    v: ArrayLike,
+    dropout_p: float = 0.0,
+    softmax_scale: Optional[float] = None,
+    causal: bool = False,
+    window_size: Window = (-1, -1),
+    softcap: float = 0.0,
+    alibi_slopes: Optional[ArrayLike] = None,
+    *,
+    return_lse: bool = False,
+    out: Optional[ArrayLike] = None,
+    dtype: Optional[DtypeLike] = None,
+    seed: Optional[int] = None,
+    engine: Optional[Engine] = None,
+    copy: bool = False,
+) -> Any:
     """As flash_attn.flash_attn_func: tokens before heads, and the diagonal ends in the last key.
 
     q [B,Sq,Hq,D], k [B,Skv,Hkv,D], v [B,Skv,Hkv,Dv], any strides; Hq is a multiple of Hkv. The result is [B,Sq,Hq,Dv];
     with return_lse it is (result, lse), lse [B,Hq,Sq] the natural logarithm of each row's sum.
-    causal: query i sees keys up to i + Skv - Sq (bottom-right).    window_size: keys left and right of that one; -1: all.
+    causal: query i sees keys up to i + Skv - Sq (bottom-right). window_size: keys left and right of that; -1: all.
     alibi_slopes: [Hq], -slope * distance is added.    dtype: "bf16" for arrays of uint16.
     """
     tensors = _views(q, k, v, dtype, copy, 4, "[batch, tokens, heads, width]")
@@ -35,22 +49,54 @@ def flash_attn_func(q: ArrayLike, k: ArrayLike, v: ArrayLike, dropout_p: float =
     result, o = output_for(out, tensors[0].shape[:3] + (tensors[2].shape[3],), tensors[0], dtype)
     plain = not (dropout_p or softcap or return_lse) and alibi_slopes is None and tuple(window_size) == (-1, -1)
     if plain and (softmax_scale is None or softmax_scale != 0) and same_kind((*tensors, o)):
-        engine.attention(*tensors, o, layout=Layout.BSHD, causal=Align.BOTTOM_RIGHT if causal else None,
-                         scale=softmax_scale)
+        engine.attention(
+            tensors[0],
+            tensors[1],
+            tensors[2],
+            o,
+            layout=Layout.BSHD,
+            causal=Align.BOTTOM_RIGHT if causal else None,
+            scale=softmax_scale,
+        )
         return result
-    op = AttentionOp(*map(_heads_first, (*tensors, o)), alibi=alibi_slopes, align=Align.BOTTOM_RIGHT,
-                     causal=Align.BOTTOM_RIGHT if causal else None, scale=softmax_scale, window=_window(window_size),
-                     softcap=softcap)
+    query, key, value, output = map(_heads_first, (*tensors, o))
+    op = AttentionOp(
+        query,
+        key,
+        value,
+        output,
+        alibi=alibi_slopes,
+        align=Align.BOTTOM_RIGHT,
+        causal=Align.BOTTOM_RIGHT if causal else None,
+        scale=softmax_scale,
+        window=_window(window_size),
+        softcap=softcap,
+    )
     drop(op, dropout_p, philox_seed(seed), 0)
     return _run(engine, op, result, tensors[0], return_lse)
 
 
-def flash_attn_varlen_func(q: ArrayLike, k: ArrayLike, v: ArrayLike, cu_seqlens_q: ArrayLike, cu_seqlens_k: ArrayLike,
-                           max_seqlen_q: int, max_seqlen_k: int, dropout_p: float = 0.0,
-                           softmax_scale: Optional[float] = None, causal: bool = False, window_size: Window = (-1, -1),
-                           softcap: float = 0.0, alibi_slopes: Optional[ArrayLike] = None, *, return_lse: bool = False,
-                           out: Optional[ArrayLike] = None, dtype: Optional[DtypeLike] = None,
-                           engine: Optional[Engine] = None, copy: bool = False) -> Any:
+def flash_attn_varlen_func(
+    q: ArrayLike,
+    k: ArrayLike,
+    v: ArrayLike,
+    cu_seqlens_q: ArrayLike,
+    cu_seqlens_k: ArrayLike,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    dropout_p: float = 0.0,
+    softmax_scale: Optional[float] = None,
+    causal: bool = False,
+    window_size: Window = (-1, -1),
+    softcap: float = 0.0,
+    alibi_slopes: Optional[ArrayLike] = None,
+    *,
+    return_lse: bool = False,
+    out: Optional[ArrayLike] = None,
+    dtype: Optional[DtypeLike] = None,
+    engine: Optional[Engine] = None,
+    copy: bool = False,
+) -> Any:
     """As flash_attn.flash_attn_varlen_func: sequences packed one behind the other.
 
     q [Tq,Hq,D], k [Tk,Hkv,D], v [Tk,Hkv,Dv]; cu_seqlens_*: int32 [B+1], from 0 to T. The result is [Tq,Hq,Dv], lse
@@ -61,15 +107,27 @@ def flash_attn_varlen_func(q: ArrayLike, k: ArrayLike, v: ArrayLike, cu_seqlens_
     tensors = _views(q, k, v, dtype, copy, 3, "[tokens, heads, width]")
     engine = default_engine() if engine is None else engine
     result, o = output_for(out, tensors[0].shape[:2] + (tensors[2].shape[2],), tensors[0], dtype)
-    op = AttentionOp(*tensors, o, alibi=alibi_slopes, cu_seqlens_q=cu_seqlens_q, cu_seqlens_k=cu_seqlens_k,
-                     align=Align.BOTTOM_RIGHT, causal=Align.BOTTOM_RIGHT if causal else None, scale=softmax_scale,
-                     window=_window(window_size), softcap=softcap)
+    op = AttentionOp(
+        tensors[0],
+        tensors[1],
+        tensors[2],
+        o,
+        alibi=alibi_slopes,
+        cu_seqlens_q=cu_seqlens_q,
+        cu_seqlens_k=cu_seqlens_k,
+        align=Align.BOTTOM_RIGHT,
+        causal=Align.BOTTOM_RIGHT if causal else None,
+        scale=softmax_scale,
+        window=_window(window_size),
+        softcap=softcap,
+    )
     op.attributes.max_seq_q, op.attributes.max_seq_kv = max_seqlen_q, max_seqlen_k
     return _run(engine, op, result, tensors[0], return_lse)
 
 
-def _views(q: ArrayLike, k: ArrayLike, v: ArrayLike, dtype: Optional[DtypeLike], copy: bool, rank: int,
-           axes: str) -> List[Tensor]:
+def _views(
+    q: ArrayLike, k: ArrayLike, v: ArrayLike, dtype: Optional[DtypeLike], copy: bool, rank: int, axes: str
+) -> List[Tensor]:
     tensors = []
     for name, data in (("q", q), ("k", k), ("v", v)):
         tensor = as_tensor(data, dtype, copy=copy, name=name)

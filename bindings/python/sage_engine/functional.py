@@ -2,6 +2,7 @@
 
 What the plain call of the engine can do goes there; everything else becomes a plan, and the engine keeps the last ones.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -41,14 +42,26 @@ def _after_fork() -> None:
 os.register_at_fork(after_in_child=_after_fork)
 
 
-def attention(query: ArrayLike, key: ArrayLike, value: ArrayLike, attn_mask: Optional[ArrayLike] = None,
-              dropout_p: float = 0.0, is_causal: bool = False, scale: Optional[float] = None, enable_gqa: bool = False,
-              *, out: Optional[ArrayLike] = None, dtype: Optional[DtypeLike] = None, seed: Optional[int] = None,
-              engine: Optional[Engine] = None, copy: bool = False) -> Any:
+def attention(
+    query: ArrayLike,
+    key: ArrayLike,
+    value: ArrayLike,
+    attn_mask: Optional[ArrayLike] = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: Optional[float] = None,
+    enable_gqa: bool = False,
+    *,
+    out: Optional[ArrayLike] = None,
+    dtype: Optional[DtypeLike] = None,
+    seed: Optional[int] = None,
+    engine: Optional[Engine] = None,
+    copy: bool = False,
+) -> Any:
     """As torch.nn.functional.scaled_dot_product_attention, of numpy arrays, torch tensors and whatever speaks DLPack.
 
-    query [..., Hq, L, E], key [..., H, S, E], value [..., H, S, Ev], in any number of leading axes, which are broadcast;
-    any strides. The result is [..., Hq, L, Ev]: out, or a new numpy array (uint16 for the bits of bf16).
+    query [..., Hq, L, E], key [..., H, S, E], value [..., H, S, Ev], in any number of leading axes, which are
+    broadcast; any strides. The result is [..., Hq, L, Ev]: out, or a new numpy array (uint16 for the bits of bf16).
 
     attn_mask: broadcast to [..., Hq, L, S]; bool, true = may be seen; or numbers that are added to the scores.
     is_causal: query i sees keys 0 to i (top-left), not together with attn_mask.    scale: None is 1/sqrt(E).
@@ -57,8 +70,11 @@ def attention(query: ArrayLike, key: ArrayLike, value: ArrayLike, attn_mask: Opt
 
     dtype: "bf16" for arrays of uint16.    copy: allows copies where memory cannot be used as it is.
     """
-    q, k, v = (as_tensor(query, dtype, copy=copy, name="query"), as_tensor(key, dtype, copy=copy, name="key"),
-               as_tensor(value, dtype, copy=copy, name="value"))
+    q, k, v = (
+        as_tensor(query, dtype, copy=copy, name="query"),
+        as_tensor(key, dtype, copy=copy, name="key"),
+        as_tensor(value, dtype, copy=copy, name="value"),
+    )
     if attn_mask is not None and is_causal:
         raise InvalidArgumentError("attn_mask and is_causal were both given; put the diagonal into the mask")
     shape = result_shape(q, k, v, enable_gqa)
@@ -66,8 +82,14 @@ def attention(query: ArrayLike, key: ArrayLike, value: ArrayLike, attn_mask: Opt
     result, o = output_for(out, shape, q, dtype)
     plain = attn_mask is None and not dropout_p and (scale is None or scale != 0)
     if plain and same_kind((q, k, v, o)) and _alike(q, k, v, enable_gqa):
-        engine.attention(four_axes(q), four_axes(k), four_axes(v), four_axes(o), scale=scale,
-                         causal=Align.TOP_LEFT if is_causal else None)
+        engine.attention(
+            four_axes(q),
+            four_axes(k),
+            four_axes(v),
+            four_axes(o),
+            scale=scale,
+            causal=Align.TOP_LEFT if is_causal else None,
+        )
         return result
     mask = None
     if attn_mask is not None:

@@ -1,4 +1,5 @@
 """Models: a checked file and its weights."""
+
 from __future__ import annotations
 
 import ctypes
@@ -28,8 +29,12 @@ class Model(Closing):
     """Immutable, for any number of sessions and threads. source: a path, or the file's bytes, which are copied.
     weights_folder: of bytes, where its relative paths begin; None: a model without weight files."""
 
-    def __init__(self, engine: Engine, source: Union[PathLike, bytes, bytearray, memoryview],
-                 weights_folder: Optional[PathLike] = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        source: Union[PathLike, bytes, bytearray, memoryview],
+        weights_folder: Optional[PathLike] = None,
+    ) -> None:
         self._lib = library()
         call = self._lib.call
         try:
@@ -38,13 +43,22 @@ class Model(Closing):
                 if isinstance(source, (bytes, bytearray, memoryview)):
                     data = bytes_of(source)
                     folder = None if weights_folder is None else encode_path(weights_folder)
-                    self._own(lambda out, error: call.sage_model_load_buffer(raw, data.address or None, data.nbytes,
-                                                                             folder, out, error),
-                              "sage_model_destroy", "model", keep)
+                    self._own(
+                        lambda out, error: call.sage_model_load_buffer(
+                            raw, data.address or None, data.nbytes, folder, out, error
+                        ),
+                        "sage_model_destroy",
+                        "model",
+                        keep,
+                    )
                 else:
                     path = encode_path(source)
-                    self._own(lambda out, error: call.sage_model_load(raw, path, out, error), "sage_model_destroy",
-                              "model", keep)
+                    self._own(
+                        lambda out, error: call.sage_model_load(raw, path, out, error),
+                        "sage_model_destroy",
+                        "model",
+                        keep,
+                    )
         except NotFoundError as error:
             raise ModelNotFoundError(error.message, error.status, error.native_code) from None
 
@@ -68,11 +82,18 @@ class Model(Closing):
                 name, dtype, rank = ctypes.c_char_p(), ctypes.c_uint32(), ctypes.c_uint32()
                 shape, error = (ctypes.c_int64 * c.SAGE_MAX_RANK)(), new_error()
                 status = self._lib.call.sage_model_io_info(
-                    raw, direction, index, ctypes.byref(name), ctypes.byref(dtype), ctypes.byref(rank), shape,
-                    ctypes.byref(error))
+                    raw,
+                    direction,
+                    index,
+                    ctypes.byref(name),
+                    ctypes.byref(dtype),
+                    ctypes.byref(rank),
+                    shape,
+                    ctypes.byref(error),
+                )
                 if status:
                     refuse(status, error)
-                found.append(TensorInfo((name.value or b"").decode(), Dtype(dtype.value), tuple(shape[:rank.value])))
+                found.append(TensorInfo((name.value or b"").decode(), Dtype(dtype.value), tuple(shape[: rank.value])))
         return found
 
     def session(self, options: OptionsLike = None) -> Session:

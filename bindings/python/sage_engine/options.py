@@ -2,6 +2,7 @@
 
 Callbacks are made for each use anew, so that an exception goes back to the run it came from.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -29,14 +30,20 @@ class Options(Mapping[str, str]):
     stop a run of the main thread.
     """
 
-    def __init__(self, values: Optional[Mapping[str, OptionValue]] = None, *, log: Optional[LogFunction] = None,
-                 cancel: Optional[CancelFunction] = None, **more: OptionValue) -> None:
+    def __init__(
+        self,
+        values: Optional[Mapping[str, OptionValue]] = None,
+        *,
+        log: Optional[LogFunction] = None,
+        cancel: Optional[CancelFunction] = None,
+        **more: OptionValue,
+    ) -> None:
         self._values: Dict[str, str] = {}
         for key, value in {**(values or {}), **more}.items():
             self._values[key] = _text_of(key, value)
         inherited = values if isinstance(values, Options) else None
-        self.log = log if log is not None or inherited is None else inherited.log
-        self.cancel = cancel if cancel is not None or inherited is None else inherited.cancel
+        self.log: Optional[LogFunction] = log if log is not None or inherited is None else inherited.log
+        self.cancel: Optional[CancelFunction] = cancel if cancel is not None or inherited is None else inherited.cancel
         for name, function in (("log", self.log), ("cancel", self.cancel)):
             if function is not None and not callable(function):
                 raise InvalidArgumentError(f"{name} is {function!r}, a function is expected")
@@ -104,9 +111,9 @@ _watching = False
 
 
 def _watch_entries() -> None:
-    """A signal that comes while C computes is handled when Python next runs: on entering a callback, before its `try`. All
-    that Python 3.11 and later offer for such an exception is sys.unraisablehook; it is wrapped when first needed, and only
-    exceptions of this module's callbacks are kept from it."""
+    """A signal that comes while C computes is handled when Python next runs: on entering a callback, before its `try`.
+    All that Python 3.11 and later offer for such an exception is sys.unraisablehook; it is wrapped when first needed,
+    and only exceptions of this module's callbacks are kept from it."""
     global _watching
     if _watching:
         return

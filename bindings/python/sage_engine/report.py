@@ -1,4 +1,5 @@
 """What is installed and what it can do here: the text of `python -m sage_engine`, for a look and for a bug report."""
+
 from __future__ import annotations
 
 import platform
@@ -31,8 +32,13 @@ def collect() -> Dict[str, Any]:
     except SageError as error:
         found["error"] = f"{error.status_name}: {error}"
         return found
-    found["library"] = {"path": found["engine"]["library"], "found_by": lib.origin, "version": lib.version,
-                        "abi": f"{lib.abi >> 16}.{lib.abi & 0xFFFF}", "build": lib.build_info}
+    found["library"] = {
+        "path": found["engine"]["library"],
+        "found_by": lib.origin,
+        "version": lib.version,
+        "abi": f"{lib.abi >> 16}.{lib.abi & 0xFFFF}",
+        "build": lib.build_info,
+    }
     return found
 
 
@@ -68,14 +74,23 @@ def self_test(engine: Engine) -> List[Tuple[str, bool, str]]:
 
 
 def render(found: Dict[str, Any]) -> str:
-    lines = [f"sage_engine {found['sage_engine']} (needs ABI {found['abi_needed']})", "",
-             f"  python   {found['python']}", f"  numpy    {found['numpy']}", f"  system   {found['system']}"]
+    lines = [
+        f"sage_engine {found['sage_engine']} (needs ABI {found['abi_needed']})",
+        "",
+        f"  python   {found['python']}",
+        f"  numpy    {found['numpy']}",
+        f"  system   {found['system']}",
+    ]
     if "error" in found:
         return "\n".join([*lines, "", found["error"], ""])
     lib, engine = found["library"], found["engine"]
-    lines += [f"  library  {lib['path']} (by {lib['found_by']})",
-              f"           {lib['version']}, ABI {lib['abi']}; {lib['build']}",
-              f"  threads  {engine['threads']}", "", "backends"]
+    lines += [
+        f"  library  {lib['path']} (by {lib['found_by']})",
+        f"           {lib['version']}, ABI {lib['abi']}; {lib['build']}",
+        f"  threads  {engine['threads']}",
+        "",
+        "backends",
+    ]
     for plugin in engine["plugins"]:
         state = "usable" if plugin["usable"] else "refused"
         name, version = plugin.get("name") or "?", plugin.get("version") or "?"  # of a refused one nobody may know

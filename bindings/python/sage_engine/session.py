@@ -1,4 +1,5 @@
 """Sessions: inputs, runs and outputs of op graphs; ticks, decisions and state of the others."""
+
 from __future__ import annotations
 
 import ctypes
@@ -33,31 +34,40 @@ class Session(Closing):
         with model._handle as raw, lend(self._lib, options) as (chosen, lent):
             # A dict among what is kept: bound memory lives until the library has let go of the session.
             self._bound: Dict[Tuple[int, int], Tensor] = {}
-            self._own(lambda out, error: self._lib.call.sage_session_create(raw, chosen, out, error),
-                      "sage_session_destroy", "session", [*model._handle.keep, *lent, self._bound])
+            self._own(
+                lambda out, error: self._lib.call.sage_session_create(raw, chosen, out, error),
+                "sage_session_destroy",
+                "session",
+                [*model._handle.keep, *lent, self._bound],
+            )
         self._lent = [item for item in self._handle.keep if isinstance(item, Lent)]
         self._inputs = {info.name: index for index, info in enumerate(model.inputs)}
         self._outputs = {info.name: index for index, info in enumerate(model.outputs)}
 
     # ---- inputs, runs, outputs ----
 
-    def set_input(self, index: Index, data: ArrayLike, dtype: Optional[DtypeLike] = None, *, copy: bool = False) -> None:
+    def set_input(
+        self, index: Index, data: ArrayLike, dtype: Optional[DtypeLike] = None, *, copy: bool = False
+    ) -> None:
         """Copies an input in; it stays set. data: row-major, on the CPU."""
         view = dense(data, dtype, copy, f"input {index}")
         number = self._index(Direction.INPUT, index)
         shape, error = (ctypes.c_int64 * c.SAGE_MAX_RANK)(*view.shape), new_error()
         with self._handle as raw:
-            status = self._lib.call.sage_session_set_input(raw, number, view.dtype, len(view.shape), shape,
-                                                           view.address or None, view.nbytes, ctypes.byref(error))
+            status = self._lib.call.sage_session_set_input(
+                raw, number, view.dtype, len(view.shape), shape, view.address or None, view.nbytes, ctypes.byref(error)
+            )
             if status == c.SAGE_OK:
                 self._bound.pop((Direction.INPUT, number), None)
         if status:
             refuse(status, error)
 
-    def bind(self, direction: Direction, index: Index, data: Optional[ArrayLike],
-             dtype: Optional[DtypeLike] = None) -> None:
+    def bind(
+        self, direction: Direction, index: Index, data: Optional[ArrayLike], dtype: Optional[DtypeLike] = None
+    ) -> None:
         """Lends memory, which is used in place until it is bound again (None: no more) or the session is closed; the
-        session keeps the array alive. Any strides the plan accepts; never copied. An output's shape is an upper bound."""
+        session keeps the array alive. Any strides the plan accepts; never copied. An output's shape is an upper bound.
+        """
         direction, number = Direction(direction), self._index(direction, index)
         name = f"{direction.name.lower()} {index}"
         view = None if data is None else as_tensor(data, dtype, name=name)
@@ -67,12 +77,21 @@ class Session(Closing):
         with self._handle as raw:
             if view is not None and view.contiguous and view.on_cpu and not view.constant:
                 shape = (ctypes.c_int64 * c.SAGE_MAX_RANK)(*view.shape)
-                status = self._lib.call.sage_session_bind_flat(raw, direction, number, view.dtype, len(view.shape), shape,
-                                                               view.address, view.nbytes, ctypes.byref(error))
+                status = self._lib.call.sage_session_bind_flat(
+                    raw,
+                    direction,
+                    number,
+                    view.dtype,
+                    len(view.shape),
+                    shape,
+                    view.address,
+                    view.nbytes,
+                    ctypes.byref(error),
+                )
             else:
-                status = self._lib.call.sage_session_bind(raw, direction, number,
-                                                          None if view is None else ctypes.byref(view.raw()),
-                                                          ctypes.byref(error))
+                status = self._lib.call.sage_session_bind(
+                    raw, direction, number, None if view is None else ctypes.byref(view.raw()), ctypes.byref(error)
+                )
             if status == c.SAGE_OK:
                 if view is None:
                     self._bound.pop((direction, number), None)
@@ -103,12 +122,13 @@ class Session(Closing):
         dtype, rank, count = ctypes.c_uint32(), ctypes.c_uint32(), ctypes.c_uint64()
         shape, error = (ctypes.c_int64 * c.SAGE_MAX_RANK)(), new_error()
         with self._handle as raw:
-            status = self._lib.call.sage_session_output_info(raw, number, ctypes.byref(dtype), ctypes.byref(rank), shape,
-                                                             ctypes.byref(count), ctypes.byref(error))
+            status = self._lib.call.sage_session_output_info(
+                raw, number, ctypes.byref(dtype), ctypes.byref(rank), shape, ctypes.byref(count), ctypes.byref(error)
+            )
         if status:
             refuse(status, error)
         name = next((name for name, at in self._outputs.items() if at == number), "")
-        return TensorInfo(name, Dtype(dtype.value), tuple(shape[:rank.value]))
+        return TensorInfo(name, Dtype(dtype.value), tuple(shape[: rank.value]))
 
     def output(self, index: Index, out: Optional[ArrayLike] = None, dtype: Optional[DtypeLike] = None) -> Any:
         """A copy of the last run's output, in out or a new array, which is returned; bf16 comes as uint16."""
@@ -123,8 +143,9 @@ class Session(Closing):
             raise ArrayError(f"out is {view.dtype.name.lower()}; output {index} is {info.dtype.name.lower()}")
         error = new_error()
         with self._handle as raw:
-            status = self._lib.call.sage_session_get_output(raw, self._index(Direction.OUTPUT, index), view.address,
-                                                            view.nbytes, ctypes.byref(error))
+            status = self._lib.call.sage_session_get_output(
+                raw, self._index(Direction.OUTPUT, index), view.address, view.nbytes, ctypes.byref(error)
+            )
         if status:
             refuse(status, error)
         return out
@@ -135,8 +156,10 @@ class Session(Closing):
 
     def set_stream(self, device_type: int, device_id: int, stream: Optional[int]) -> None:
         """Lends a device's stream by its address; runs then return once enqueued. None takes it back."""
-        device_type, device_id = (whole(name, value, ctypes.c_int32) for name, value in (("device_type", device_type),
-                                                                                         ("device_id", device_id)))
+        device_type, device_id = (
+            whole(name, value, ctypes.c_int32)
+            for name, value in (("device_type", device_type), ("device_id", device_id))
+        )
         if stream is not None:
             stream = whole("stream", stream, ctypes.c_uint64)
         error = new_error()
@@ -225,8 +248,10 @@ class Session(Closing):
             return index_of(Direction(direction).name.lower(), index)
         names = self._inputs if direction == Direction.INPUT else self._outputs
         if index not in names:
-            raise NotFoundError(f"the model has no {Direction(direction).name.lower()} {index!r}; it has "
-                                f"{', '.join(names) or 'none'}")
+            raise NotFoundError(
+                f"the model has no {Direction(direction).name.lower()} {index!r}; it has "
+                f"{', '.join(names) or 'none'}"
+            )
         return names[index]
 
 

@@ -1,5 +1,6 @@
 """Which keys a query need not see, decided before the call: masks of a partition, and the gate. Pure functions, any
 thread; sage/sparse.h has the rules."""
+
 from __future__ import annotations
 
 import ctypes
@@ -46,8 +47,9 @@ def mincut_csr(seq: int, parts: int, tile_q: int = 1, tile_kv: int = 1) -> CsrMa
     call = library().call.sage_mincut_csr
     kept = _kept(call, seq, parts, *tiles, None, 0, None, 0)
     mask = CsrMask(np.empty(-(-seq // tiles[0]) + 1, np.int32), np.empty(kept, np.int32))
-    _kept(call, seq, parts, *tiles, mask.indptr.ctypes.data, mask.indptr.size, mask.indices.ctypes.data,
-          mask.indices.size)
+    _kept(
+        call, seq, parts, *tiles, mask.indptr.ctypes.data, mask.indptr.size, mask.indices.ctypes.data, mask.indices.size
+    )
     return mask
 
 
@@ -128,8 +130,9 @@ def gate_decide(packet: GatePacket, policy: Optional[GatePolicy] = None) -> Gate
             else:
                 setattr(limits, field.name, value)
     made = sage_gate_decision()
-    status = library().call.sage_gate_decide(ctypes.byref(seen), None if limits is None else ctypes.byref(limits),
-                                             ctypes.byref(made), ctypes.byref(error))
+    status = library().call.sage_gate_decide(
+        ctypes.byref(seen), None if limits is None else ctypes.byref(limits), ctypes.byref(made), ctypes.byref(error)
+    )
     if status:
         refuse(status, error)
     return GateDecision(Verdict(made.verdict), made.tier, made.drop_ratio_q15, made.layers, made.sequence, made.window)

@@ -3,6 +3,7 @@
 Every call makes one of each array it is given; whoever calls often with the same arrays makes them once. Nothing is
 copied here unless copy=True allows it.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -20,16 +21,24 @@ ArrayLike = Any  # a numpy array, a Tensor, what has __dlpack__ (torch, jax, cup
 DtypeLike = Union[Dtype, str, int]
 
 _OF_NUMPY = {
-    np.dtype(name): kind for name, kind in (
-        ("int8", Dtype.I8), ("int16", Dtype.I16), ("int32", Dtype.I32), ("int64", Dtype.I64), ("uint8", Dtype.U8),
-        ("uint64", Dtype.U64), ("float16", Dtype.F16), ("float32", Dtype.F32), ("float64", Dtype.F64),
-        ("bool", Dtype.BOOL))
+    np.dtype(name): kind
+    for name, kind in (
+        ("int8", Dtype.I8),
+        ("int16", Dtype.I16),
+        ("int32", Dtype.I32),
+        ("int64", Dtype.I64),
+        ("uint8", Dtype.U8),
+        ("uint64", Dtype.U64),
+        ("float16", Dtype.F16),
+        ("float32", Dtype.F32),
+        ("float64", Dtype.F64),
+        ("bool", Dtype.BOOL),
+    )
 }
 # What a library of numpy extension types calls them; looked up by name, so that it need not be installed.
 _OF_NAME = {"bfloat16": Dtype.BF16, "float8_e4m3fn": Dtype.F8_E4M3FN, "float8_e5m2": Dtype.F8_E5M2}
 _TO_NUMPY = {kind: dtype for dtype, kind in _OF_NUMPY.items()}
-_TO_NUMPY.update({Dtype.BF16: np.dtype("uint16"), Dtype.F8_E4M3FN: np.dtype("uint8"),
-                  Dtype.F8_E5M2: np.dtype("uint8")})
+_TO_NUMPY.update({Dtype.BF16: np.dtype("uint16"), Dtype.F8_E4M3FN: np.dtype("uint8"), Dtype.F8_E5M2: np.dtype("uint8")})
 _HOST = (c.SAGE_CPU, 0)
 
 
@@ -47,7 +56,18 @@ class Tensor:
     The memory's owner is kept alive. Strides are counted in elements; 0 repeats, negative walks back.
     """
 
-    __slots__ = ("dtype", "shape", "strides", "address", "device", "writable", "constant", "owner", "contiguous", "_raw")
+    __slots__ = (
+        "dtype",
+        "shape",
+        "strides",
+        "address",
+        "device",
+        "writable",
+        "constant",
+        "owner",
+        "contiguous",
+        "_raw",
+    )
 
     dtype: Dtype
     shape: Tuple[int, ...]
@@ -60,8 +80,15 @@ class Tensor:
     contiguous: bool
     _raw: Optional[sage_tensor]
 
-    def __init__(self, data: ArrayLike, dtype: Optional[DtypeLike] = None, *, copy: bool = False,
-                 constant: bool = False, name: str = "array") -> None:
+    def __init__(
+        self,
+        data: ArrayLike,
+        dtype: Optional[DtypeLike] = None,
+        *,
+        copy: bool = False,
+        constant: bool = False,
+        name: str = "array",
+    ) -> None:
         self.device, self.constant, self._raw = _HOST, constant, None
         if isinstance(data, np.ndarray):
             self._take_numpy(data, dtype, copy, name)
@@ -90,8 +117,10 @@ class Tensor:
             size = array.itemsize
             if any(step % size for step in array.strides):
                 if not copy:
-                    raise ArrayError(f"{name} has strides of {array.strides} bytes, which are no multiples of its "
-                                     f"elements' {size}; pass copy=True to allow a copy")
+                    raise ArrayError(
+                        f"{name} has strides of {array.strides} bytes, which are no multiples of its "
+                        f"elements' {size}; pass copy=True to allow a copy"
+                    )
                 self._take_numpy(array.copy(), dtype, copy, name)
                 return
             self.strides = tuple(step // size for step in array.strides)
@@ -111,14 +140,18 @@ class Tensor:
             known = Dtype(lent.dtype)
         except ValueError:
             if dtype is None:
-                raise ArrayError(f"{name}: {type(data).__name__} of type {getattr(data, 'dtype', '?')}, which the "
-                                 "library has no name for") from None
+                raise ArrayError(
+                    f"{name}: {type(data).__name__} of type {getattr(data, 'dtype', '?')}, which the "
+                    "library has no name for"
+                ) from None
             known = Dtype.of(dtype)
         if dtype is not None and Dtype.of(dtype) != known:
             known = Dtype.of(dtype)
         if lent.dtype >> 16 != 1 or (lent.dtype >> 8 & 0xFF) != known.itemsize * 8:
-            raise ArrayError(f"{name}: its elements have {lent.dtype >> 8 & 0xFF} bits in {lent.dtype >> 16} lanes, "
-                             f"{known.name.lower()} has {known.itemsize * 8} in 1")
+            raise ArrayError(
+                f"{name}: its elements have {lent.dtype >> 8 & 0xFF} bits in {lent.dtype >> 16} lanes, "
+                f"{known.name.lower()} has {known.itemsize * 8} in 1"
+            )
         self.dtype, self.shape, self.strides, self.address = known, lent.shape, lent.strides, lent.address
         self.device, self.writable, self.owner = lent.device, lent.writable, lent
         self.contiguous = _is_row_major(lent.shape, lent.strides)
@@ -132,8 +165,16 @@ class Tensor:
         return cls._view(Dtype.of(dtype), lengths, row_major(lengths), 0, _HOST, True, None)
 
     @classmethod
-    def _view(cls, dtype: Dtype, shape: Tuple[int, ...], strides: Tuple[int, ...], address: int,
-              device: Tuple[int, int], writable: bool, owner: Any) -> Tensor:
+    def _view(
+        cls,
+        dtype: Dtype,
+        shape: Tuple[int, ...],
+        strides: Tuple[int, ...],
+        address: int,
+        device: Tuple[int, int],
+        writable: bool,
+        owner: Any,
+    ) -> Tensor:
         made = cls.__new__(cls)
         made.dtype, made.shape, made.strides, made.address = dtype, shape, strides, address
         made.device, made.writable, made.owner, made.constant, made._raw = device, writable, owner, False, None
@@ -193,8 +234,9 @@ def _named_dtype(given: np.dtype[Any], wanted: Optional[DtypeLike], name: str) -
         return own
     dtype = Dtype.of(wanted)
     if own is not dtype and (given.hasobject or given.itemsize != dtype.itemsize or given.kind not in "uiV"):
-        raise ArrayError(f"{name} is an array of {given}, which cannot hold {dtype.name.lower()}; "
-                         f"{numpy_dtype(dtype)} can")
+        raise ArrayError(
+            f"{name} is an array of {given}, which cannot hold {dtype.name.lower()}; " f"{numpy_dtype(dtype)} can"
+        )
     return dtype
 
 
@@ -204,9 +246,10 @@ def _from_buffer(data: Any, copy: bool, name: str) -> np.ndarray[Any, Any]:
     except TypeError:
         pass
     if not copy or data is None:
-        raise ArrayError(f"{name} is {type(data).__name__ if data is not None else 'None'}; a numpy array, or what has "
-                         "__dlpack__ or a buffer, is expected" + ("" if data is None else "; pass copy=True to allow a "
-                                                                 "copy"))
+        raise ArrayError(
+            f"{name} is {type(data).__name__ if data is not None else 'None'}; a numpy array, or what has "
+            "__dlpack__ or a buffer, is expected" + ("" if data is None else "; pass copy=True to allow a " "copy")
+        )
     made = np.array(data)
     if made.dtype.hasobject:
         raise ArrayError(f"{name} cannot be made an array of numbers")
@@ -232,8 +275,10 @@ def require_contiguous(tensor: Tensor, name: str) -> Tensor:
     if not tensor.on_cpu:
         raise ArrayError(f"{name} lies on a device; this call takes memory of the CPU")
     if not tensor.contiguous:
-        raise ArrayError(f"{name} has strides {tensor.strides}, row-major {row_major(tensor.shape)} is expected; pass "
-                         "copy=True or numpy.ascontiguousarray(...)")
+        raise ArrayError(
+            f"{name} has strides {tensor.strides}, row-major {row_major(tensor.shape)} is expected; pass "
+            "copy=True or numpy.ascontiguousarray(...)"
+        )
     return tensor
 
 

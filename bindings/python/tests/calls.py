@@ -2,10 +2,11 @@
 
     calls.py ROUNDS ITERATIONS
 
-A line a round, nanoseconds a call: `flat` by Engine.attention on Tensors made once, `run` by a context's run of an op made
-once, which is what a careful user of small calls writes; `arrays`, after a first line of its own, the same flat call on numpy
-arrays.
+A line a round, nanoseconds a call: `flat` by Engine.attention on Tensors made once, `run` by a context's run of an op
+made once, which is what a careful user of small calls writes. To stderr, at the end, `arrays`: the flat call on numpy
+arrays, which are looked at each time.
 """
+
 from __future__ import annotations
 
 import sys
@@ -31,6 +32,7 @@ def main() -> None:
     tensors = [sage.Tensor(array) for array in arrays]
     op = sage.AttentionOp(*tensors)
     with sage.Engine(threads=1) as engine, engine.plan(op) as plan, plan.context() as context:
+
         def flat() -> None:
             engine.attention(*tensors)
 

@@ -1,7 +1,8 @@
 """The conformance runner of the Python binding: tests/vectors/README.md says what it does and prints.
 
-    conformance.py FOLDER PLUGIN
+conformance.py FOLDER PLUGIN
 """
+
 from __future__ import annotations
 
 import json
@@ -16,8 +17,20 @@ import conformance_scenarios
 import sage_engine as sage
 from sage_engine import constants
 
-ATTRIBUTES = ("features", "alignment", "window_left", "window_right", "algorithm", "block_q", "block_kv", "mask_block_q",
-              "mask_block_kv", "granularity_q", "granularity_k", "granularity_v")
+ATTRIBUTES = (
+    "features",
+    "alignment",
+    "window_left",
+    "window_right",
+    "algorithm",
+    "block_q",
+    "block_kv",
+    "mask_block_q",
+    "mask_block_kv",
+    "granularity_q",
+    "granularity_k",
+    "granularity_v",
+)
 
 
 def fnv1a(data: bytes, value: int = 14695981039346656037) -> int:
@@ -87,7 +100,7 @@ class Case:
         room = np.full(size + 128 + self.place, 0xA5, np.uint8)
         start = -room.ctypes.data % 64 + self.place
         if data:
-            room[start:start + len(data)] = np.frombuffer(data, np.uint8)
+            room[start : start + len(data)] = np.frombuffer(data, np.uint8)
         return np.ndarray(shape, sage.tensor.numpy_dtype(dtype), room, start)
 
     def op(self) -> sage.AttentionOp:
@@ -150,8 +163,12 @@ class Case:
     def flat(self, layout: str, causal: str, scale: str) -> None:
         engine = self.made_engine()
         if engine is not None:
-            engine.attention(*(self.tensors[slot] for slot in range(4)), layout=int(layout), causal=int(causal),
-                             scale=float(scale) or None)
+            engine.attention(
+                *(self.tensors[slot] for slot in range(4)),
+                layout=int(layout),
+                causal=int(causal),
+                scale=float(scale) or None,
+            )
             self.say("SAGE_OK")
             self.say_slot(3)
 
@@ -176,8 +193,10 @@ class Case:
         if self.plan is None:
             return self.say("skipped")
         m = self.plan.memory()
-        self.say(f"memory {m.q_bytes} {m.k_bytes} {m.v_bytes} {m.o_bytes} {m.other_bytes} {m.scores_bytes} "
-                 f"{m.total_with_scores_bytes}")
+        self.say(
+            f"memory {m.q_bytes} {m.k_bytes} {m.v_bytes} {m.o_bytes} {m.other_bytes} {m.scores_bytes} "
+            f"{m.total_with_scores_bytes}"
+        )
 
     def explain(self) -> None:
         what = self.session or self.plan

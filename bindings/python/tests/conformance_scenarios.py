@@ -1,4 +1,5 @@
 """The scenarios of tests/vectors/README.md in Python: callbacks, threads, orders of closing. Each gives its lines."""
+
 from __future__ import annotations
 
 import itertools
@@ -40,16 +41,26 @@ def free_orders(case: Any) -> List[str]:
         engine = sage.Engine()
         model = engine.model(os.path.join(case.folder, "metabolic.fbs"))
         session = model.session()
-        good += close_in_order(order, [
-            (engine, lambda: bool(engine.backends())), (model, lambda: model.kind == sage.ModelKind.METABOLIC),
-            (session, lambda: bool(session.tick(TICK)))])
+        good += close_in_order(
+            order,
+            [
+                (engine, lambda: bool(engine.backends())),
+                (model, lambda: model.kind == sage.ModelKind.METABOLIC),
+                (session, lambda: bool(session.tick(TICK))),
+            ],
+        )
         op = problem()
         other = sage.Engine()
         plan = other.plan(op)
         context = plan.context()
-        good += close_in_order(order, [
-            (other, lambda: bool(other.backends())), (plan, lambda: bool(plan.backend)),
-            (context, lambda: context.run(op) is None)])
+        good += close_in_order(
+            order,
+            [
+                (other, lambda: bool(other.backends())),
+                (plan, lambda: bool(plan.backend)),
+                (context, lambda: context.run(op) is None),
+            ],
+        )
     return [f"free_orders {good}"]
 
 
@@ -129,6 +140,7 @@ def cancelled_by(cancel: Callable[[], Any]) -> str:
 def cancel_thread(_case: Any) -> List[str]:
     op, done = problem(np.float64, 4, 2048, 64), threading.Event()
     with sage.Engine() as engine, engine.plan(op, {"backend": "reference"}) as plan, plan.context() as context:
+
         def cancel() -> None:
             while not done.wait(0.001):
                 context.cancel()
@@ -186,7 +198,7 @@ def zero_copy(case: Any) -> List[str]:
             session.run()
             session.run()
             text = json.dumps(session.trace())
-    counter = text[text.index('"bytes_copied": ') + len('"bytes_copied": '):]
+    counter = text[text.index('"bytes_copied": ') + len('"bytes_copied": ') :]
     return [f"zero_copy {int(counter.split(',')[0].rstrip('}'))}"]
 
 

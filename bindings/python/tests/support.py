@@ -3,6 +3,7 @@
 SAGE_TEST_VECTORS names the folder of the conformance models (build/vectors), SAGE_TEST_PLUGIN a plugin of another ABI,
 SAGE_TEST_TOOL the sage-engine program; CTest sets them.
 """
+
 from __future__ import annotations
 
 import ctypes
@@ -61,10 +62,18 @@ def from_bf16(bits: Any) -> Any:
 
 
 class DLTensor(ctypes.Structure):
-    _fields_ = [("data", ctypes.c_void_p), ("device_type", ctypes.c_int32), ("device_id", ctypes.c_int32),
-                ("ndim", ctypes.c_int32), ("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16),
-                ("shape", ctypes.POINTER(ctypes.c_int64)), ("strides", ctypes.POINTER(ctypes.c_int64)),
-                ("byte_offset", ctypes.c_uint64)]
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    ]
 
 
 DELETER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -75,8 +84,14 @@ class Managed(ctypes.Structure):
 
 
 class ManagedVersioned(ctypes.Structure):
-    _fields_ = [("major", ctypes.c_uint32), ("minor", ctypes.c_uint32), ("context", ctypes.c_void_p),
-                ("deleter", DELETER), ("flags", ctypes.c_uint64), ("tensor", DLTensor)]
+    _fields_ = [
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("context", ctypes.c_void_p),
+        ("deleter", DELETER),
+        ("flags", ctypes.c_uint64),
+        ("tensor", DLTensor),
+    ]
 
 
 _new_capsule = ctypes.pythonapi.PyCapsule_New
@@ -91,8 +106,20 @@ class Producer:
     """A library that lends an array by DLPack, and counts how often its deleter was called. Its capsules have no
     destructor of their own: what nobody consumes is never deleted."""
 
-    def __init__(self, array: Any, code: int, bits: int, *, versioned: bool = False, flags: int = 0, offset: int = 0,
-                 strides: bool = True, device: Tuple[int, int] = (1, 0), major: int = 1, lanes: int = 1) -> None:
+    def __init__(
+        self,
+        array: Any,
+        code: int,
+        bits: int,
+        *,
+        versioned: bool = False,
+        flags: int = 0,
+        offset: int = 0,
+        strides: bool = True,
+        device: Tuple[int, int] = (1, 0),
+        major: int = 1,
+        lanes: int = 1,
+    ) -> None:
         self.array, self.deleted, self.capsules = array, 0, []  # type: Any, int, List[Any]
         self.versioned, self.device = versioned, device
         rank, size = array.ndim, max(1, array.itemsize)

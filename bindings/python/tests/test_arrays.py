@@ -1,4 +1,5 @@
 """Tensor: what is taken without a copy, what is refused, and how long lent memory lives."""
+
 from __future__ import annotations
 
 import array
@@ -18,8 +19,18 @@ FLOAT, BFLOAT = 2, 4
 
 class NumpyArrays(unittest.TestCase):
     def test_every_type_is_viewed_in_place(self) -> None:
-        for name, dtype in (("int8", "i8"), ("int16", "i16"), ("int32", "i32"), ("int64", "i64"), ("uint8", "u8"),
-                            ("uint64", "u64"), ("float16", "f16"), ("float32", "f32"), ("float64", "f64"), ("bool", "bool")):
+        for name, dtype in (
+            ("int8", "i8"),
+            ("int16", "i16"),
+            ("int32", "i32"),
+            ("int64", "i64"),
+            ("uint8", "u8"),
+            ("uint64", "u64"),
+            ("float16", "f16"),
+            ("float32", "f32"),
+            ("float64", "f64"),
+            ("bool", "bool"),
+        ):
             data = np.zeros((2, 3), name)
             tensor = sage.Tensor(data)
             self.assertEqual(tensor.dtype, sage.Dtype.of(dtype))
@@ -29,8 +40,13 @@ class NumpyArrays(unittest.TestCase):
 
     def test_strides_of_views_are_kept(self) -> None:
         data = np.zeros((4, 6, 8), np.float32)
-        for view, strides in ((data[:, ::2], (48, 16, 1)), (data[::-1], (-48, 8, 1)), (data.transpose(2, 0, 1), (1, 48, 8)),
-                              (np.broadcast_to(data[:1], (5, 6, 8)), (0, 8, 1)), (data[1:, 2:, 3:], (48, 8, 1))):
+        for view, strides in (
+            (data[:, ::2], (48, 16, 1)),
+            (data[::-1], (-48, 8, 1)),
+            (data.transpose(2, 0, 1), (1, 48, 8)),
+            (np.broadcast_to(data[:1], (5, 6, 8)), (0, 8, 1)),
+            (data[1:, 2:, 3:], (48, 8, 1)),
+        ):
             tensor = sage.Tensor(view)
             self.assertEqual((tensor.address, tensor.strides), (view.ctypes.data, strides))
             self.assertFalse(tensor.contiguous)
@@ -42,8 +58,13 @@ class NumpyArrays(unittest.TestCase):
         self.assertEqual(sage.Tensor(np.zeros(3, np.uint8), "f8_e5m2").dtype, sage.Dtype.F8_E5M2)
         with self.assertRaisesRegex(sage.ArrayError, 'dtype="bf16"'):
             sage.Tensor(bits)
-        for wrong, dtype in ((np.zeros(3, np.float32), "bf16"), (np.zeros(3, np.uint8), "bf16"), (bits, "f32"),
-                             (np.zeros(3, np.float16), "bf16"), (np.zeros(3, np.float32), "f64")):
+        for wrong, dtype in (
+            (np.zeros(3, np.float32), "bf16"),
+            (np.zeros(3, np.uint8), "bf16"),
+            (bits, "f32"),
+            (np.zeros(3, np.float16), "bf16"),
+            (np.zeros(3, np.float32), "f64"),
+        ):
             with self.assertRaisesRegex(sage.ArrayError, "cannot hold"):
                 sage.Tensor(wrong, dtype)
         with self.assertRaisesRegex(sage.ArrayError, "known: .*bf16"):
@@ -82,8 +103,11 @@ class NumpyArrays(unittest.TestCase):
     def test_read_only_memory_is_no_output(self) -> None:
         q, o = normal((1, 1, 2, 4), 1), np.zeros((1, 1, 2, 4), np.float32)
         o.flags.writeable = False
-        for call in (lambda: sage.AttentionOp(q, q, q, o), lambda: sage.attention(q, q, q, out=o),
-                     lambda: sage.AttentionOp(q, q, q, q.copy(), lse=np.broadcast_to(np.float32(0), (1, 1, 2)))):
+        for call in (
+            lambda: sage.AttentionOp(q, q, q, o),
+            lambda: sage.attention(q, q, q, out=o),
+            lambda: sage.AttentionOp(q, q, q, q.copy(), lse=np.broadcast_to(np.float32(0), (1, 1, 2))),
+        ):
             with self.assertRaisesRegex(sage.ArrayError, "read-only"):
                 call()
         q.flags.writeable = False  # an input may be
@@ -117,8 +141,7 @@ class Lent(unittest.TestCase):
         for versioned in (False, True):
             lender = Producer(normal((2, 3), 1), FLOAT, 32, versioned=versioned, offset=12)
             tensor = sage.Tensor(lender)
-            self.assertEqual((tensor.address, tensor.shape, tensor.strides),
-                             (lender.array.ctypes.data, (2, 3), (3, 1)))
+            self.assertEqual((tensor.address, tensor.shape, tensor.strides), (lender.array.ctypes.data, (2, 3), (3, 1)))
             self.assertTrue(lender.capsule_name().startswith(b"used_dltensor"))
             part = tensor.with_shape((3,), (1,), 3)
             del tensor
@@ -157,7 +180,9 @@ class Lent(unittest.TestCase):
         self.assertEqual(sage.Tensor(bits, "bf16").dtype, sage.Dtype.BF16)
 
     def test_strides_may_be_absent_and_anything_else(self) -> None:
-        self.assertEqual(sage.Tensor(Producer(np.zeros((2, 3, 4), np.float32), FLOAT, 32, strides=False)).strides, (12, 4, 1))
+        self.assertEqual(
+            sage.Tensor(Producer(np.zeros((2, 3, 4), np.float32), FLOAT, 32, strides=False)).strides, (12, 4, 1)
+        )
         turned = np.zeros((4, 3), np.float32).T
         self.assertEqual(sage.Tensor(Producer(turned, FLOAT, 32)).strides, (1, 3))
 
@@ -176,9 +201,12 @@ class Lent(unittest.TestCase):
 
     def test_other_faults_of_a_producer(self) -> None:
         data = np.zeros(3, np.float32)
-        for lender, words in ((Producer(data, FLOAT, 32, versioned=True, major=2), "DLPack 2"),
-                              (Producer(data, FLOAT, 32, lanes=4), "lanes"), (Producer(data, 5, 64), "no name"),
-                              (Producer(np.zeros((1,) * 9, np.float32), FLOAT, 32), "at most 8")):
+        for lender, words in (
+            (Producer(data, FLOAT, 32, versioned=True, major=2), "DLPack 2"),
+            (Producer(data, FLOAT, 32, lanes=4), "lanes"),
+            (Producer(data, 5, 64), "no name"),
+            (Producer(np.zeros((1,) * 9, np.float32), FLOAT, 32), "at most 8"),
+        ):
             with self.assertRaisesRegex(sage.InvalidArgumentError, words):
                 sage.Tensor(lender, "f32" if lender.managed.tensor.lanes == 4 else None)
 

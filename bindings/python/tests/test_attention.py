@@ -1,4 +1,5 @@
 """attention() and the flash_attn functions: against a softmax in float64, and against torch where it is installed."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -32,12 +33,20 @@ class ScaledDotProduct(Case):
             q, k, v = qkv((2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 3), dtype)
             for scale in (None, 0.3, 0.0, -0.5):
                 self.close(sage.attention(q, k, v, scale=scale), softmax_attention(q, k, v, scale), tolerance)
-                self.close(sage.attention(q, k, v, is_causal=True, scale=scale),
-                           softmax_attention(q, k, v, scale, causal_mask(5, 7)), tolerance)
-                self.close(sage.attention(q, k, v, mask, scale=scale), softmax_attention(q, k, v, scale, mask), tolerance)
+                self.close(
+                    sage.attention(q, k, v, is_causal=True, scale=scale),
+                    softmax_attention(q, k, v, scale, causal_mask(5, 7)),
+                    tolerance,
+                )
+                self.close(
+                    sage.attention(q, k, v, mask, scale=scale), softmax_attention(q, k, v, scale, mask), tolerance
+                )
                 added = bias.astype(dtype)
-                self.close(sage.attention(q, k, v, added, scale=scale),
-                           softmax_attention(q, k, v, scale, bias=added.astype(np.float64)), tolerance)
+                self.close(
+                    sage.attention(q, k, v, added, scale=scale),
+                    softmax_attention(q, k, v, scale, bias=added.astype(np.float64)),
+                    tolerance,
+                )
 
     def test_causal_begins_top_left(self) -> None:
         for sq, skv in ((3, 7), (7, 3), (5, 5)):
@@ -54,8 +63,15 @@ class ScaledDotProduct(Case):
             self.close(sage.attention(q, k, v, mask), softmax_attention(q, k, v, mask=mask))
 
     def test_axes_are_broadcast_by_strides(self) -> None:
-        leads = (((2, 4), (1, 4), (2, 1)), ((2, 4), (2, 1), ()), ((1, 4), (2, 4), ()), ((3, 2, 4), (2, 4), (3, 1, 1)),
-                 ((3, 1, 4), (1, 2, 4), (3, 1, 1)), ((2, 1), (2, 4), ()), ((2, 3, 4), (4,), (2, 1, 1)))
+        leads = (
+            ((2, 4), (1, 4), (2, 1)),
+            ((2, 4), (2, 1), ()),
+            ((1, 4), (2, 4), ()),
+            ((3, 2, 4), (2, 4), (3, 1, 1)),
+            ((3, 1, 4), (1, 2, 4), (3, 1, 1)),
+            ((2, 1), (2, 4), ()),
+            ((2, 3, 4), (4,), (2, 1, 1)),
+        )
         for lead_q, lead_k, lead_m in leads:
             q, k, v = qkv((*lead_q, 5, 8), (*lead_k, 7, 8), (*lead_k, 7, 3))
             mask = np.random.default_rng(4).random((*lead_m, 5, 7)) > 0.3
@@ -115,8 +131,12 @@ class ScaledDotProduct(Case):
         self.close(got, softmax_attention(q, k[..., :4, :], v[..., :4, :], mask=mask[:, :4]))
 
     def test_zero_lengths(self) -> None:
-        for q, k, out in (((0, 2, 3, 4), (0, 2, 5, 4), (0, 2, 3, 4)), ((1, 2, 0, 4), (1, 2, 5, 4), (1, 2, 0, 4)),
-                          ((1, 2, 3, 4), (1, 2, 0, 4), (1, 2, 3, 4)), ((2, 0, 2, 3, 4), (2, 0, 2, 5, 4), (2, 0, 2, 3, 4))):
+        for q, k, out in (
+            ((0, 2, 3, 4), (0, 2, 5, 4), (0, 2, 3, 4)),
+            ((1, 2, 0, 4), (1, 2, 5, 4), (1, 2, 0, 4)),
+            ((1, 2, 3, 4), (1, 2, 0, 4), (1, 2, 3, 4)),
+            ((2, 0, 2, 3, 4), (2, 0, 2, 5, 4), (2, 0, 2, 3, 4)),
+        ):
             for mask in (None, np.ones((1, 1), bool)):
                 got = sage.attention(*qkv(q, k, k), mask)
                 self.assertEqual(got.shape, out)
@@ -140,20 +160,21 @@ class ScaledDotProduct(Case):
     def test_what_does_not_fit_is_said(self) -> None:
         q, k, v = qkv((2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 8))
         for call, kind, words in (
-                (lambda: sage.attention(q, k[..., :4], v), sage.ShapeError, "last axes of query and key"),
-                (lambda: sage.attention(q, k, v[:, :, :3]), sage.ShapeError, "second last of key and value"),
-                (lambda: sage.attention(q, normal((3, 4, 7, 8), 1), v), sage.ShapeError, "leading axes"),
-                (lambda: sage.attention(q[0, 0, 0], k, v), sage.ShapeError, "at least 2 axes"),
-                (lambda: sage.attention(q[0, 0], k[0, 0], v[0, 0], enable_gqa=True), sage.ShapeError, "at least 3 axes"),
-                (lambda: sage.attention(q, k, v, np.ones((3, 7), bool)), sage.ShapeError, "attn_mask.*broadcast"),
-                (lambda: sage.attention(q, k, v, np.ones((5, 7), bool), is_causal=True), ValueError, "both given"),
-                (lambda: sage.attention(q, k.astype(np.float64), v), ValueError, "f64"),
-                (lambda: sage.attention(q, k, v, np.ones((5, 7), np.int32)), sage.SageError, "BIAS|bias"),
-                (lambda: sage.attention([[1.0]], k, v), TypeError, "query is list"),
-                (lambda: sage.attention(None, k, v), TypeError, "query is None"),
-                (lambda: sage.attention(q, k, v, dropout_p=1.5), ValueError, "dropout"),
-                (lambda: sage.attention(q, k, v, dropout_p=0.5, seed=-1), ValueError, "seed"),
-                (lambda: sage.attention(q, k, v, scale="x"), (TypeError, ValueError), "")):
+            (lambda: sage.attention(q, k[..., :4], v), sage.ShapeError, "last axes of query and key"),
+            (lambda: sage.attention(q, k, v[:, :, :3]), sage.ShapeError, "second last of key and value"),
+            (lambda: sage.attention(q, normal((3, 4, 7, 8), 1), v), sage.ShapeError, "leading axes"),
+            (lambda: sage.attention(q[0, 0, 0], k, v), sage.ShapeError, "at least 2 axes"),
+            (lambda: sage.attention(q[0, 0], k[0, 0], v[0, 0], enable_gqa=True), sage.ShapeError, "at least 3 axes"),
+            (lambda: sage.attention(q, k, v, np.ones((3, 7), bool)), sage.ShapeError, "attn_mask.*broadcast"),
+            (lambda: sage.attention(q, k, v, np.ones((5, 7), bool), is_causal=True), ValueError, "both given"),
+            (lambda: sage.attention(q, k.astype(np.float64), v), ValueError, "f64"),
+            (lambda: sage.attention(q, k, v, np.ones((5, 7), np.int32)), sage.SageError, "BIAS|bias"),
+            (lambda: sage.attention([[1.0]], k, v), TypeError, "query is list"),
+            (lambda: sage.attention(None, k, v), TypeError, "query is None"),
+            (lambda: sage.attention(q, k, v, dropout_p=1.5), ValueError, "dropout"),
+            (lambda: sage.attention(q, k, v, dropout_p=0.5, seed=-1), ValueError, "seed"),
+            (lambda: sage.attention(q, k, v, scale="x"), (TypeError, ValueError), ""),
+        ):
             with self.assertRaisesRegex(kind, words):
                 call()
 
@@ -174,20 +195,28 @@ class Flash(Case):
         self.close(sage.flash_attn_func(self.q, self.k, self.v), self.want())
         causal = sage.flash_attn_func(self.q, self.k, self.v, causal=True)
         self.close(causal, self.want(mask=causal_mask(5, 7, bottom_right=True)))
-        self.assertTrue((causal != sage.attention(*self.heads_first, is_causal=True, enable_gqa=True)
-                         .transpose(0, 2, 1, 3)).any(), "the two conventions differ where lengths do")
-        self.close(sage.flash_attn_func(self.q, self.k, self.v, softmax_scale=0.125, causal=True),
-                   self.want(scale=0.125, mask=causal_mask(5, 7, bottom_right=True)))
+        self.assertTrue(
+            (causal != sage.attention(*self.heads_first, is_causal=True, enable_gqa=True).transpose(0, 2, 1, 3)).any(),
+            "the two conventions differ where lengths do",
+        )
+        self.close(
+            sage.flash_attn_func(self.q, self.k, self.v, softmax_scale=0.125, causal=True),
+            self.want(scale=0.125, mask=causal_mask(5, 7, bottom_right=True)),
+        )
         self.close(sage.flash_attn_func(self.q, self.k, self.v, softmax_scale=0.0), self.want(scale=0.0))
 
     def test_windows_softcap_slopes_and_sums(self) -> None:
         i, j = np.arange(5)[:, None] + 2, np.arange(7)[None, :]
-        self.close(sage.flash_attn_func(self.q, self.k, self.v, window_size=(2, 1)),
-                   self.want(mask=(j >= i - 2) & (j <= i + 1)))
+        self.close(
+            sage.flash_attn_func(self.q, self.k, self.v, window_size=(2, 1)),
+            self.want(mask=(j >= i - 2) & (j <= i + 1)),
+        )
         self.close(sage.flash_attn_func(self.q, self.k, self.v, window_size=(0, -1)), self.want(mask=j >= i))
         slopes = np.linspace(0.1, 0.6, 6, dtype=np.float32)
-        self.close(sage.flash_attn_func(self.q, self.k, self.v, alibi_slopes=slopes),
-                   self.want(bias=-slopes[:, None, None].astype(np.float64) * abs(i - j)))
+        self.close(
+            sage.flash_attn_func(self.q, self.k, self.v, alibi_slopes=slopes),
+            self.want(bias=-slopes[:, None, None].astype(np.float64) * abs(i - j)),
+        )
         q, k = (np.asarray(x, np.float64) for x in self.heads_first[:2])
         scores = q @ np.repeat(k, 2, 1).swapaxes(-1, -2) / np.sqrt(8)
         capped = 3 * np.tanh(scores / 3)
@@ -204,7 +233,7 @@ class Flash(Case):
         got, lse = sage.flash_attn_varlen_func(q, k, v, *starts, 5, 6, causal=True, return_lse=True)
         self.assertEqual(lse.shape, (6, 8))
         for n in (0, 2):
-            at_q, at_k = slice(*starts[0][n:n + 2]), slice(*starts[1][n:n + 2])
+            at_q, at_k = slice(*starts[0][n : n + 2]), slice(*starts[1][n : n + 2])
             part = [x.transpose(1, 0, 2) for x in (q[at_q], k[at_k], v[at_k])]
             mask = causal_mask(lengths_q[n], lengths_k[n], bottom_right=True)
             self.close(got[at_q], softmax_attention(*part, mask=mask).transpose(1, 0, 2))
@@ -216,7 +245,9 @@ class Flash(Case):
     def test_bf16_outputs_and_errors(self) -> None:
         exact = [from_bf16(to_bf16(x)) for x in (self.q, self.k, self.v)]
         got, lse = sage.flash_attn_func(*map(to_bf16, exact), dtype="bf16", return_lse=True)
-        self.close(from_bf16(got), softmax_attention(*(x.transpose(0, 2, 1, 3) for x in exact)).transpose(0, 2, 1, 3), 2e-2)
+        self.close(
+            from_bf16(got), softmax_attention(*(x.transpose(0, 2, 1, 3) for x in exact)).transpose(0, 2, 1, 3), 2e-2
+        )
         self.assertEqual(lse.dtype, np.float32)
         out = np.empty_like(self.q)
         self.assertIs(sage.flash_attn_func(self.q, self.k, self.v, out=out), out)
@@ -231,10 +262,16 @@ class BesideTorch(Case):
         import torch.nn.functional as F
 
         generator = torch.Generator().manual_seed(1)
-        for dtype, tolerance in ((torch.float32, 4e-6), (torch.float64, 1e-12), (torch.bfloat16, 2e-2),
-                                 (torch.float16, 4e-3)):
-            q, k, v = (torch.randn(shape, generator=generator).to(dtype)
-                       for shape in ((2, 12, 5, 8), (2, 4, 7, 8), (2, 4, 7, 3)))
+        for dtype, tolerance in (
+            (torch.float32, 4e-6),
+            (torch.float64, 1e-12),
+            (torch.bfloat16, 2e-2),
+            (torch.float16, 4e-3),
+        ):
+            q, k, v = (
+                torch.randn(shape, generator=generator).to(dtype)
+                for shape in ((2, 12, 5, 8), (2, 4, 7, 8), (2, 4, 7, 3))
+            )
             mask = torch.rand((2, 1, 5, 7), generator=generator) > 0.3
             mask[..., 0] = True
             bias = torch.randn((5, 7), generator=generator).to(dtype)

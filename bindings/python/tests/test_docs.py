@@ -1,5 +1,6 @@
 """Every piece of code of docs/python.md, and every "after" of docs/migration.md, run as they stand, and held against
 float64 or against what the page says of them. Examples run as programs."""
+
 from __future__ import annotations
 
 import contextlib
@@ -26,7 +27,7 @@ def blocks(page: str, heading: str) -> List[str]:
     text = "\n" + (ROOT / "docs" / page).read_text(encoding="utf-8")
     start = text.index(f"\n{heading}\n") + len(heading) + 2
     end = re.search(r"^#{1,4} ", text[start:], re.M)
-    section = text[start:start + end.start()] if end else text[start:]
+    section = text[start : start + end.start()] if end else text[start:]
     return re.findall(r"^```python\n(.*?)^```$", section, re.M | re.S)
 
 
@@ -39,8 +40,16 @@ class Pages(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.folder)
         shutil.copy(ROOT / "examples" / "models" / "gqa_layer.safetensors", cls.folder)
         for model in MODELS:
-            subprocess.run([needed("SAGE_TEST_TOOL"), "convert", str(ROOT / "examples" / "models" / f"{model}.json"),
-                            os.path.join(cls.folder, f"{model}.fbs")], check=True, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [
+                    needed("SAGE_TEST_TOOL"),
+                    "convert",
+                    str(ROOT / "examples" / "models" / f"{model}.json"),
+                    os.path.join(cls.folder, f"{model}.fbs"),
+                ],
+                check=True,
+                stderr=subprocess.DEVNULL,
+            )
 
     def setUp(self) -> None:
         before = os.getcwd()
@@ -59,7 +68,7 @@ class Pages(unittest.TestCase):
         np.testing.assert_allclose(got, want, atol=4e-6)
 
     def test_quick_start(self) -> None:
-        code, = blocks("python.md", "# From Python")
+        (code,) = blocks("python.md", "# From Python")
         names = self.run_code(code)
         q = names["q"]
         i, j = np.arange(512)[:, None], np.arange(512)[None, :]
@@ -97,10 +106,11 @@ class Pages(unittest.TestCase):
         self.assertEqual(before.split("\n", 1)[1], after.split("\n", 1)[1], "only the import changes")
         q, k, v = normal((8, 12, 64), 1), normal((9, 4, 64), 2), normal((9, 4, 64), 3)
         starts_q, starts_k = np.array([0, 3, 8], np.int32), np.array([0, 4, 9], np.int32)
-        got = self.run_code(after, q=q, k=k, v=v, cu_seqlens_q=starts_q, cu_seqlens_k=starts_k, max_seqlen_q=5,
-                            max_seqlen_k=5)["o"]
+        got = self.run_code(
+            after, q=q, k=k, v=v, cu_seqlens_q=starts_q, cu_seqlens_k=starts_k, max_seqlen_q=5, max_seqlen_k=5
+        )["o"]
         for n in range(2):
-            at_q, at_k = slice(*starts_q[n:n + 2]), slice(*starts_k[n:n + 2])
+            at_q, at_k = slice(*starts_q[n : n + 2]), slice(*starts_k[n : n + 2])
             part = [x.transpose(1, 0, 2) for x in (q[at_q], k[at_k], v[at_k])]
             mask = causal_mask(part[0].shape[1], part[1].shape[1], bottom_right=True)
             self.close(got[at_q], softmax_attention(*part, mask=mask).transpose(1, 0, 2))
@@ -109,8 +119,12 @@ class Pages(unittest.TestCase):
         _, after = blocks("migration.md", "### TrustWeightedExpertAttention, TrustBasedExpertSelector")
         random = np.random.default_rng(5)
         logits, trust = random.standard_normal(128), random.random(128)
-        given = {"expert_embeddings": normal((128, 768), 1), "router_logits": logits, "trust": trust,
-                 "context_embedding": normal((768,), 2)}
+        given = {
+            "expert_embeddings": normal((128, 768), 1),
+            "router_logits": logits,
+            "trust": trust,
+            "context_embedding": normal((768,), 2),
+        }
         result = self.run_code(after, **given)["result"]
         self.assertEqual(len(result["ids"]), 8)
         self.assertEqual(result["context"], "math")
@@ -155,9 +169,20 @@ class Pages(unittest.TestCase):
         self.assertEqual(text.count("```python"), 15, "a new piece of code needs a test here")
 
     def test_examples(self) -> None:
-        for program, argument, words in (("attention.py", None, "ran on"), ("ticks.py", "metabolic.fbs", "CRISIS: door 100.0")):
-            command = [sys.executable, "-W", "error", str(ROOT / "examples" / "python" / program), *([argument] if argument else [])]
-            run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+        for program, argument, words in (
+            ("attention.py", None, "ran on"),
+            ("ticks.py", "metabolic.fbs", "CRISIS: door 100.0"),
+        ):
+            command = [
+                sys.executable,
+                "-W",
+                "error",
+                str(ROOT / "examples" / "python" / program),
+                *([argument] if argument else []),
+            ]
+            run = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60
+            )
             self.assertEqual((run.returncode, run.stderr), (0, ""))
             self.assertIn(words, run.stdout)
 
@@ -168,10 +193,12 @@ def read_safetensors(path: str) -> Dict[str, Any]:
     with open(path, "rb") as stream:
         data = stream.read()
     size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:8 + size])
+    header = json.loads(data[8 : 8 + size])
     header.pop("__metadata__", None)
-    return {name: np.frombuffer(data[8 + size:][slice(*at["data_offsets"])], "<f4").reshape(at["shape"])
-            for name, at in header.items()}
+    return {
+        name: np.frombuffer(data[8 + size :][slice(*at["data_offsets"])], "<f4").reshape(at["shape"])
+        for name, at in header.items()
+    }
 
 
 if __name__ == "__main__":

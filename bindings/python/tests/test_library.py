@@ -1,4 +1,5 @@
 """Finding the library, its version, and that what is written down here is what the C headers say."""
+
 from __future__ import annotations
 
 import ast
@@ -16,7 +17,7 @@ import unittest
 from typing import Any, Dict, Optional
 
 import sage_engine as sage
-from sage_engine import _dlpack, _ffi, _library, constants, enums, errors
+from sage_engine import _dlpack, _ffi, constants, enums, errors
 from support import ROOT, needed
 
 PACKAGE = pathlib.Path(sage.__file__).parent
@@ -28,8 +29,15 @@ def import_with(environment: Dict[str, Optional[str]], program: str = "sage_engi
     for key, value in environment.items():
         if value is None:
             variables.pop(key, None)
-    return subprocess.run([sys.executable, "-W", "error", "-c", f"import sage_engine\n{program}"], env=variables, cwd="/",
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"import sage_engine\n{program}"],
+        env=variables,
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=60,
+    )
 
 
 class Finding(unittest.TestCase):
@@ -37,19 +45,27 @@ class Finding(unittest.TestCase):
 
     def test_without_any_the_error_lists_what_was_tried(self) -> None:
         with tempfile.TemporaryDirectory() as empty:
-            run = import_with({"SAGE_LIBRARY": None, "PKG_CONFIG_PATH": empty, "PKG_CONFIG_LIBDIR": empty,
-                               "LD_LIBRARY_PATH": None}, """
+            run = import_with(
+                {"SAGE_LIBRARY": None, "PKG_CONFIG_PATH": empty, "PKG_CONFIG_LIBDIR": empty, "LD_LIBRARY_PATH": None},
+                """
 try:
     sage_engine.version()
 except ImportError as error:
     assert isinstance(error, sage_engine.LibraryNotFoundError) and isinstance(error, sage_engine.NotFoundError)
     print(error)
-""")
+""",
+            )
         if run.stdout == "" and run.returncode == 0:
             self.skipTest("libsage is installed where the dynamic loader finds it")
         self.assertEqual(run.stderr, "")
-        for words in ("libsage.so.0 was not found", "_lib/libsage.so.0 does not exist", "pkg-config knows no sage-engine",
-                      "by the dynamic loader", "Install the sage-engine wheel", "SAGE_LIBRARY"):
+        for words in (
+            "libsage.so.0 was not found",
+            "_lib/libsage.so.0 does not exist",
+            "pkg-config knows no sage-engine",
+            "by the dynamic loader",
+            "Install the sage-engine wheel",
+            "SAGE_LIBRARY",
+        ):
             self.assertIn(words, run.stdout)
 
     def test_a_library_named_by_the_environment_is_the_only_one(self) -> None:
@@ -57,7 +73,10 @@ except ImportError as error:
         for named in (path, os.path.dirname(path)):
             run = import_with({"SAGE_LIBRARY": named, "PKG_CONFIG_PATH": None}, "print(sage_engine.version())")
             self.assertEqual((run.stdout, run.stderr), (sage.version() + "\n", ""))
-        for named, words in (("/nowhere/libsage.so.0", "/nowhere/libsage.so.0"), (os.path.realpath(__file__), "test_library.py")):
+        for named, words in (
+            ("/nowhere/libsage.so.0", "/nowhere/libsage.so.0"),
+            (os.path.realpath(__file__), "test_library.py"),
+        ):
             run = import_with({"SAGE_LIBRARY": named})
             self.assertIn("LibraryNotFoundError", run.stderr)
             self.assertIn(f"SAGE_LIBRARY={named}", run.stderr)
@@ -72,9 +91,13 @@ except ImportError as error:
         with tempfile.TemporaryDirectory() as prefix:
             packages = pathlib.Path(prefix, "lib", "python3", "dist-packages")
             shutil.copytree(PACKAGE, packages / "sage_engine", ignore=shutil.ignore_patterns("__pycache__", "_lib"))
-            shutil.copy(os.path.realpath(sage.Engine().describe()["library"]), pathlib.Path(prefix, "lib", "libsage.so.0"))
-            run = import_with({"SAGE_LIBRARY": None, "PKG_CONFIG_PATH": None, "PYTHONPATH": str(packages)},
-                              "print(sage_engine.Engine().describe()['library'])")
+            shutil.copy(
+                os.path.realpath(sage.Engine().describe()["library"]), pathlib.Path(prefix, "lib", "libsage.so.0")
+            )
+            run = import_with(
+                {"SAGE_LIBRARY": None, "PKG_CONFIG_PATH": None, "PYTHONPATH": str(packages)},
+                "print(sage_engine.Engine().describe()['library'])",
+            )
         self.assertEqual((run.stdout, run.stderr), (f"{os.path.realpath(prefix)}/lib/libsage.so.0\n", ""))
 
     def test_other_abis_are_refused_with_both_numbers(self) -> None:
@@ -84,7 +107,13 @@ except ImportError as error:
             with self.assertRaises(ImportError) as caught:
                 sage.require_abi(major << 16 | 3, "9.8.7", "/opt/libsage.so.0")
             self.assertIsInstance(caught.exception, sage.AbiMismatchError)
-            for words in ("/opt/libsage.so.0", "9.8.7", f"ABI {major}.3", f"needs ABI {constants.SAGE_ABI_MAJOR}.x", "SAGE_LIBRARY"):
+            for words in (
+                "/opt/libsage.so.0",
+                "9.8.7",
+                f"ABI {major}.3",
+                f"needs ABI {constants.SAGE_ABI_MAJOR}.x",
+                "SAGE_LIBRARY",
+            ):
                 self.assertIn(words, str(caught.exception))
 
     def test_too_old_a_minor_is_refused(self) -> None:
@@ -148,21 +177,35 @@ class AsInTheHeaders(unittest.TestCase):
 
     def test_enumerations_are_whole(self) -> None:
         def of(prefix: str, besides: str = "$^") -> Dict[str, int]:
-            return {name[len(prefix):]: value for name, value in vars(constants).items()
-                    if name.startswith(prefix) and not re.match(besides, name)}
+            return {
+                name[len(prefix) :]: value
+                for name, value in vars(constants).items()
+                if name.startswith(prefix) and not re.match(besides, name)
+            }
 
         for enumeration, want in (
-                (enums.Status, {"OK": 0, **of("SAGE_E_")}), (enums.Slot, of("SAGE_ATTN_", "SAGE_ATTN_(F_|NUM_SLOTS)")),
-                (enums.Feature, of("SAGE_ATTN_F_")), (enums.Align, of("SAGE_ALIGN_")), (enums.Accuracy, of("SAGE_ACCURACY_")),
-                (enums.Require, of("SAGE_REQUIRE_")), (enums.Axis, of("SAGE_AXIS_")), (enums.Algorithm, of("SAGE_ALGORITHM_")),
-                (enums.Granularity, of("SAGE_PER_")), (enums.ModelKind, of("SAGE_MODEL_")),
-                (enums.Dtype, of("SAGE_", r"SAGE_(?![IUF]\d|BF16|BOOL)"))):
+            (enums.Status, {"OK": 0, **of("SAGE_E_")}),
+            (enums.Slot, of("SAGE_ATTN_", "SAGE_ATTN_(F_|NUM_SLOTS)")),
+            (enums.Feature, of("SAGE_ATTN_F_")),
+            (enums.Align, of("SAGE_ALIGN_")),
+            (enums.Accuracy, of("SAGE_ACCURACY_")),
+            (enums.Require, of("SAGE_REQUIRE_")),
+            (enums.Axis, of("SAGE_AXIS_")),
+            (enums.Algorithm, of("SAGE_ALGORITHM_")),
+            (enums.Granularity, of("SAGE_PER_")),
+            (enums.ModelKind, of("SAGE_MODEL_")),
+            (enums.Dtype, of("SAGE_", r"SAGE_(?![IUF]\d|BF16|BOOL)")),
+        ):
             self.assertEqual({member.name: member.value for member in enumeration}, want)
         gate = of("SAGE_GATE_")
-        self.assertEqual({**{m.name: m.value for m in enums.Verdict}, **{m.name: m.value for m in enums.GateFlag}}, gate)
+        self.assertEqual(
+            {**{m.name: m.value for m in enums.Verdict}, **{m.name: m.value for m in enums.GateFlag}}, gate
+        )
         plugin = (ROOT / "abi" / "sage" / "plugin.h").read_text(encoding="utf-8")
-        self.assertEqual({m.name: m.value for m in enums.LogLevel},
-                         {name: int(value) for name, value in re.findall(r"#define SAGE_LOG_(\w+) (\d+)", plugin)})
+        self.assertEqual(
+            {m.name: m.value for m in enums.LogLevel},
+            {name: int(value) for name, value in re.findall(r"#define SAGE_LOG_(\w+) (\d+)", plugin)},
+        )
         schema = (ROOT / "schemas" / "model.fbs").read_text(encoding="utf-8")
         for state in enums.MetabolicState:
             self.assertIn(state.value, schema)
@@ -174,10 +217,14 @@ class AsInTheHeaders(unittest.TestCase):
         for status in list(enums.Status)[1:]:
             error = errors.error_of(status, 7, "words")
             self.assertIsNot(type(error), sage.SageError)
-            self.assertEqual((error.status, error.native_code, str(error), error.status_name),
-                             (status, 7, "words", f"SAGE_E_{status.name}"))
+            self.assertEqual(
+                (error.status, error.native_code, str(error), error.status_name),
+                (status, 7, "words", f"SAGE_E_{status.name}"),
+            )
             again = pickle.loads(pickle.dumps(error))
-            self.assertEqual((type(again), again.status, again.native_code, str(again)), (type(error), status, 7, "words"))
+            self.assertEqual(
+                (type(again), again.status, again.native_code, str(again)), (type(error), status, 7, "words")
+            )
         self.assertEqual(errors.error_of(99, 0, "new").status_name, "unknown")
         refused = errors.error_of(enums.Status.IO, 13, "no")
         self.assertEqual((isinstance(refused, OSError), refused.errno), (True, 13))  # type: ignore[attr-defined]
@@ -187,7 +234,9 @@ def size_of(argument: str) -> int:
     words = argument.replace("const", "").split()
     if "*" in argument or words[0].endswith("_fn"):
         return 8
-    return {"uint32_t": 4, "int32_t": 4, "sage_status": 4, "sage_dtype": 4, "uint64_t": 8, "int64_t": 8, "double": 8}[words[0]]
+    return {"uint32_t": 4, "int32_t": 4, "sage_status": 4, "sage_dtype": 4, "uint64_t": 8, "int64_t": 8, "double": 8}[
+        words[0]
+    ]
 
 
 class Typed(unittest.TestCase):
@@ -198,8 +247,15 @@ class Typed(unittest.TestCase):
             self.assertTrue(ast.get_docstring(tree), path.name)
             for node in ast.walk(tree):
                 if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    plain = [a for a in (*node.args.args, *node.args.kwonlyargs, *filter(None, (node.args.vararg, node.args.kwarg)))
-                             if a.arg not in ("self", "cls") and a.annotation is None]
+                    plain = [
+                        a
+                        for a in (
+                            *node.args.args,
+                            *node.args.kwonlyargs,
+                            *filter(None, (node.args.vararg, node.args.kwarg)),
+                        )
+                        if a.arg not in ("self", "cls") and a.annotation is None
+                    ]
                     self.assertEqual([], [a.arg for a in plain], f"{path.name}: {node.name}")
                     self.assertIsNotNone(node.returns, f"{path.name}: {node.name} says not what it returns")
 
@@ -212,8 +268,14 @@ class Typed(unittest.TestCase):
     def test_what_is_public_is_documented(self) -> None:
         for name in sage.__all__:
             item = getattr(sage, name)
-            if not isinstance(item, type(sage)) and name not in ("Require", "Algorithm", "ModelKind", "Direction", "GateFlag",
-                                                                "mincut_csr"):
+            if not isinstance(item, type(sage)) and name not in (
+                "Require",
+                "Algorithm",
+                "ModelKind",
+                "Direction",
+                "GateFlag",
+                "mincut_csr",
+            ):
                 self.assertTrue((item.__doc__ or "").strip(), name)
 
     def test_python_3_9_can_read_it(self) -> None:

@@ -1,4 +1,5 @@
 """Ops, plans and contexts: slots and attributes, choice and its reasons, memory, dynamic axes, appended keys."""
+
 from __future__ import annotations
 
 import gc
@@ -15,8 +16,12 @@ from support import causal_mask, normal, softmax_attention
 
 
 def arrays(sq: int = 5, skv: int = 7) -> Any:
-    return (normal((2, 4, sq, 8), 1), normal((2, 2, skv, 8), 2), normal((2, 2, skv, 8), 3),
-            np.full((2, 4, sq, 8), np.nan, np.float32))
+    return (
+        normal((2, 4, sq, 8), 1),
+        normal((2, 2, skv, 8), 2),
+        normal((2, 2, skv, 8), 3),
+        np.full((2, 4, sq, 8), np.nan, np.float32),
+    )
 
 
 class Case(unittest.TestCase):
@@ -64,24 +69,30 @@ class Engines(Case):
     def test_what_the_flat_call_does_not_take(self) -> None:
         q, k, v, o = arrays()
         for call, kind, words in (
-                (lambda: self.engine.attention(q[0], k, v), sage.ShapeError, "4 axes"),
-                (lambda: self.engine.attention(q, k[:1], v[:1]), sage.ShapeError, "belong together"),
-                (lambda: self.engine.attention(q, k, v[:, :, :3].copy()), sage.ShapeError, "belong together"),
-                (lambda: self.engine.attention(q, k.astype(np.float64), v), sage.ArrayError, "one element type"),
-                (lambda: self.engine.attention(q[:, ::2], k, v), sage.ArrayError, "row-major"),
-                (lambda: self.engine.attention(q, k, v, o[:, :3]), sage.ShapeError, "out has shape"),
-                (lambda: self.engine.attention(q, k, v, np.zeros((2, 4, 5, 16), np.float32)[..., ::2]), sage.ArrayError,
-                 "row-major"),
-                (lambda: self.engine.attention(q[:, :3].copy(), k, v), sage.InvalidArgumentError, "heads"),
-                (lambda: self.engine.attention(q, k, v, causal=True), sage.InvalidArgumentError, "Align.TOP_LEFT"),
-                (lambda: self.engine.attention(q, k, v, causal=9), sage.InvalidArgumentError, "causal is 9"),
-                (lambda: self.engine.attention(q, k, v, layout=7), sage.InvalidArgumentError, "layout is 7"),
-                (lambda: self.engine.attention(q, k, v, scale=0), sage.InvalidArgumentError, "scale of 0"),
-                (lambda: self.engine.attention(q, k, v, scale="1"), sage.InvalidArgumentError, "a number")):
+            (lambda: self.engine.attention(q[0], k, v), sage.ShapeError, "4 axes"),
+            (lambda: self.engine.attention(q, k[:1], v[:1]), sage.ShapeError, "belong together"),
+            (lambda: self.engine.attention(q, k, v[:, :, :3].copy()), sage.ShapeError, "belong together"),
+            (lambda: self.engine.attention(q, k.astype(np.float64), v), sage.ArrayError, "one element type"),
+            (lambda: self.engine.attention(q[:, ::2], k, v), sage.ArrayError, "row-major"),
+            (lambda: self.engine.attention(q, k, v, o[:, :3]), sage.ShapeError, "out has shape"),
+            (
+                lambda: self.engine.attention(q, k, v, np.zeros((2, 4, 5, 16), np.float32)[..., ::2]),
+                sage.ArrayError,
+                "row-major",
+            ),
+            (lambda: self.engine.attention(q[:, :3].copy(), k, v), sage.InvalidArgumentError, "heads"),
+            (lambda: self.engine.attention(q, k, v, causal=True), sage.InvalidArgumentError, "Align.TOP_LEFT"),
+            (lambda: self.engine.attention(q, k, v, causal=9), sage.InvalidArgumentError, "causal is 9"),
+            (lambda: self.engine.attention(q, k, v, layout=7), sage.InvalidArgumentError, "layout is 7"),
+            (lambda: self.engine.attention(q, k, v, scale=0), sage.InvalidArgumentError, "scale of 0"),
+            (lambda: self.engine.attention(q, k, v, scale="1"), sage.InvalidArgumentError, "a number"),
+        ):
             with self.assertRaisesRegex(kind, words):
                 call()
-        np.testing.assert_array_equal(self.engine.attention(q[:, ::2], k, v, copy=True),
-                                      self.engine.attention(np.ascontiguousarray(q[:, ::2]), k, v))
+        np.testing.assert_array_equal(
+            self.engine.attention(q[:, ::2], k, v, copy=True),
+            self.engine.attention(np.ascontiguousarray(q[:, ::2]), k, v),
+        )
 
     def test_backends_and_options(self) -> None:
         self.assertEqual(self.engine.backends()[0], "reference")
@@ -95,8 +106,10 @@ class Engines(Case):
             sage.Engine({"threads": 100000})
         with self.assertRaisesRegex(sage.InvalidArgumentError, "NUL"):
             sage.Options({"a": "b\0c"})
-        self.assertEqual(dict(sage.Options(a=True, b=3, c=["x", "y"], plugins=["/a", "/b"])),
-                         {"a": "true", "b": "3", "c": "x,y", "plugins": "/a:/b"})
+        self.assertEqual(
+            dict(sage.Options(a=True, b=3, c=["x", "y"], plugins=["/a", "/b"])),
+            {"a": "true", "b": "3", "c": "x,y", "plugins": "/a:/b"},
+        )
 
 
 class Plans(Case):
@@ -127,18 +140,37 @@ class Plans(Case):
             sage.AttentionOp(*arrays()).slot(28, np.zeros(3, np.float32))
 
     def test_features_are_seen_from_slots_and_numbers(self) -> None:
-        op = sage.AttentionOp(*arrays(), causal=Align.BOTTOM_RIGHT, window=(3, None), softcap=2.0, scale=0.0,
-                              lse=np.zeros((2, 4, 5), np.float32))
-        self.assertEqual(op.features(), Feature.GQA | Feature.CAUSAL | Feature.BOTTOM_RIGHT | Feature.WINDOW_LEFT
-                         | Feature.SOFTCAP | Feature.SCALE | Feature.LSE)
+        op = sage.AttentionOp(
+            *arrays(),
+            causal=Align.BOTTOM_RIGHT,
+            window=(3, None),
+            softcap=2.0,
+            scale=0.0,
+            lse=np.zeros((2, 4, 5), np.float32),
+        )
+        self.assertEqual(
+            op.features(),
+            Feature.GQA
+            | Feature.CAUSAL
+            | Feature.BOTTOM_RIGHT
+            | Feature.WINDOW_LEFT
+            | Feature.SOFTCAP
+            | Feature.SCALE
+            | Feature.LSE,
+        )
         op.causal(None).window(None, None).scale(None).slot(Slot.LSE, None)
         op.attributes.softcap = 0
         self.assertEqual(op.features() & ~Feature.BOTTOM_RIGHT, Feature.GQA)
 
     def test_numbers_that_do_not_fit_are_refused(self) -> None:
         op = sage.AttentionOp(*arrays())
-        for name, value in (("window_left", 1 << 63), ("block_q", -1), ("features", 1 << 64), ("block_kv", 1.5),
-                            ("scale", "1")):
+        for name, value in (
+            ("window_left", 1 << 63),
+            ("block_q", -1),
+            ("features", 1 << 64),
+            ("block_kv", 1.5),
+            ("scale", "1"),
+        ):
             with self.assertRaisesRegex(sage.InvalidArgumentError, name):
                 setattr(op.attributes, name, value)
         with self.assertRaises(AttributeError):
@@ -174,7 +206,9 @@ class Plans(Case):
             engine.plan(sage.AttentionOp(*arrays(64, 64)), {"algorithm": "materialised"})
 
     def test_planned_by_shapes_alone_and_run_at_smaller_ones(self) -> None:
-        described = [sage.Tensor.describe(shape, "f32") for shape in ((2, 4, 5, 8), (2, 2, 7, 8), (2, 2, 7, 8), (2, 4, 5, 8))]
+        described = [
+            sage.Tensor.describe(shape, "f32") for shape in ((2, 4, 5, 8), (2, 2, 7, 8), (2, 2, 7, 8), (2, 4, 5, 8))
+        ]
         with self.engine.plan(sage.AttentionOp(*described, dynamic=sage.Axis.SKV)) as plan, plan.context() as context:
             for keys in (7, 3, 0):
                 q, k, v, o = arrays()
@@ -188,8 +222,12 @@ class Plans(Case):
     def test_strides_of_axes_that_are_not_walked_do_not_matter(self) -> None:
         described = [sage.Tensor.describe((1, 1, 5, 8), "f32") for _ in range(4)]
         q, k, v, o = (normal((5, 8), seed) for seed in range(4))
-        op = sage.AttentionOp(q[None, None], np.lib.stride_tricks.as_strided(k, (1, 1, 5, 8), (12, 4, 32, 4)),
-                              v[None, None], o[None, None])
+        op = sage.AttentionOp(
+            q[None, None],
+            np.lib.stride_tricks.as_strided(k, (1, 1, 5, 8), (12, 4, 32, 4)),
+            v[None, None],
+            o[None, None],
+        )
         with self.engine.plan(sage.AttentionOp(*described)) as plan, plan.context() as context:
             context.run(op)
             np.testing.assert_allclose(o, softmax_attention(q, k, v), atol=4e-6)
@@ -227,8 +265,9 @@ class Plans(Case):
 
     def test_wishes_of_an_op(self) -> None:
         q, k, v, o = arrays()
-        op = sage.AttentionOp(q, k, v, o, accuracy=sage.Accuracy.EXACT,
-                              require=sage.Require.DETERMINISTIC | sage.Require.SCALAR)
+        op = sage.AttentionOp(
+            q, k, v, o, accuracy=sage.Accuracy.EXACT, require=sage.Require.DETERMINISTIC | sage.Require.SCALAR
+        )
         self.run_op(op)
         np.testing.assert_allclose(o, softmax_attention(q, k, v), atol=4e-6)
         op.requirements = 1 << 20
@@ -254,8 +293,14 @@ class Sparse(Case):
         np.testing.assert_allclose(o, want, atol=4e-6)
         blocks = sage.mincut_blocks(32, 4, 8, 4)
         np.testing.assert_array_equal(blocks, mask.reshape(4, 8, 8, 4).any((1, 3)))
-        for call in (lambda: sage.mincut_mask(3, 4), lambda: sage.mincut_csr(0, 1), lambda: sage.mincut_blocks(8, 2, 0, 4),
-                     lambda: sage.mincut_mask(1 << 64, 1), lambda: sage.mincut_csr(8, 2, -1), lambda: sage.mincut_mask(8.5, 2)):
+        for call in (
+            lambda: sage.mincut_mask(3, 4),
+            lambda: sage.mincut_csr(0, 1),
+            lambda: sage.mincut_blocks(8, 2, 0, 4),
+            lambda: sage.mincut_mask(1 << 64, 1),
+            lambda: sage.mincut_csr(8, 2, -1),
+            lambda: sage.mincut_mask(8.5, 2),
+        ):
             with self.assertRaises(sage.InvalidArgumentError):
                 call()
 

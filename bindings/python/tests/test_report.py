@@ -1,4 +1,5 @@
 """P16: python -m sage_engine says what is installed, where it was found, and what it can do here."""
+
 from __future__ import annotations
 
 import json
@@ -17,8 +18,14 @@ from support import needed
 
 
 def run(*arguments: str, environment: Optional[Dict[str, str]] = None) -> Any:
-    return subprocess.run([sys.executable, "-W", "error", "-m", "sage_engine", *arguments], env={**os.environ, **(environment or {})},
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "sage_engine", *arguments],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=60,
+    )
 
 
 class Report(unittest.TestCase):
@@ -27,9 +34,18 @@ class Report(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         with sage.Engine() as engine:
             described = engine.describe()
-        for words in (f"sage_engine {sage.__version__}", platform.python_version(), np.__version__, platform.machine(),
-                      described["library"], f"ABI {described['abi']}", sage.build_info(), "looked in", "self-test",
-                      "All is well."):
+        for words in (
+            f"sage_engine {sage.__version__}",
+            platform.python_version(),
+            np.__version__,
+            platform.machine(),
+            described["library"],
+            f"ABI {described['abi']}",
+            sage.build_info(),
+            "looked in",
+            "self-test",
+            "All is well.",
+        ):
             self.assertIn(words, done.stdout)
         for plugin in described["plugins"]:
             self.assertRegex(done.stdout, rf"(?m)^  {plugin['name']} +usable")

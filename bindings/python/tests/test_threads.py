@@ -1,4 +1,5 @@
 """Callbacks, threads, closing in any order and under a running call, forks."""
+
 from __future__ import annotations
 
 import gc
@@ -209,6 +210,7 @@ class Threads(unittest.TestCase):
         results: List[Any] = []
         shapes = ((1, 2, 3, 4), (1, 1, 5, 4), (1, 1, 5, 4))
         with sage.Engine() as engine, engine.model(model_file("op_graph.fbs")) as model:
+
             def run() -> Any:
                 with model.session(sage.Options(cancel=meet)) as session:
                     session.run({index: normal(shape, index) for index, shape in enumerate(shapes)})
@@ -262,6 +264,7 @@ class Threads(unittest.TestCase):
     def test_cancelled_by_another_thread(self) -> None:
         op, done = problem(2048, np.float64, 4), threading.Event()
         with sage.Engine() as engine, engine.plan(op, {"backend": "reference"}) as plan, plan.context() as context:
+
             def cancel() -> None:
                 while not done.wait(0.001):
                     context.cancel()
@@ -302,13 +305,37 @@ class Closing(unittest.TestCase):
             with self.assertRaises(sage.ClosedError), item:
                 pass
         uses: List[Callable[[], Any]] = [
-            engine.backends, engine.describe, lambda: engine.plan(op), lambda: engine.attention(q, q, q),
-            lambda: sage.attention(q, q, q, np.ones((2, 2), bool), engine=engine), lambda: engine.load_plugin("/x"),
-            lambda: engine.check("x"), lambda: engine.model("x"), lambda: plan.backend, plan.explain, plan.memory, plan.context,
-            lambda: context.run(op), context.cancel, lambda: model.kind, lambda: model.inputs, model.session, session.run,
-            session.explain, session.trace, lambda: session.tick("{}"), session.decision_line, session.snapshot,
-            lambda: session.restore(b"x"), lambda: session.set_input(0, q), lambda: session.bind_input(0, q),
-            lambda: session.output(0), lambda: session.output_info(0), session.cancel, lambda: session.set_stream(1, 0, None)]
+            engine.backends,
+            engine.describe,
+            lambda: engine.plan(op),
+            lambda: engine.attention(q, q, q),
+            lambda: sage.attention(q, q, q, np.ones((2, 2), bool), engine=engine),
+            lambda: engine.load_plugin("/x"),
+            lambda: engine.check("x"),
+            lambda: engine.model("x"),
+            lambda: plan.backend,
+            plan.explain,
+            plan.memory,
+            plan.context,
+            lambda: context.run(op),
+            context.cancel,
+            lambda: model.kind,
+            lambda: model.inputs,
+            model.session,
+            session.run,
+            session.explain,
+            session.trace,
+            lambda: session.tick("{}"),
+            session.decision_line,
+            session.snapshot,
+            lambda: session.restore(b"x"),
+            lambda: session.set_input(0, q),
+            lambda: session.bind_input(0, q),
+            lambda: session.output(0),
+            lambda: session.output_info(0),
+            session.cancel,
+            lambda: session.set_stream(1, 0, None),
+        ]
         for use in uses:
             with self.assertRaisesRegex(ValueError, "was closed"):
                 use()
@@ -321,11 +348,18 @@ class Closing(unittest.TestCase):
         self.assertTrue(handle.closed)
 
     def test_an_open_session_at_exit_does_no_harm(self) -> None:
-        program = ("import sage_engine as s, sys\n"
-                   "engine = s.Engine(log=print); session = engine.model(sys.argv[1]).session({'trace': True})\n"
-                   "session.tick('{\"ts\":1,\"targets\":[]}'); print('end')\n")
-        run = subprocess.run([sys.executable, "-W", "error", "-c", program, model_file("metabolic.fbs")],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+        program = (
+            "import sage_engine as s, sys\n"
+            "engine = s.Engine(log=print); session = engine.model(sys.argv[1]).session({'trace': True})\n"
+            "session.tick('{\"ts\":1,\"targets\":[]}'); print('end')\n"
+        )
+        run = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program, model_file("metabolic.fbs")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=60,
+        )
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "end\n", ""))
 
 

@@ -1,5 +1,6 @@
-"""The wheel, as a user gets it: built twice alike, installed in a fresh environment, run from another folder without any
-variable. SAGE_TEST_BUILD names the build folder it is made from."""
+"""The wheel, as a user gets it: built twice alike, installed in a fresh environment, run from another folder without
+any variable. SAGE_TEST_BUILD names the build folder it is made from."""
+
 from __future__ import annotations
 
 import hashlib
@@ -35,8 +36,15 @@ def clean() -> Dict[str, str]:
 
 
 def run(*command: Any, cwd: str = "/") -> str:
-    done = subprocess.run([str(word) for word in command], cwd=cwd, env=clean(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          universal_newlines=True, timeout=120)
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=clean(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=120,
+    )
     if done.returncode != 0:
         raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}")
     return done.stdout
@@ -49,8 +57,16 @@ class Wheel(unittest.TestCase):
     def setUpClass(cls) -> None:
         cls.folder = tempfile.mkdtemp()
         cls.addClassCleanup(shutil.rmtree, cls.folder)
-        cls.wheel = pathlib.Path(run(sys.executable, MAKE, "--library", needed("SAGE_TEST_BUILD"), "--output",
-                                     pathlib.Path(cls.folder, "one")).strip())
+        cls.wheel = pathlib.Path(
+            run(
+                sys.executable,
+                MAKE,
+                "--library",
+                needed("SAGE_TEST_BUILD"),
+                "--output",
+                pathlib.Path(cls.folder, "one"),
+            ).strip()
+        )
 
     def environment(self) -> pathlib.Path:
         """A fresh virtual environment, one for all tests; with pip where Debian's ensurepip is installed."""
@@ -64,13 +80,29 @@ class Wheel(unittest.TestCase):
         """False: there is no pip in a fresh environment, since python3-venv is not installed."""
         if not list(where.glob("bin/pip")):
             return False
-        run(where / "bin" / "python", "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--disable-pip-version-check",
-            "--no-compile", *arguments)
+        run(
+            where / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-index",
+            "--no-deps",
+            "--disable-pip-version-check",
+            "--no-compile",
+            *arguments,
+        )
         return True
 
     def test_the_same_input_gives_the_same_bytes(self) -> None:
-        again = run(sys.executable, MAKE, "--library", os.path.join(needed("SAGE_TEST_BUILD"), "lib"), "--output",
-                    pathlib.Path(self.folder, "two")).strip()
+        again = run(
+            sys.executable,
+            MAKE,
+            "--library",
+            os.path.join(needed("SAGE_TEST_BUILD"), "lib"),
+            "--output",
+            pathlib.Path(self.folder, "two"),
+        ).strip()
         self.assertEqual(self.wheel.read_bytes(), pathlib.Path(again).read_bytes())
 
     def test_what_is_inside(self) -> None:
@@ -79,41 +111,58 @@ class Wheel(unittest.TestCase):
             names = wheel.namelist()
             record = wheel.read("sage_engine-0.1.0.dist-info/RECORD").decode().splitlines()
             self.assertEqual(names, sorted(names))
-            self.assertEqual([line.split(",")[0] for line in record[:-1]], [name for name in names if not name.endswith("RECORD")])
+            self.assertEqual(
+                [line.split(",")[0] for line in record[:-1]], [name for name in names if not name.endswith("RECORD")]
+            )
             self.assertIn("Requires-Dist: numpy>=1.24", wheel.read("sage_engine-0.1.0.dist-info/METADATA").decode())
             library = pathlib.Path(needed("SAGE_TEST_BUILD"), "lib", "libsage.so.0").read_bytes()
-            self.assertEqual(hashlib.sha256(wheel.read("sage_engine/_lib/libsage.so.0")).digest(), hashlib.sha256(library).digest())
-        for name in ("sage_engine/py.typed", "sage_engine/_lib/sage/plugins/libsage_cpu.so", "sage_engine-0.1.0.dist-info/LICENSE"):
+            self.assertEqual(
+                hashlib.sha256(wheel.read("sage_engine/_lib/libsage.so.0")).digest(), hashlib.sha256(library).digest()
+            )
+        for name in (
+            "sage_engine/py.typed",
+            "sage_engine/_lib/sage/plugins/libsage_cpu.so",
+            "sage_engine-0.1.0.dist-info/LICENSE",
+        ):
             self.assertIn(name, names)
         self.assertFalse([name for name in names if "__pycache__" in name])
 
     def test_installed_it_needs_nothing_else(self) -> None:
         where = self.environment()
         if not self.pip(where, self.wheel):
-            packages, = where.glob("lib/python*/site-packages")
+            (packages,) = where.glob("lib/python*/site-packages")
             with zipfile.ZipFile(self.wheel) as wheel:
                 wheel.extractall(packages)
         with tempfile.TemporaryDirectory() as elsewhere:
             library, *backends = run(where / "bin" / "python", "-W", "error", "-c", PROGRAM, cwd=elsewhere).split()
             self.assertTrue(os.path.realpath(library).startswith(os.path.realpath(where)), library)
             self.assertEqual(backends[:2], ["reference", "cpu"])
-            self.assertIn("All is well.", run(where / "bin" / "python", "-W", "error", "-m", "sage_engine", cwd=elsewhere))
+            self.assertIn(
+                "All is well.", run(where / "bin" / "python", "-W", "error", "-m", "sage_engine", cwd=elsewhere)
+            )
 
     def test_the_source_folder_can_be_installed(self) -> None:
         """By pip, offline: the package alone, which then finds an installed library, or says that there is none."""
         where, target = self.environment(), os.path.join(self.folder, "source")
         if not self.pip(where, "--target", target, ROOT / "bindings" / "python"):
             self.skipTest("python3-venv is not installed: no pip in a fresh environment")
-        program = (f"import sys\nsys.path.insert(0, {target!r})\nimport sage_engine as sage\ntry:\n    print(sage.version())\n"
-                   "except sage.LibraryNotFoundError as error:\n    print(str(error).splitlines()[0])\n")
+        program = (
+            f"import sys\nsys.path.insert(0, {target!r})\nimport sage_engine as sage\ntry:\n    print(sage.version())\n"
+            "except sage.LibraryNotFoundError as error:\n    print(str(error).splitlines()[0])\n"
+        )
         self.assertRegex(run(where / "bin" / "python", "-c", program), r"^\d|libsage.so.0 was not found")
         self.assertEqual(os.listdir(os.path.join(target, "sage_engine")).count("_lib"), 0)
-        self.assertFalse(list((ROOT / "bindings" / "python").glob("build")) + list((ROOT / "bindings" / "python").glob("*.egg-info")),
-                         "nothing is written beside the sources")
+        self.assertFalse(
+            list((ROOT / "bindings" / "python").glob("build"))
+            + list((ROOT / "bindings" / "python").glob("*.egg-info")),
+            "nothing is written beside the sources",
+        )
 
     def test_faults_are_said(self) -> None:
-        for arguments, words in ((["--library", self.folder], "no libsage.so.0 in"),
-                                 (["--library", needed("SAGE_TEST_BUILD"), "--plugin", "abacus"], "no plugin abacus")):
+        for arguments, words in (
+            (["--library", self.folder], "no libsage.so.0 in"),
+            (["--library", needed("SAGE_TEST_BUILD"), "--plugin", "abacus"], "no plugin abacus"),
+        ):
             with self.assertRaisesRegex(AssertionError, words):
                 run(sys.executable, MAKE, *arguments, "--output", os.path.join(self.folder, "three"))
 
