@@ -26,3 +26,9 @@ function(sage_conformance language)
     "${CMAKE_BINARY_DIR}/vectors" "$<TARGET_FILE:hostile_wrong_major>" ${language} ${ARGN})
   set_tests_properties(conformance_${language} PROPERTIES LABELS bindings TIMEOUT 120 FIXTURES_REQUIRED conformance_c)
 endfunction()
+
+# sage_calls(LANGUAGE COMMAND...): the language's program for bench/calls/run, which says what it prints. Built beforehand.
+function(sage_calls language)
+  list(JOIN ARGN "\", \"" command)
+  set_property(GLOBAL APPEND_STRING PROPERTY SAGE_CALLS ",\n  \"${language}\": [\"${command}\"]")
+endfunction()
