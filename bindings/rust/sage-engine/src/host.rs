@@ -53,23 +53,29 @@ impl Task<'_> {
     }
 }
 
+/// A call of the program's, which must not unwind through the library. None: it panicked.
+pub(crate) fn contained<R>(call: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => Some(result),
+        Err(payload) => {
+            // Dropping what the panic carries may panic again.
+            if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(second);
+            }
+            None
+        }
+    }
+}
+
 pub(crate) unsafe extern "C" fn call_alloc(user: *mut c_void, bytes: u64, align: u64) -> *mut c_void {
     let allocator = &*(user as *const Box<dyn Allocator>);
     let (bytes, align) = (bytes as usize, align as usize);
-    catch_unwind(AssertUnwindSafe(|| allocator.alloc(bytes, align))).map_or_else(
-        |payload| {
-            std::mem::forget(payload); // its destructor might panic too
-            ptr::null_mut()
-        },
-        |pointer| pointer.cast(),
-    )
+    contained(|| allocator.alloc(bytes, align)).map_or(ptr::null_mut(), |pointer| pointer.cast())
 }
 
 pub(crate) unsafe extern "C" fn call_free(user: *mut c_void, pointer: *mut c_void, bytes: u64) {
     let allocator = &*(user as *const Box<dyn Allocator>);
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| allocator.free(pointer.cast(), bytes as usize))) {
-        std::mem::forget(payload);
-    }
+    contained(|| allocator.free(pointer.cast(), bytes as usize));
 }
 
 pub(crate) unsafe extern "C" fn call_parallel_for(
@@ -84,7 +90,7 @@ pub(crate) unsafe extern "C" fn call_parallel_for(
         Some(function) => Task { function, context, call: PhantomData },
         None => return,
     };
-    if catch_unwind(AssertUnwindSafe(|| parallel.run(items, grain, task))).is_err() {
+    if contained(|| parallel.run(items, grain, task)).is_none() {
         eprintln!("sage-engine: a ParallelFor panicked: work is lost");
         std::process::abort();
     }

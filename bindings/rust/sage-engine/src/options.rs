@@ -2,12 +2,11 @@
 use std::ffi::{c_void, CString};
 use std::fmt;
 use std::os::raw::c_char;
-use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr;
 use std::sync::Arc;
 
 use crate::error::{check, Error, Result};
-use crate::host::{self, Allocator, ParallelFor};
+use crate::host::{self, contained, Allocator, ParallelFor};
 use crate::sys;
 
 /// How important a line of the log is.
@@ -201,19 +200,10 @@ unsafe extern "C" fn call_log(user: *mut c_void, level: i32, text: *const c_char
     let log = &*(user as *const LogFn);
     let line = if text.is_null() { &[] } else { std::slice::from_raw_parts(text as *const u8, length as usize) };
     let line = String::from_utf8_lossy(line);
-    // A panic must not unwind through the library; what it carries is not dropped, since that might panic again.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| log(LogLevel::from_code(level), &line))) {
-        std::mem::forget(payload);
-    }
+    contained(|| log(LogLevel::from_code(level), &line));
 }
 
 unsafe extern "C" fn call_cancel(user: *mut c_void) -> i32 {
     let cancel = &*(user as *const CancelFn);
-    match catch_unwind(AssertUnwindSafe(cancel)) {
-        Ok(stop) => stop.into(),
-        Err(payload) => {
-            std::mem::forget(payload);
-            1
-        }
-    }
+    contained(cancel).unwrap_or(true).into()
 }

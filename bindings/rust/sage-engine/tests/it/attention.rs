@@ -248,28 +248,26 @@ fn a_plan_holds_its_constants() {
 
 #[test]
 fn masks_of_a_partition_are_one_mask_in_three_forms() {
-    let engine = Engine::new().unwrap();
     let (seq, tokens) = (32, numbers(32 * 8, 9));
-    let run = |describe: &dyn Fn(&mut AttentionOp<'_>)| -> Vec<f32> {
-        let mut o = vec![0f32; tokens.len()];
-        let view = TensorView::new(&tokens, &[1, 1, seq, 8]).unwrap();
-        let mut op = AttentionOp::new(view, view, view, TensorViewMut::new(&mut o, &[1, 1, seq, 8]).unwrap());
-        // The masks outlive the op, which the closure's signature cannot say: they are leaked.
+    fn run<'a>(tokens: &'a [f32], o: &'a mut [f32], describe: impl FnOnce(&mut AttentionOp<'a>)) {
+        let shape = [1, 1, 32, 8];
+        let view = TensorView::new(tokens, &shape).unwrap();
+        let mut op = AttentionOp::new(view, view, view, TensorViewMut::new(o, &shape).unwrap());
         describe(&mut op);
-        engine.plan(&op).unwrap().context().unwrap().run(&mut op).unwrap();
-        o
-    };
-    let bools: &'static BoolMask = Box::leak(Box::new(mincut_mask(seq, 4).unwrap()));
-    let csr: &'static CsrMask = Box::leak(Box::new(mincut_csr(seq, 4, 1, 1).unwrap()));
-    let blocks: &'static BlockMask = Box::leak(Box::new(mincut_blocks(seq, 4, 8, 8).unwrap()));
-    let by_mask = run(&|op| {
+        Engine::new().unwrap().plan(&op).unwrap().context().unwrap().run(&mut op).unwrap();
+    }
+    let bools = mincut_mask(seq, 4).unwrap();
+    let csr = mincut_csr(seq, 4, 1, 1).unwrap();
+    let blocks = mincut_blocks(seq, 4, 8, 8).unwrap();
+    let (mut by_mask, mut by_csr, mut by_both) = (vec![0f32; 256], vec![0f32; 256], vec![0f32; 256]);
+    run(&tokens, &mut by_mask, |op| {
         op.mask(bools.view(1, 1).unwrap());
     });
-    let by_csr = run(&|op| {
+    run(&tokens, &mut by_csr, |op| {
         let (indptr, indices) = csr.views().unwrap();
         op.csr_mask(indptr, indices, (1, 1));
     });
-    let by_both = run(&|op| {
+    run(&tokens, &mut by_both, |op| {
         op.mask(bools.view(1, 1).unwrap()).block_mask(blocks.view().unwrap(), (8, 8));
     });
     close(&by_csr, &by_mask);
