@@ -39,8 +39,13 @@ fn in_folder(folder: PathBuf) -> String {
     if !folder.join("libsage.so").exists() {
         fail(&format!("SAGE_LIB_DIR is {}, and there is no libsage.so in it", folder.display()));
     }
-    let folder = folder.canonicalize().unwrap_or(folder);
-    folder.to_str().unwrap_or_else(|| fail("SAGE_LIB_DIR is not UTF-8")).to_string()
+    plain(folder.to_str().unwrap_or_else(|| fail("SAGE_LIB_DIR is not UTF-8")))
+}
+
+/// Without the `..` of a file that can be moved about.
+fn plain(folder: &str) -> String {
+    let canonical = Path::new(folder).canonicalize().ok();
+    canonical.as_deref().and_then(Path::to_str).unwrap_or(folder).to_string()
 }
 
 fn by_pkg_config() -> (String, Option<String>) {
@@ -59,7 +64,7 @@ fn by_pkg_config() -> (String, Option<String>) {
     }
     let variable = |name: &str| ask(&program, &[&format!("--variable={name}"), "sage-engine"]);
     match variable("libdir") {
-        Ok(libdir) if !libdir.is_empty() => (libdir, variable("includedir").ok()),
+        Ok(libdir) if !libdir.is_empty() => (plain(&libdir), variable("includedir").ok()),
         _ => fail(&format!("sage-engine.pc has no libdir\nlooked in {where_looked}")),
     }
 }
@@ -85,7 +90,7 @@ fn is_system(libdir: &Path) -> bool {
 
 fn fail(what: &str) -> ! {
     eprintln!("sage-engine-sys: {what}");
-    eprintln!("Install the package libsage-dev, or set PKG_CONFIG_PATH to the folder of sage-engine.pc (a build tree is one),");
-    eprintln!("or SAGE_LIB_DIR to the folder of libsage.so.");
+    eprintln!("Install the package libsage-dev, or set PKG_CONFIG_PATH to the folder of sage-engine.pc (a build tree");
+    eprintln!("is one), or SAGE_LIB_DIR to the folder of libsage.so.");
     process::exit(1);
 }
