@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 import numpy as np
 
 from ._ffi import real, whole
-from ._handle import Closing, fetch, new_error, refuse
+from ._handle import Closing, fetch, new_error
 from ._library import library
 from ._plan_cache import PlanCache
 from .enums import Align, Layout
@@ -28,7 +28,8 @@ PathLike = Union[str, "os.PathLike[str]"]
 class Engine(Closing):
     """Backends and threads. Engine(threads=2, log=print); many threads may use one.
 
-    options: of the whole engine, as in Options; the keywords are more of them.
+    options: of the whole engine, as in Options; the keywords are more of them. Its cancel serves the sessions of its
+    models; plans take their own.
     """
 
     def __init__(
@@ -150,8 +151,8 @@ class Engine(Closing):
                 scale,
                 ctypes.byref(error),
             )
-        if status:
-            refuse(status, error)
+        if status or self._handle.keep:
+            finish_run(status, error, self._handle.keep)
         return result
 
     def plan(self, op: AttentionOp, options: OptionsLike = None) -> AttentionPlan:

@@ -121,9 +121,10 @@ def _watch_entries() -> None:
     before = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
-        lent = getattr(unraisable.object, "__self__", None)
-        if isinstance(lent, Lent):
-            lent.raised = unraisable.exc_value
+        # Which callback it was, its outermost frame says; the hook's own `object` does only before 3.13.
+        outermost = getattr(unraisable.exc_traceback, "tb_frame", None)
+        if outermost is not None and outermost.f_code in (Lent._log.__code__, Lent._cancel.__code__):
+            outermost.f_locals["self"].raised = unraisable.exc_value
         else:
             before(unraisable)
 

@@ -16,6 +16,8 @@ import unittest
 import zipfile
 from typing import Any, Dict
 
+import numpy as np
+
 from support import ROOT, needed
 
 MAKE = ROOT / "bindings" / "python" / "make_wheel.py"
@@ -74,6 +76,9 @@ class Wheel(unittest.TestCase):
         if not where.exists():
             options = [] if importlib.util.find_spec("ensurepip") else ["--without-pip"]
             run(sys.executable, "-m", "venv", "--system-site-packages", *options, where)
+            if sys.prefix != sys.base_prefix:  # the tests' own Python is such an environment: numpy is in that
+                (packages,) = where.glob("lib/python*/site-packages")
+                (packages / "numpy.pth").write_text(f"{pathlib.Path(np.__file__).parent.parent}\n", encoding="utf-8")
         return where
 
     def pip(self, where: pathlib.Path, *arguments: Any) -> bool:
