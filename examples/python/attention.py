@@ -1,7 +1,8 @@
 """Attention over your own arrays: one call, then planned once and run as often as you like.
 
-    python3 attention.py
+python3 attention.py
 """
+
 import numpy as np
 
 import sage_engine as sage

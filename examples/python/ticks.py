@@ -1,8 +1,9 @@
 """A SAGE graph: ticks in, decisions out. Attention of a metabolic model moves over named targets.
 
-    sage-engine convert examples/models/metabolic.json metabolic.fbs
-    python3 ticks.py metabolic.fbs
+sage-engine convert examples/models/metabolic.json metabolic.fbs
+python3 ticks.py metabolic.fbs
 """
+
 import sys
 
 import sage_engine as sage
@@ -10,7 +11,11 @@ import sage_engine as sage
 TICKS = [
     {"ts": 0, "targets": [{"id": "door", "salience": 0.5}, {"id": "lamp", "salience": 0.4}]},
     {"ts": 1, "targets": [{"id": "door", "salience": 0.9}, {"id": "lamp", "salience": 0.4}]},
-    {"ts": 2, "state": sage.MetabolicState.DREAM, "targets": [{"id": "door", "salience": 0.2}, {"id": "lamp", "salience": 0.1}]},
+    {
+        "ts": 2,
+        "state": sage.MetabolicState.DREAM,
+        "targets": [{"id": "door", "salience": 0.2}, {"id": "lamp", "salience": 0.1}],
+    },
     {"ts": 3, "targets": [{"id": "door", "salience": 7}]},  # out of range: an error record, and the stream goes on
     {"ts": 4, "targets": [{"id": "door", "salience": 0.99}, {"id": "lamp", "salience": 0.1}]},
 ]

@@ -72,6 +72,9 @@ def batches(
     else:
         spread.append(None)
     axes = len(batch)
+    if axes == 1:
+        yield spread
+        return
     if all(tensor is None or _is_one_axis(tensor, axes) for tensor in spread):
         yield [tensor and _merged(tensor, axes) for tensor in spread]
         return
@@ -89,6 +92,8 @@ def batches(
 
 def _expand(tensor: Tensor, shape: Shape) -> Tensor:
     """Broadcast: missing and single axes repeat by stride 0."""
+    if tensor.shape == shape:
+        return tensor
     missing = len(shape) - len(tensor.shape)
     lengths, strides = (1,) * missing + tensor.shape, (0,) * missing + tensor.strides
     if missing < 0 or any(own not in (1, length) for own, length in zip(lengths, shape)):
