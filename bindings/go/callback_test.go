@@ -57,6 +57,16 @@ func TestPanicsStayInGo(t *testing.T) {
 	want(t, graph.Run(background), sage.ErrCancelled)
 }
 
+// The library asks from its own threads too, which Go has never seen.
+func TestCancelIsAskedFromEveryThread(t *testing.T) {
+	var asked atomic.Int64
+	c, op := slow(t, open(t, sage.WithOption("threads", "2")), sage.WithCancel(func() bool { return asked.Add(1) > 20 }))
+	want(t, c.Run(background, op), sage.ErrCancelled)
+	if asked.Load() <= 20 {
+		t.Fatal(asked.Load())
+	}
+}
+
 // What a callback captures is let go when the last object that may call it is closed, not before.
 func TestCallbacksLiveAsLongAsWhatCallsThem(t *testing.T) {
 	var freed atomic.Bool
