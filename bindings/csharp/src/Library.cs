@@ -52,7 +52,7 @@ namespace Sage
                 {
                     SageNative.on_error(Errors.Raise);
                 }
-                catch (Exception error) when (IsMissing(error) || IsMissing(error.InnerException))
+                catch (Exception error) when (IsMissing(error))
                 {
                     throw Missing(error);
                 }
@@ -71,9 +71,12 @@ namespace Sage
                 + " or a newer minor of it; install a matching pair of libsage and Sage.dll");
         }
 
+        /// <summary>It comes wrapped in the failures of SWIG's classes to initialise themselves.</summary>
         private static bool IsMissing(Exception error)
         {
-            return error is DllNotFoundException || error is EntryPointNotFoundException;
+            for (; error != null; error = error.InnerException)
+                if (error is DllNotFoundException || error is EntryPointNotFoundException) return true;
+            return false;
         }
 
         private static SageException Missing(Exception cause)

@@ -21,10 +21,10 @@ def run(name, place, code, *parts, library_path=None):
     result = subprocess.run([mono, place / "Loading.exe"], env=environment, cwd="/", text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT)
     if result.returncode != code:
-        faults.append(f"{name}: exit code {result.returncode}, not {code}:\n{result.stdout}")
+        faults.append(f"{name}: exit code {result.returncode}, not {code}:\n{result.stdout[:800]}")
     for part in parts:
         if part not in result.stdout:
-            faults.append(f"{name}: no '{part}' in:\n{result.stdout}")
+            faults.append(f"{name}: no '{part}' in:\n{result.stdout[:800]}")
 
 
 with tempfile.TemporaryDirectory() as made:
