@@ -82,6 +82,7 @@ int Main(int argc, char** argv) {
   AddBench(app, &action);
   AddMemory(app, &action);
   AddDoctor(app, &action);
+  AddManual(app, &action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help, --version

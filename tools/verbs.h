@@ -18,6 +18,7 @@ void AddPlugin(CLI::App& app, Action* action);
 void AddBench(CLI::App& app, Action* action);
 void AddMemory(CLI::App& app, Action* action);
 void AddDoctor(CLI::App& app, Action* action);
+void AddManual(CLI::App& app, Action* action);
 
 }  // namespace sage::tool
 
