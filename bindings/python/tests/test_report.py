@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unittest
 from typing import Any, Dict, Optional
+from unittest import mock
 
 import numpy as np
 
@@ -77,6 +78,9 @@ class Report(unittest.TestCase):
     def test_P16_a_wrong_answer_is_no_good_end(self) -> None:
         found = report.collect()
         self.assertTrue(report.is_well(found))
+        with sage.Engine() as engine, mock.patch.object(sage.AttentionContext, "run", lambda *_: None):
+            well = {name: well for name, well, _ in report.self_test(engine)}
+        self.assertIs(well["reference"], False, "it wrote no answer at all")
         found["self_test"] = [("cpu", False, "largest difference 1.0")]
         self.assertFalse(report.is_well(found))
         self.assertIn("WRONG, largest difference 1.0", report.render(found))

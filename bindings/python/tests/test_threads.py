@@ -340,6 +340,16 @@ class Closing(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, "was closed"):
                 use()
 
+    def test_plans_that_were_kept_go_with_their_engine(self) -> None:
+        q = normal((1, 1, 2, 4), 1)
+        engine = sage.Engine()
+        for rows in range(1, 40):
+            sage.attention(q, q, q, np.ones((rows % 2 + 1, 2), bool), scale=rows, engine=engine)
+        kept = [context for idle in engine.plans._idle.values() for context in idle]
+        self.assertEqual(len(kept), 32, "the last plans only")
+        engine.close()
+        self.assertTrue(all(context.closed for context in kept))
+
     def test_finalizers_are_the_net(self) -> None:
         engine = sage.Engine()
         handle = engine._handle
