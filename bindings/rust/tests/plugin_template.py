@@ -33,7 +33,9 @@ def build():
 
 for name in ("src", "Cargo.toml", "Cargo.lock"):
     (shutil.rmtree if (folder / name).is_dir() else lambda path: path.unlink(missing_ok=True))(folder / name)
-shutil.copytree(template, folder, ignore=shutil.ignore_patterns("target"), dirs_exist_ok=True)
+# Not with the times of the originals: cargo would take the program of the last run for theirs.
+shutil.copytree(template, folder, ignore=shutil.ignore_patterns("target"), dirs_exist_ok=True,
+                copy_function=shutil.copyfile)
 backend = build()
 code, said = run(tool, "plugin", "check", backend)
 expect(code == 0 and " 0 failed" in said, "the kit finds faults", said)
