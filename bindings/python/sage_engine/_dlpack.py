@@ -119,6 +119,9 @@ def row_major(shape: Tuple[int, ...]) -> Tuple[int, ...]:
 
 def borrow(array: Any, name: str, copy: bool) -> Lent:
     """Takes the array's memory. What the producer had to copy is refused unless copy is true."""
+    negated = getattr(array, "is_neg", None)  # torch lends the memory of such a view as if it were not negated
+    if callable(negated) and negated() is True:
+        raise ArrayError(f"{name}: its elements are negated lazily, which DLPack cannot say; pass .resolve_neg() of it")
     try:
         try:
             capsule = array.__dlpack__(max_version=(1, 0))

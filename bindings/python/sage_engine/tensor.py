@@ -103,6 +103,8 @@ class Tensor:
 
     def _take_numpy(self, array: np.ndarray[Any, Any], dtype: Optional[DtypeLike], copy: bool, name: str) -> None:
         known = _OF_NUMPY.get(array.dtype)
+        if type(array) is not np.ndarray and isinstance(array, np.ma.MaskedArray):
+            raise ArrayError(f"{name} is a masked array, whose mask would be lost; pass .filled(...) of it, and a mask")
         if dtype is not None or known is None:
             known = _named_dtype(array.dtype, dtype, name)
             if array.dtype.kind in "iuf" and not array.dtype.isnative:

@@ -75,6 +75,10 @@ class NumpyArrays(unittest.TestCase):
             with self.assertRaises(TypeError):
                 sage.Tensor(np.zeros(3, dtype))
 
+    def test_a_mask_beside_the_numbers_is_not_lost(self) -> None:
+        with self.assertRaisesRegex(sage.ArrayError, "masked array"):
+            sage.Tensor(np.ma.array([1.0, 2.0], mask=[True, False]), copy=True)
+
     def test_nothing_is_copied_unless_allowed(self) -> None:
         foreign = np.arange(3, dtype=np.dtype(np.float32).newbyteorder())
         fields = np.zeros(3, [("a", "f4"), ("b", "i1")])["a"]
@@ -218,6 +222,12 @@ class Lent(unittest.TestCase):
             def __dlpack__(self, **_: Any) -> Any:
                 return 5
 
+        class Negated(Producer):
+            def is_neg(self) -> bool:
+                return True
+
+        with self.assertRaisesRegex(sage.ArrayError, "resolve_neg"):
+            sage.Tensor(Negated(data, FLOAT, 32))
         with self.assertRaisesRegex(sage.ArrayError, "Refusing does not lend its memory: it requires grad"):
             sage.Tensor(Refusing())
         with self.assertRaisesRegex(sage.ArrayError, "no DLPack capsule"):

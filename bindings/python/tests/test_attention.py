@@ -280,6 +280,8 @@ class BesideTorch(Case):
                 out = torch.empty_like(want)
                 self.assertIs(sage.attention(q, k, v, enable_gqa=True, out=out, **arguments), out)
                 self.close(out.double().numpy(), want.double().numpy(), tolerance)
+        with self.assertRaisesRegex(sage.ArrayError, "resolve_neg"):
+            sage.attention(torch.randn(2, 2, dtype=torch.cfloat).conj().imag, k.float(), v.float())
         with self.assertRaisesRegex(sage.ArrayError, "detach"):
             sage.attention(q.float().requires_grad_(), k.float(), v.float(), enable_gqa=True)
 
