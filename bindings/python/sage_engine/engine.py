@@ -16,7 +16,16 @@ from ._plan_cache import PlanCache
 from .enums import Align, Layout
 from .errors import ArrayError, InvalidArgumentError, ShapeError
 from .options import CancelFunction, LogFunction, Options, OptionsLike, OptionValue, finish_run, lend
-from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, numpy_dtype, require_contiguous, require_output
+from .tensor import (
+    ArrayLike,
+    DtypeLike,
+    Tensor,
+    as_tensor,
+    numpy_dtype,
+    require_apart,
+    require_contiguous,
+    require_output,
+)
 
 if TYPE_CHECKING:
     from .attention import AttentionOp, AttentionPlan
@@ -118,6 +127,8 @@ class Engine(Closing):
         shape = (batch, q1, q2, width_v)
         result, o = output_for(out, shape, q, dtype)
         require_contiguous(o, "out")
+        if out is not None and o.address in (q.address, k.address, v.address):
+            require_apart(o, (q, k, v))
         if scale is None:
             scale = 0.0
         else:
@@ -207,12 +218,11 @@ def array_of(view: Tensor) -> np.ndarray[Any, Any]:
     size, dtype = view.dtype.itemsize, numpy_dtype(view.dtype)
     if view.size == 0:
         return np.empty(view.shape, dtype)
-    low = sum(min(0, step * (n - 1)) for n, step in zip(view.shape, view.strides))
-    high = sum(max(0, step * (n - 1)) for n, step in zip(view.shape, view.strides))
-    memory = (ctypes.c_char * ((high - low + 1) * size)).from_address(view.address + low * size)
+    low, high = view.extent()
+    memory = (ctypes.c_char * (high - low)).from_address(low)
     memory.__dict__["owner"] = view  # the array holds the buffer, that its owner
     array: np.ndarray[Any, Any] = np.ndarray(
-        view.shape, dtype, memory, -low * size, tuple(step * size for step in view.strides)  # type: ignore[arg-type]
+        view.shape, dtype, memory, view.address - low, tuple(step * size for step in view.strides)  # type: ignore[arg-type]
     )
     array.flags.writeable = view.writable
     return array

@@ -14,7 +14,7 @@ from .engine import Engine, output_for
 from .enums import Align, Dtype, Layout, Slot
 from .errors import InvalidArgumentError, ShapeError
 from .functional import default_engine, drop, philox_seed, same_kind
-from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor
+from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, require_apart
 
 Window = Tuple[int, int]
 
@@ -47,6 +47,8 @@ def flash_attn_func(
     tensors = _views(q, k, v, dtype, copy, 4, "[batch, tokens, heads, width]")
     engine = default_engine() if engine is None else engine
     result, o = output_for(out, tensors[0].shape[:3] + (tensors[2].shape[3],), tensors[0], dtype)
+    if out is not None:
+        require_apart(o, tensors)
     plain = not (dropout_p or softcap or return_lse) and alibi_slopes is None and tuple(window_size) == (-1, -1)
     if plain and (softmax_scale is None or softmax_scale != 0) and same_kind((*tensors, o)):
         engine.attention(
@@ -107,6 +109,8 @@ def flash_attn_varlen_func(
     tensors = _views(q, k, v, dtype, copy, 3, "[tokens, heads, width]")
     engine = default_engine() if engine is None else engine
     result, o = output_for(out, tensors[0].shape[:2] + (tensors[2].shape[2],), tensors[0], dtype)
+    if out is not None:
+        require_apart(o, tensors)
     op = AttentionOp(
         tensors[0],
         tensors[1],

@@ -19,7 +19,7 @@ from .attention import AttentionOp
 from .engine import Engine, output_for
 from .enums import Align, Dtype, Slot
 from .errors import InvalidArgumentError
-from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor
+from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, require_apart
 
 _default: Optional[Engine] = None
 _lock = threading.Lock()
@@ -80,6 +80,8 @@ def attention(
     shape = result_shape(q, k, v, enable_gqa)
     engine = default_engine() if engine is None else engine
     result, o = output_for(out, shape, q, dtype)
+    if out is not None:
+        require_apart(o, (q, k, v))
     plain = attn_mask is None and not dropout_p and (scale is None or scale != 0)
     if plain and same_kind((q, k, v, o)) and _alike(q, k, v, enable_gqa):
         engine.attention(

@@ -201,6 +201,14 @@ class Tensor:
     def nbytes(self) -> int:
         return self.size * self.dtype.itemsize
 
+    def extent(self) -> Tuple[int, int]:
+        """Addresses of the first byte and of that behind the last; the same twice where there is no element."""
+        if 0 in self.shape:
+            return self.address, self.address
+        steps = [step * (n - 1) * self.dtype.itemsize for n, step in zip(self.shape, self.strides)]
+        low = self.address + sum(min(0, step) for step in steps)
+        return low, self.address + sum(max(0, step) for step in steps) + self.dtype.itemsize
+
     @property
     def on_cpu(self) -> bool:
         return self.device[0] == c.SAGE_CPU
@@ -272,6 +280,15 @@ def require_output(tensor: Tensor, name: str) -> Tensor:
     return tensor
 
 
+def require_apart(output: Tensor, inputs: Sequence[Tensor]) -> None:
+    """A backend may read what it has written over. Views that interleave without an element in common are refused too."""
+    low, high = output.extent()
+    for tensor in inputs:
+        begin, end = tensor.extent()
+        if begin < high and low < end and tensor.device == output.device:
+            raise InvalidArgumentError("out shares memory with an input; results need memory of their own")
+
+
 def require_contiguous(tensor: Tensor, name: str) -> Tensor:
     """For the calls that take an address and a shape: row-major memory of this machine."""
     if not tensor.on_cpu:
@@ -282,8 +299,3 @@ def require_contiguous(tensor: Tensor, name: str) -> Tensor:
             "copy=True or numpy.ascontiguousarray(...)"
         )
     return tensor
-
-
-def require_argument(ok: bool, sentence: str) -> None:
-    if not ok:
-        raise InvalidArgumentError(sentence)

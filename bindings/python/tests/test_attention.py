@@ -110,6 +110,21 @@ class ScaledDotProduct(Case):
             with self.assertRaisesRegex(sage.InvalidArgumentError, words):
                 sage.attention(q, k, v, out=wrong)
 
+    def test_results_need_memory_of_their_own(self) -> None:
+        room = normal((4, 1, 2, 5, 8), 1)
+        q, k, v, o = room
+        self.assertIs(sage.attention(q, k, v, out=o), o)  # side by side is apart
+        with sage.Engine() as engine:
+            for a in (q, k, v):
+                for call in (sage.attention, sage.flash_attn_func, engine.attention):
+                    with self.assertRaisesRegex(sage.InvalidArgumentError, "memory of their own"):
+                        call(q, k, v, out=a)
+        shifted = room.reshape(-1)[40:120].reshape(1, 2, 5, 8)[:, :, ::-1]
+        with self.assertRaisesRegex(sage.InvalidArgumentError, "memory of their own"):
+            sage.attention(q, k, v, out=shifted)
+        empty = np.zeros((0, 2, 5, 8), np.float32)
+        sage.attention(empty, empty, empty, out=empty)
+
     def test_bits_of_bf16(self) -> None:
         exact = [from_bf16(to_bf16(x)) for x in qkv((2, 4, 5, 8), (2, 4, 7, 8), (2, 4, 7, 8))]
         got = sage.attention(*map(to_bf16, exact), dtype="bf16")
