@@ -27,10 +27,10 @@ def run(name, arguments, class_path, code, *parts, env=None, cwd="/"):
     result = subprocess.run(command(arguments, class_path), env=environment, cwd=cwd, text=True, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT)
     for part in [] if result.returncode == code else [f"exit code {code}, not {result.returncode}"]:
-        faults.append(f"{name}: {part}:\n{result.stdout}")
+        faults.append(f"{name}: {part}:\n{result.stdout[:800]}")
     for part in parts:
         if part not in result.stdout:
-            faults.append(f"{name}: no '{part}' in:\n{result.stdout}")
+            faults.append(f"{name}: no '{part}' in:\n{result.stdout[:800]}")
     return result.stdout
 
 
@@ -69,8 +69,11 @@ with tempfile.TemporaryDirectory() as folder:
     alive = subprocess.Popen([*command([f"-Dsage.native.extract.dir={room}"], jar), "wait"], text=True, stdout=subprocess.PIPE)
     killed = subprocess.Popen([*command([f"-Dsage.native.extract.dir={room}"], jar), "wait"], text=True, stdout=subprocess.PIPE)
     for process in (alive, killed):
-        while "backends" not in process.stdout.readline():
-            pass
+        for line in process.stdout:
+            if "backends" in line:
+                break
+        else:
+            sys.exit("a JVM that should have waited ended with " + str(process.wait()))
     names = {each.name for each in room.rglob("*") if each.is_file()}
     if names - {"files.txt"} and any(not name.startswith("libsage_") for name in names):
         faults.append(f"once loaded, the libraries are removed and the backends stay: {names}")
