@@ -5,8 +5,8 @@
     make_wheel.py --output dist                                       the package alone: it finds an installed library
 
 The same input gives the same bytes (SOURCE_DATE_EPOCH is heeded). The tag is linux_<machine>: what libsage needs of
-libc and libstdc++ is this machine's, so no manylinux name would be honest. Also a PEP 517 backend, see pyproject.toml, of
-the standard library only; the library may be named there by --config-settings library=FOLDER.
+libc and libstdc++ is this machine's, so no manylinux name would be honest. Also a PEP 517 backend, see pyproject.toml,
+of the standard library only; the library may be named there by --config-settings library=FOLDER.
 """
 
 from __future__ import annotations

@@ -221,9 +221,9 @@ def array_of(view: Tensor) -> np.ndarray[Any, Any]:
     low, high = view.extent()
     memory = (ctypes.c_char * (high - low)).from_address(low)
     memory.__dict__["owner"] = view  # the array holds the buffer, that its owner
-    array: np.ndarray[Any, Any] = np.ndarray(
-        view.shape, dtype, memory, view.address - low, tuple(step * size for step in view.strides)  # type: ignore[arg-type]
-    )
+    strides = tuple(step * size for step in view.strides)
+    array: np.ndarray[Any, Any]
+    array = np.ndarray(view.shape, dtype, memory, view.address - low, strides)  # type: ignore[arg-type]
     array.flags.writeable = view.writable
     return array
 

@@ -281,7 +281,7 @@ def require_output(tensor: Tensor, name: str) -> Tensor:
 
 
 def require_apart(output: Tensor, inputs: Sequence[Tensor]) -> None:
-    """A backend may read what it has written over. Views that interleave without an element in common are refused too."""
+    """A backend may read what it has written over. Views that interleave, no element in common, are refused too."""
     low, high = output.extent()
     for tensor in inputs:
         begin, end = tensor.extent()

@@ -4,6 +4,7 @@ any variable. SAGE_TEST_BUILD names the build folder it is made from."""
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -52,6 +53,15 @@ def run(*command: Any, cwd: str = "/") -> str:
     return done.stdout
 
 
+def serving_pip() -> bool:
+    """Whether this Python's pip can install into another environment: since 22.3."""
+    try:
+        version = importlib.metadata.version("pip").split(".")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return (int(version[0]), int(version[1])) >= (22, 3)
+
+
 class Wheel(unittest.TestCase):
     folder: str
 
@@ -71,10 +81,12 @@ class Wheel(unittest.TestCase):
         )
 
     def environment(self) -> pathlib.Path:
-        """A fresh virtual environment, one for all tests; with pip where Debian's ensurepip is installed."""
+        """A fresh virtual environment, one for all tests. With a pip of its own only where that of this Python, which is
+        faster by far, cannot serve it, and where Debian's ensurepip is installed."""
         where = pathlib.Path(self.folder, "fresh")
         if not where.exists():
-            options = [] if importlib.util.find_spec("ensurepip") else ["--without-pip"]
+            bare = serving_pip() or not importlib.util.find_spec("ensurepip")
+            options = ["--without-pip"] if bare else []
             run(sys.executable, "-m", "venv", "--system-site-packages", *options, where)
             if sys.prefix != sys.base_prefix:  # the tests' own Python is such an environment: numpy is in that
                 (packages,) = where.glob("lib/python*/site-packages")
@@ -82,21 +94,16 @@ class Wheel(unittest.TestCase):
         return where
 
     def pip(self, where: pathlib.Path, *arguments: Any) -> bool:
-        """False: there is no pip in a fresh environment, since python3-venv is not installed."""
-        if not list(where.glob("bin/pip")):
+        """False: there is no pip; neither python3-pip nor python3-venv is installed."""
+        python = where / "bin" / "python"
+        if serving_pip():
+            pip = [sys.executable, "-m", "pip", "--python", python]
+        elif list(where.glob("bin/pip")):
+            pip = [python, "-m", "pip"]
+        else:
             return False
-        run(
-            where / "bin" / "python",
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-index",
-            "--no-deps",
-            "--disable-pip-version-check",
-            "--no-compile",
-            *arguments,
-        )
+        options = ("-q", "--no-index", "--no-deps", "--disable-pip-version-check", "--no-compile")
+        run(*pip, "install", *options, *arguments)
         return True
 
     def test_the_same_input_gives_the_same_bytes(self) -> None:
@@ -150,7 +157,7 @@ class Wheel(unittest.TestCase):
         """By pip, offline: the package alone, which then finds an installed library, or says that there is none."""
         where, target = self.environment(), os.path.join(self.folder, "source")
         if not self.pip(where, "--target", target, ROOT / "bindings" / "python"):
-            self.skipTest("python3-venv is not installed: no pip in a fresh environment")
+            self.skipTest("neither python3-pip nor python3-venv is installed")
         program = (
             f"import sys\nsys.path.insert(0, {target!r})\nimport sage_engine as sage\ntry:\n    print(sage.version())\n"
             "except sage.LibraryNotFoundError as error:\n    print(str(error).splitlines()[0])\n"
