@@ -81,8 +81,8 @@ class Wheel(unittest.TestCase):
         )
 
     def environment(self) -> pathlib.Path:
-        """A fresh virtual environment, one for all tests. With a pip of its own only where that of this Python, which is
-        faster by far, cannot serve it, and where Debian's ensurepip is installed."""
+        """A fresh virtual environment, one for all tests. With a pip of its own only where that of this Python cannot
+        serve it, which is faster by far, and where Debian's ensurepip is installed."""
         where = pathlib.Path(self.folder, "fresh")
         if not where.exists():
             bare = serving_pip() or not importlib.util.find_spec("ensurepip")
