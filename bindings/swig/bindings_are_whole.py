@@ -1,5 +1,5 @@
-"""Fails where a function that libsage exports is not wrapped for Java and C#, where one that is wrapped is used by no class
-of theirs, or where a class of one language has no counterpart in the other. Argument: the source folder."""
+"""Fails where a function that libsage exports is not wrapped for Java and C#, where one that is wrapped is used by no
+class of theirs, or where a class of one language has no counterpart in the other. Argument: the source folder."""
 import pathlib
 import re
 import sys
@@ -58,7 +58,8 @@ def main():
     for name in sorted(java - ONLY_JAVA):
         if SAME.get(name, name) not in csharp:
             faults.append(f"Java's {name} has no counterpart in C#")
-    print("\n".join(faults) or f"{len(exported)} functions, {len(wrapped)} wrapped, {len(java)} and {len(csharp)} types")
+    print("\n".join(faults)
+        or f"{len(exported)} functions, {len(wrapped)} wrapped, {len(java)} and {len(csharp)} types")
     sys.exit(1 if faults else 0)
 
 

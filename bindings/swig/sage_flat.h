@@ -25,7 +25,7 @@ typedef struct sage_flat_op {
   sage_op op;
   sage_attention_attributes attributes;
   sage_tensor tensors[SAGE_ATTN_NUM_SLOTS];
-  const sage_tensor *slots[SAGE_ATTN_NUM_SLOTS];
+  const sage_tensor* slots[SAGE_ATTN_NUM_SLOTS];
 } sage_flat_op;
 
 /* The gate's structs cross as arrays of words in the order of their fields. */
@@ -38,21 +38,21 @@ _Static_assert(sizeof(sage_attention_memory) == 18 * 8 && offsetof(sage_attentio
                    offsetof(sage_attention_memory, keys_over_block_kv) == 17 * 8,
                "memory");
 
-static inline void sage_flat_fail(sage_error *err, sage_status status, const char *message) {
+static inline void sage_flat_fail(sage_error* err, sage_status status, const char* message) {
   err->status = status, err->native_code = 0;
   strncpy(err->message, message, sizeof err->message - 1);
   err->message[sizeof err->message - 1] = '\0';
 }
 
 /* An array that the language did not give, or had no memory to give. */
-static inline sage_status sage_flat_null(sage_error *err) {
+static inline sage_status sage_flat_null(sage_error* err) {
   sage_flat_fail(err, SAGE_E_INVALID_ARGUMENT, "an array is null");
   return SAGE_E_INVALID_ARGUMENT;
 }
 
-static inline sage_flat_bytes *sage_flat_new(sage_flat_bytes *old, uint64_t size, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_new(sage_flat_bytes* old, uint64_t size, sage_error* err) {
   free(old);
-  sage_flat_bytes *bytes = size > SIZE_MAX - sizeof *bytes ? NULL : malloc(sizeof *bytes + (size_t)size);
+  sage_flat_bytes* bytes = size > SIZE_MAX - sizeof *bytes ? NULL : malloc(sizeof *bytes + (size_t)size);
   if (bytes == NULL) {
     sage_flat_fail(err, SAGE_E_OUT_OF_MEMORY, "no memory for a text of the library");
     return NULL;
@@ -62,54 +62,55 @@ static inline sage_flat_bytes *sage_flat_new(sage_flat_bytes *old, uint64_t size
 }
 
 /* A copy, since a borrowed text ends with its handle, which another thread may close. Null for null. */
-static inline sage_flat_bytes *sage_flat_copy(const char *text, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_copy(const char* text, sage_error* err) {
   const size_t size = text == NULL ? 0 : strlen(text);
-  sage_flat_bytes *bytes = text == NULL ? NULL : sage_flat_new(NULL, size, err);
+  sage_flat_bytes* bytes = text == NULL ? NULL : sage_flat_new(NULL, size, err);
   if (bytes != NULL) memcpy(bytes->data, text, size);
   return bytes;
 }
 
 /* The size, then the content, until it fits: it may grow between. CALL has `buffer` and `capacity` and writes `needed`.
  * ENDS: the bytes at its end that are no content. */
-#define SAGE_FLAT_FETCH(CALL, ENDS)                                         \
-  do {                                                                      \
-    char *buffer = NULL;                                                    \
-    uint64_t capacity = 0, needed = 0;                                      \
-    sage_status status = (CALL);                                            \
-    sage_flat_bytes *out = NULL;                                            \
-    while (status == SAGE_OK || status == SAGE_E_BUFFER_TOO_SMALL) {        \
-      out = sage_flat_new(out, needed, err);                                \
-      if (out == NULL) return NULL;                                         \
-      buffer = out->data, capacity = needed;                                \
-      status = (CALL);                                                      \
-      if (status == SAGE_OK) {                                              \
-        out->size = needed - (ENDS);                                        \
-        return out;                                                         \
-      }                                                                     \
-      if (status == SAGE_E_BUFFER_TOO_SMALL && needed <= capacity) break;   \
-    }                                                                       \
-    free(out);                                                              \
-    return NULL;                                                            \
+#define SAGE_FLAT_FETCH(CALL, ENDS)                                       \
+  do {                                                                    \
+    char* buffer = NULL;                                                  \
+    uint64_t capacity = 0, needed = 0;                                    \
+    sage_status status = (CALL);                                          \
+    sage_flat_bytes* out = NULL;                                          \
+    while (status == SAGE_OK || status == SAGE_E_BUFFER_TOO_SMALL) {      \
+      out = sage_flat_new(out, needed, err);                              \
+      if (out == NULL) return NULL;                                       \
+      buffer = out->data, capacity = needed;                              \
+      status = (CALL);                                                    \
+      if (status == SAGE_OK) {                                            \
+        out->size = needed - (ENDS);                                      \
+        return out;                                                       \
+      }                                                                   \
+      if (status == SAGE_E_BUFFER_TOO_SMALL && needed <= capacity) break; \
+    }                                                                     \
+    free(out);                                                            \
+    return NULL;                                                          \
   } while (0)
 
-static inline void sage_flat_tensor(sage_tensor *t, sage_dtype dtype, uint32_t rank, const int64_t *shape,
-                                    const int64_t *stride, int32_t device_type, int32_t device_id, uint32_t flags,
-                                    void *data) {
+static inline void sage_flat_tensor(sage_tensor* t, sage_dtype dtype, uint32_t rank, const int64_t* shape,
+                                    const int64_t* stride, int32_t device_type, int32_t device_id, uint32_t flags,
+                                    void* data) {
   sage_tensor_init(t, dtype, rank, shape, data);
   for (uint32_t i = 0; stride != NULL && i < rank; ++i) t->stride[i] = stride[i];
   t->device_type = device_type, t->device_id = device_id, t->flags = flags;
 }
 
 typedef struct sage_flat_field {
-  const char *name;
+  const char* name;
   size_t offset, bytes;
 } sage_flat_field;
 #define SAGE_FLAT_ATTRIBUTE(NAME) \
-  {#NAME, offsetof(sage_flat_op, attributes.NAME), sizeof(((sage_attention_attributes *)0)->NAME)}
-#define SAGE_FLAT_OF_OP(NAME) {#NAME, offsetof(sage_flat_op, op.NAME), sizeof(((sage_op *)0)->NAME)}
+  { #NAME, offsetof(sage_flat_op, attributes.NAME), sizeof(((sage_attention_attributes*)0)->NAME) }
+#define SAGE_FLAT_OF_OP(NAME) \
+  { #NAME, offsetof(sage_flat_op, op.NAME), sizeof(((sage_op*)0)->NAME) }
 
 /* The place of a field that holds an integer (number 0) or a double (number 1); null if there is none. */
-static inline void *sage_flat_op_field(sage_flat_op *op, const char *name, int number, size_t *bytes, sage_error *err) {
+static inline void* sage_flat_op_field(sage_flat_op* op, const char* name, int number, size_t* bytes, sage_error* err) {
   static const sage_flat_field fields[] = {
       SAGE_FLAT_ATTRIBUTE(scale),         SAGE_FLAT_ATTRIBUTE(softcap),       SAGE_FLAT_ATTRIBUTE(dropout_p),
       SAGE_FLAT_ATTRIBUTE(features),      SAGE_FLAT_ATTRIBUTE(alignment),     SAGE_FLAT_ATTRIBUTE(window_left),
@@ -122,7 +123,7 @@ static inline void *sage_flat_op_field(sage_flat_op *op, const char *name, int n
   for (size_t i = 0; i < sizeof fields / sizeof *fields; ++i)
     if (strcmp(fields[i].name, name) == 0 && (i < 3) == (number != 0)) {
       *bytes = fields[i].bytes;
-      return (char *)op + fields[i].offset;
+      return (char*)op + fields[i].offset;
     }
   char message[200] = "an attention has no field ";
   strncat(message, name, 100);
@@ -134,95 +135,95 @@ static inline void *sage_flat_op_field(sage_flat_op *op, const char *name, int n
 /* ---- version ---- */
 
 /* Where libsage.so was loaded from. */
-static inline const char *sage_flat_library_path(void) {
+static inline const char* sage_flat_library_path(void) {
   Dl_info info;
-  void *address = NULL;
-  const char *(*function)(void) = sage_version;
+  void* address = NULL;
+  const char* (*function)(void) = sage_version;
   memcpy(&address, &function, sizeof address);
   return dladdr(address, &info) != 0 && info.dli_fname != NULL ? info.dli_fname : "(unknown)";
 }
 
 /* ---- options, engine ---- */
 
-static inline sage_options *sage_flat_options_create(sage_error *err) {
-  sage_options *out = NULL;
+static inline sage_options* sage_flat_options_create(sage_error* err) {
+  sage_options* out = NULL;
   sage_options_create(&out, err);
   return out;
 }
-static inline sage_engine *sage_flat_engine_create(const sage_options *options, sage_error *err) {
-  sage_engine *out = NULL;
+static inline sage_engine* sage_flat_engine_create(const sage_options* options, sage_error* err) {
+  sage_engine* out = NULL;
   sage_engine_create(options, &out, err);
   return out;
 }
-static inline sage_flat_bytes *sage_flat_engine_describe(const sage_engine *engine, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_engine_describe(const sage_engine* engine, sage_error* err) {
   SAGE_FLAT_FETCH(sage_engine_describe(engine, buffer, capacity, &needed, err), 1);
 }
 /* Null past the end. */
-static inline sage_flat_bytes *sage_flat_engine_backend_name(const sage_engine *engine, uint32_t index,
-                                                             sage_error *err) {
+static inline sage_flat_bytes* sage_flat_engine_backend_name(const sage_engine* engine, uint32_t index,
+                                                             sage_error* err) {
   return sage_flat_copy(sage_engine_backend_name(engine, index), err);
 }
 
 /* ---- attention ---- */
 
 static inline uint64_t sage_flat_op_bytes(void) { return sizeof(sage_flat_op); }
-static inline void sage_flat_op_init(sage_flat_op *op) {
+static inline void sage_flat_op_init(sage_flat_op* op) {
   memset(op, 0, sizeof *op);
   op->attributes.struct_size = sizeof op->attributes;
   op->op.struct_size = sizeof op->op, op->op.kind = SAGE_OP_ATTENTION, op->op.num_slots = SAGE_ATTN_NUM_SLOTS;
   op->op.attributes = &op->attributes, op->op.slots = op->slots;
 }
 /* rank is at most SAGE_MAX_RANK, index below SAGE_ATTN_NUM_SLOTS: the language has checked them. */
-static inline void sage_flat_op_slot(sage_flat_op *op, uint32_t index, sage_dtype dtype, uint32_t rank,
-                                     const int64_t *shape, const int64_t *stride, int32_t device_type,
-                                     int32_t device_id, uint32_t flags, void *data) {
+static inline void sage_flat_op_slot(sage_flat_op* op, uint32_t index, sage_dtype dtype, uint32_t rank,
+                                     const int64_t* shape, const int64_t* stride, int32_t device_type,
+                                     int32_t device_id, uint32_t flags, void* data) {
   sage_flat_tensor(&op->tensors[index], dtype, rank, shape, stride, device_type, device_id, flags, data);
   op->slots[index] = &op->tensors[index];
 }
-static inline void sage_flat_op_no_slot(sage_flat_op *op, uint32_t index) { op->slots[index] = NULL; }
-static inline void sage_flat_op_set_integer(sage_flat_op *op, const char *name, int64_t value, sage_error *err) {
+static inline void sage_flat_op_no_slot(sage_flat_op* op, uint32_t index) { op->slots[index] = NULL; }
+static inline void sage_flat_op_set_integer(sage_flat_op* op, const char* name, int64_t value, sage_error* err) {
   size_t bytes = 0;
-  void *field = sage_flat_op_field(op, name, 0, &bytes, err);
+  void* field = sage_flat_op_field(op, name, 0, &bytes, err);
   const uint32_t narrow = (uint32_t)value;
   if (field == NULL) return;
   if (bytes == sizeof narrow && value != (int64_t)narrow)
     sage_flat_fail(err, SAGE_E_INVALID_ARGUMENT, "the value does not fit the field's 32 bits without sign");
   else
-    memcpy(field, bytes == sizeof narrow ? (const void *)&narrow : (const void *)&value, bytes);
+    memcpy(field, bytes == sizeof narrow ? (const void*)&narrow : (const void*)&value, bytes);
 }
-static inline int64_t sage_flat_op_integer(sage_flat_op *op, const char *name, sage_error *err) {
+static inline int64_t sage_flat_op_integer(sage_flat_op* op, const char* name, sage_error* err) {
   size_t bytes = 0;
   uint32_t narrow = 0;
   int64_t wide = 0;
-  const void *field = sage_flat_op_field(op, name, 0, &bytes, err);
+  const void* field = sage_flat_op_field(op, name, 0, &bytes, err);
   if (field == NULL) return 0;
-  memcpy(bytes == sizeof narrow ? (void *)&narrow : (void *)&wide, field, bytes);
+  memcpy(bytes == sizeof narrow ? (void*)&narrow : (void*)&wide, field, bytes);
   return bytes == sizeof narrow ? (int64_t)narrow : wide;
 }
-static inline void sage_flat_op_set_number(sage_flat_op *op, const char *name, double value, sage_error *err) {
+static inline void sage_flat_op_set_number(sage_flat_op* op, const char* name, double value, sage_error* err) {
   size_t bytes = 0;
-  void *field = sage_flat_op_field(op, name, 1, &bytes, err);
+  void* field = sage_flat_op_field(op, name, 1, &bytes, err);
   if (field != NULL) memcpy(field, &value, bytes);
 }
-static inline uint64_t sage_flat_op_features(sage_flat_op *op, sage_error *err) {
+static inline uint64_t sage_flat_op_features(sage_flat_op* op, sage_error* err) {
   uint64_t out = 0;
   return sage_attention_features(&op->op, &out, err) == SAGE_OK ? out : 0;
 }
-static inline sage_attention_plan *sage_flat_plan_create(sage_engine *engine, sage_flat_op *op,
-                                                         const sage_options *options, sage_error *err) {
-  sage_attention_plan *out = NULL;
+static inline sage_attention_plan* sage_flat_plan_create(sage_engine* engine, sage_flat_op* op,
+                                                         const sage_options* options, sage_error* err) {
+  sage_attention_plan* out = NULL;
   sage_attention_plan_create(engine, &op->op, options, &out, err);
   return out;
 }
-static inline sage_flat_bytes *sage_flat_plan_backend(const sage_attention_plan *plan, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_plan_backend(const sage_attention_plan* plan, sage_error* err) {
   return sage_flat_copy(sage_attention_plan_backend(plan), err);
 }
-static inline sage_flat_bytes *sage_flat_plan_explain(const sage_attention_plan *plan, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_plan_explain(const sage_attention_plan* plan, sage_error* err) {
   SAGE_FLAT_FETCH(sage_attention_plan_explain(plan, buffer, capacity, &needed, err), 1);
 }
 /* sizes: 14, ratios: 3, in the order of the struct. */
-static inline sage_status sage_flat_plan_memory(const sage_attention_plan *plan, int64_t *sizes, double *ratios,
-                                                sage_error *err) {
+static inline sage_status sage_flat_plan_memory(const sage_attention_plan* plan, int64_t* sizes, double* ratios,
+                                                sage_error* err) {
   sage_attention_memory memory = {0};
   memory.struct_size = sizeof memory;
   const sage_status status = sage_attention_plan_memory(plan, &memory, err);
@@ -231,54 +232,54 @@ static inline sage_status sage_flat_plan_memory(const sage_attention_plan *plan,
   memcpy(ratios, &memory.scores_over_scratch, 3 * sizeof *ratios);
   return SAGE_OK;
 }
-static inline sage_attention_context *sage_flat_context_create(sage_attention_plan *plan, sage_error *err) {
-  sage_attention_context *out = NULL;
+static inline sage_attention_context* sage_flat_context_create(sage_attention_plan* plan, sage_error* err) {
+  sage_attention_context* out = NULL;
   sage_attention_context_create(plan, &out, err);
   return out;
 }
-static inline sage_status sage_flat_attention_run(sage_attention_context *context, const sage_flat_op *op,
-                                                  sage_error *err) {
+static inline sage_status sage_flat_attention_run(sage_attention_context* context, const sage_flat_op* op,
+                                                  sage_error* err) {
   return sage_attention_run(context, op->slots, SAGE_ATTN_NUM_SLOTS, NULL, err);
 }
 
 /* ---- model, session ---- */
 
-static inline sage_model *sage_flat_model_load(sage_engine *engine, const char *path, sage_error *err) {
-  sage_model *out = NULL;
+static inline sage_model* sage_flat_model_load(sage_engine* engine, const char* path, sage_error* err) {
+  sage_model* out = NULL;
   sage_model_load(engine, path, &out, err);
   return out;
 }
-static inline sage_model *sage_flat_model_load_buffer(sage_engine *engine, const void *bytes, uint64_t size,
-                                                      const char *weights_folder, sage_error *err) {
-  sage_model *out = NULL;
+static inline sage_model* sage_flat_model_load_buffer(sage_engine* engine, const void* bytes, uint64_t size,
+                                                      const char* weights_folder, sage_error* err) {
+  sage_model* out = NULL;
   sage_model_load_buffer(engine, bytes, size, weights_folder, &out, err);
   return out;
 }
-static inline sage_flat_bytes *sage_flat_model_check(sage_engine *engine, const char *path, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_model_check(sage_engine* engine, const char* path, sage_error* err) {
   SAGE_FLAT_FETCH(sage_model_check(engine, path, buffer, capacity, &needed, err), 1);
 }
-static inline sage_flat_bytes *sage_flat_model_check_buffer(sage_engine *engine, const void *bytes, uint64_t size,
-                                                            const char *weights_folder, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_model_check_buffer(sage_engine* engine, const void* bytes, uint64_t size,
+                                                            const char* weights_folder, sage_error* err) {
   SAGE_FLAT_FETCH(sage_model_check_buffer(engine, bytes, size, weights_folder, buffer, capacity, &needed, err), 1);
 }
 /* The name; info: dtype, rank, then 8 lengths. */
-static inline sage_flat_bytes *sage_flat_model_io_info(const sage_model *model, uint32_t direction, uint32_t index,
-                                                       int64_t *info, sage_error *err) {
-  const char *name = NULL;
+static inline sage_flat_bytes* sage_flat_model_io_info(const sage_model* model, uint32_t direction, uint32_t index,
+                                                       int64_t* info, sage_error* err) {
+  const char* name = NULL;
   sage_dtype dtype = 0;
   uint32_t rank = 0;
   if (sage_model_io_info(model, direction, index, &name, &dtype, &rank, info + 2, err) != SAGE_OK) return NULL;
   info[0] = dtype, info[1] = rank;
   return sage_flat_copy(name == NULL ? "" : name, err);
 }
-static inline sage_session *sage_flat_session_create(sage_model *model, const sage_options *options, sage_error *err) {
-  sage_session *out = NULL;
+static inline sage_session* sage_flat_session_create(sage_model* model, const sage_options* options, sage_error* err) {
+  sage_session* out = NULL;
   sage_session_create(model, options, &out, err);
   return out;
 }
 /* info: dtype, rank, 8 lengths, bytes. */
-static inline sage_status sage_flat_session_output_info(const sage_session *session, uint32_t index, int64_t *info,
-                                                        sage_error *err) {
+static inline sage_status sage_flat_session_output_info(const sage_session* session, uint32_t index, int64_t* info,
+                                                        sage_error* err) {
   sage_dtype dtype = 0;
   uint32_t rank = 0;
   uint64_t bytes = 0;
@@ -286,52 +287,52 @@ static inline sage_status sage_flat_session_output_info(const sage_session *sess
   info[0] = dtype, info[1] = rank, info[10] = (int64_t)bytes;
   return status;
 }
-static inline sage_status sage_flat_session_bind(sage_session *session, uint32_t direction, uint32_t index,
-                                                 sage_dtype dtype, uint32_t rank, const int64_t *shape,
-                                                 const int64_t *stride, int32_t device_type, int32_t device_id,
-                                                 uint32_t flags, void *data, sage_error *err) {
+static inline sage_status sage_flat_session_bind(sage_session* session, uint32_t direction, uint32_t index,
+                                                 sage_dtype dtype, uint32_t rank, const int64_t* shape,
+                                                 const int64_t* stride, int32_t device_type, int32_t device_id,
+                                                 uint32_t flags, void* data, sage_error* err) {
   sage_tensor tensor;
   sage_flat_tensor(&tensor, dtype, rank, shape, stride, device_type, device_id, flags, data);
   return sage_session_bind(session, direction, index, &tensor, err);
 }
-static inline sage_status sage_flat_session_unbind(sage_session *session, uint32_t direction, uint32_t index,
-                                                   sage_error *err) {
+static inline sage_status sage_flat_session_unbind(sage_session* session, uint32_t direction, uint32_t index,
+                                                   sage_error* err) {
   return sage_session_bind(session, direction, index, NULL, err);
 }
-static inline sage_flat_bytes *sage_flat_session_explain(sage_session *session, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_session_explain(sage_session* session, sage_error* err) {
   SAGE_FLAT_FETCH(sage_session_explain(session, buffer, capacity, &needed, err), 1);
 }
-static inline sage_flat_bytes *sage_flat_session_trace(sage_session *session, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_session_trace(sage_session* session, sage_error* err) {
   SAGE_FLAT_FETCH(sage_session_trace(session, buffer, capacity, &needed, err), 1);
 }
-static inline sage_flat_bytes *sage_flat_session_decision(sage_session *session, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_session_decision(sage_session* session, sage_error* err) {
   SAGE_FLAT_FETCH(sage_session_decision(session, buffer, capacity, &needed, err), 1);
 }
-static inline sage_flat_bytes *sage_flat_session_snapshot(sage_session *session, sage_error *err) {
+static inline sage_flat_bytes* sage_flat_session_snapshot(sage_session* session, sage_error* err) {
   SAGE_FLAT_FETCH(sage_session_snapshot(session, buffer, capacity, &needed, err), 0);
 }
 
 /* ---- sparse: the number kept, or 0 with an error ---- */
 
-static inline uint64_t sage_flat_mincut_mask(int64_t seq, int64_t parts, void *mask, uint64_t bytes, sage_error *err) {
+static inline uint64_t sage_flat_mincut_mask(int64_t seq, int64_t parts, void* mask, uint64_t bytes, sage_error* err) {
   uint64_t kept = 0;
   return sage_mincut_mask(seq, parts, mask, bytes, &kept, err) == SAGE_OK ? kept : 0;
 }
-static inline uint64_t sage_flat_mincut_csr(int64_t seq, int64_t parts, uint32_t tile_q, uint32_t tile_kv, void *indptr,
-                                            uint64_t num_indptr, void *indices, uint64_t num_indices, sage_error *err) {
+static inline uint64_t sage_flat_mincut_csr(int64_t seq, int64_t parts, uint32_t tile_q, uint32_t tile_kv, void* indptr,
+                                            uint64_t num_indptr, void* indices, uint64_t num_indices, sage_error* err) {
   uint64_t kept = 0;
   return sage_mincut_csr(seq, parts, tile_q, tile_kv, indptr, num_indptr, indices, num_indices, &kept, err) == SAGE_OK
              ? kept
              : 0;
 }
 static inline uint64_t sage_flat_mincut_blocks(int64_t seq, int64_t parts, uint32_t tile_q, uint32_t tile_kv,
-                                               void *blocks, uint64_t bytes, sage_error *err) {
+                                               void* blocks, uint64_t bytes, sage_error* err) {
   uint64_t kept = 0;
   return sage_mincut_blocks(seq, parts, tile_q, tile_kv, blocks, bytes, &kept, err) == SAGE_OK ? kept : 0;
 }
 /* packet: 10 words, policy: 20 or null, decision: 8; the first of each is struct_size and is written here. */
-static inline sage_status sage_flat_gate_decide(const uint32_t *packet, const uint32_t *policy, uint32_t *decision,
-                                                sage_error *err) {
+static inline sage_status sage_flat_gate_decide(const uint32_t* packet, const uint32_t* policy, uint32_t* decision,
+                                                sage_error* err) {
   sage_gate_packet seen;
   sage_gate_policy limits;
   sage_gate_decision out = {0};
@@ -343,7 +344,7 @@ static inline sage_status sage_flat_gate_decide(const uint32_t *packet, const ui
   memcpy(decision, &out, sizeof out);
   return status;
 }
-static inline sage_status sage_flat_gate_apply(const uint32_t *decision, sage_flat_op *op, sage_error *err) {
+static inline sage_status sage_flat_gate_apply(const uint32_t* decision, sage_flat_op* op, sage_error* err) {
   sage_gate_decision taken;
   if (decision == NULL) return sage_flat_null(err);
   memcpy(&taken, decision, sizeof taken);

@@ -13,7 +13,8 @@ public static class Example
             {
                 Console.WriteLine("sage " + Library.Version + " from " + Library.Path);
 
-                // One call: 8 query heads over 2 of K and V, 512 tokens, causal; [batch, heads, tokens, 64]. Nothing is copied.
+                // One call: 8 query heads over 2 of K and V, 512 tokens, causal; [batch, heads, tokens, 64]. Nothing is
+                // copied.
                 AttentionShape shape = new AttentionShape
                 {
                     HeadsQ = 8, HeadsKv = 2, SeqQ = 512, SeqKv = 512, DimQk = 64, Causal = Alignment.TopLeft

@@ -32,8 +32,8 @@ public final class Attention {
 
       // The same with a window of 128 keys, planned once, run as often as you like, in a direct buffer without a copy.
       FloatBuffer result = ByteBuffer.allocateDirect(4 * q.length).order(ByteOrder.nativeOrder()).asFloatBuffer();
-      AttentionOp op = new AttentionOp(Tensor.of(q, 1, 8, 512, 64), Tensor.of(k, 1, 2, 512, 64), Tensor.of(v, 1, 2, 512, 64),
-          Tensor.wrap(result, 1, 8, 512, 64)).causal(Alignment.TOP_LEFT).window(127L, null)
+      AttentionOp op = new AttentionOp(Tensor.of(q, 1, 8, 512, 64), Tensor.of(k, 1, 2, 512, 64), Tensor.of(v, 1, 2,
+          512, 64), Tensor.wrap(result, 1, 8, 512, 64)).causal(Alignment.TOP_LEFT).window(127L, null)
           .slot(Slot.LSE, Tensor.allocate(DType.F32, 1, 8, 512));
       try (AttentionPlan plan = new AttentionPlan(engine, op); AttentionContext context = new AttentionContext(plan)) {
         for (int i = 0; i < 3; ++i) context.run(op);

@@ -15,7 +15,8 @@ public final class Ticks {
   public static void main(String[] arguments) throws IOException {
     int[] count = new int[2];
     int[] inState = new int[MetabolicState.values().length];
-    try (Engine engine = Engine.open(); Model model = Model.load(engine, arguments[0]); Session session = new Session(model);
+    try (Engine engine = Engine.open(); Model model = Model.load(engine, arguments[0]);
+        Session session = new Session(model);
         Stream<String> lines = Files.lines(Path.of(arguments[1]))) {
       session.ticks(lines).forEach(decision -> {
         ++count[decision.error().isPresent() ? 1 : 0];

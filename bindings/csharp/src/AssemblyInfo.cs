@@ -1,4 +1,5 @@
-// The conformance runner and the tests reach what is internal: numbers that no enum has, the ABI check with a made-up one.
+// The conformance runner and the tests reach what is internal: numbers that no enum has, the ABI check with a made-up
+// one.
 using System.Reflection;
 using System.Runtime.CompilerServices;
 

@@ -17,7 +17,8 @@ namespace Sage
             handle = new ContextHandle(SageNative.context_create(plan.Handle), inherited);
         }
 
-        /// <summary>op as planned, with data; dynamic axes may be smaller. Returns when O is ready; allocates nothing.</summary>
+        /// <summary>op as planned, with data; dynamic axes may be smaller. Returns when O is ready; allocates
+        /// nothing.</summary>
         public void Run(AttentionOp op)
         {
             SageNative.attention_run(handle, op.Handle);

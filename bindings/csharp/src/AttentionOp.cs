@@ -29,12 +29,13 @@ namespace Sage
         /// <summary>Bias, masks, lengths, LSE, paged tables and the rest; null takes it away.</summary>
         public AttentionOp Set(Slot slot, Tensor tensor)
         {
-            if ((uint)slot >= slots.Length) throw new SageException(Status.InvalidArgument, "attention has no slot " + (uint)slot);
+            if ((uint)slot >= slots.Length)
+                throw new SageException(Status.InvalidArgument, "attention has no slot " + (uint)slot);
             if (tensor == null)
                 SageNative.op_no_slot(Handle, (uint)slot);
             else
-                SageNative.op_slot(Handle, (uint)slot, (uint)tensor.DType, tensor.Rank, tensor.RawShape, tensor.RawStrides,
-                    (int)Constants.SAGE_CPU, 0, tensor.Flags, tensor.Address);
+                SageNative.op_slot(Handle, (uint)slot, (uint)tensor.DType, tensor.Rank, tensor.RawShape,
+                    tensor.RawStrides, (int)Constants.SAGE_CPU, 0, tensor.Flags, tensor.Address);
             slots[(int)slot] = tensor;
             return this;
         }
@@ -67,8 +68,10 @@ namespace Sage
         /// <summary>Keys on either side besides a query's own position; null: all.</summary>
         public AttentionOp Window(long? left, long? right)
         {
-            Feature(Constants.SAGE_ATTN_F_WINDOW_LEFT, left.HasValue).Feature(Constants.SAGE_ATTN_F_WINDOW_RIGHT, right.HasValue);
-            return SetField("window_left", left.GetValueOrDefault()).SetField("window_right", right.GetValueOrDefault());
+            Feature(Constants.SAGE_ATTN_F_WINDOW_LEFT, left.HasValue).Feature(Constants.SAGE_ATTN_F_WINDOW_RIGHT,
+                right.HasValue);
+            return SetField("window_left", left.GetValueOrDefault()).SetField("window_right",
+                right.GetValueOrDefault());
         }
 
         /// <summary>Scores become value * tanh(score / value); 0: they stay.</summary>
@@ -120,7 +123,8 @@ namespace Sage
             return SetField("dynamic_axes", axes);
         }
 
-        /// <summary>A field of sage_attention_attributes or sage_op, by its name in C: what has no method here.</summary>
+        /// <summary>A field of sage_attention_attributes or sage_op, by its name in C: what has no method
+        /// here.</summary>
         public AttentionOp SetField(string field, long value)
         {
             if (field == null) throw new ArgumentNullException("field");

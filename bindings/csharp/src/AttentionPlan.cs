@@ -52,8 +52,8 @@ namespace Sage
         }
     }
 
-    /// <summary>Bytes; ulong.MaxValue where a count does not fit. Three ratios that are often quoted under one name stand
-    /// apart.</summary>
+    /// <summary>Bytes; ulong.MaxValue where a count does not fit. Three ratios that are often quoted under one name
+    /// stand apart.</summary>
     public sealed class AttentionMemory
     {
         internal AttentionMemory(long[] sizes, double[] ratios)

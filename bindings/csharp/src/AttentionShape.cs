@@ -46,7 +46,8 @@ namespace Sage
 
         private void Expect(string name, long given, long heads, long sequence, long dim)
         {
-            if ((Batch | heads | sequence | dim) < 0) throw new ShapeException(name + " has a negative length in its shape");
+            if ((Batch | heads | sequence | dim) < 0)
+                throw new ShapeException(name + " has a negative length in its shape");
             long count;
             try
             {

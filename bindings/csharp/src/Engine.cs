@@ -5,8 +5,8 @@ using System.Runtime.InteropServices;
 
 namespace Sage
 {
-    /// <summary>Backends and their threads. Free-threaded: one for a program is enough. What is made of it keeps it alive
-    /// inside the library, so it may be disposed at any time, in any order, and while calls run.</summary>
+    /// <summary>Backends and their threads. Free-threaded: one for a program is enough. What is made of it keeps it
+    /// alive inside the library, so it may be disposed at any time, in any order, and while calls run.</summary>
     public sealed class Engine : IDisposable
     {
         private Engine(Options options)
@@ -52,16 +52,17 @@ namespace Sage
             }
         }
 
-        /// <summary>JSON: every plugin that was found, with path, version, devices, features, and why it is refused.</summary>
+        /// <summary>JSON: every plugin that was found, with path, version, devices, features, and why it is
+        /// refused.</summary>
         public string Describe()
         {
             return Text.Of(SageNative.engine_describe(Handle));
         }
 
-        /// <summary>o = softmax(scale q k^T) v, on memory of any kind, in place. The lengths are checked. Everything else
-        /// that attention can do takes an <see cref="AttentionOp"/>.</summary>
-        public unsafe void Attention(AttentionShape shape, ReadOnlySpan<float> q, ReadOnlySpan<float> k, ReadOnlySpan<float> v,
-            Span<float> o)
+        /// <summary>o = softmax(scale q k^T) v, on memory of any kind, in place. The lengths are checked. Everything
+        /// else that attention can do takes an <see cref="AttentionOp"/>.</summary>
+        public unsafe void Attention(AttentionShape shape, ReadOnlySpan<float> q, ReadOnlySpan<float> k,
+            ReadOnlySpan<float> v, Span<float> o)
         {
             shape.Check(q.Length, k.Length, v.Length, o.Length);
             fixed (float* pq = &MemoryMarshal.GetReference(q))
@@ -87,14 +88,16 @@ namespace Sage
         public void Attention(AttentionShape shape, float[] q, float[] k, float[] v, float[] o)
         {
             RequireArrays(q, k, v, o);
-            Attention(shape, new ReadOnlySpan<float>(q), new ReadOnlySpan<float>(k), new ReadOnlySpan<float>(v), new Span<float>(o));
+            Attention(shape, new ReadOnlySpan<float>(q), new ReadOnlySpan<float>(k), new ReadOnlySpan<float>(v),
+                new Span<float>(o));
         }
 
         /// <summary>The same on arrays, in place.</summary>
         public void Attention(AttentionShape shape, double[] q, double[] k, double[] v, double[] o)
         {
             RequireArrays(q, k, v, o);
-            Attention(shape, new ReadOnlySpan<double>(q), new ReadOnlySpan<double>(k), new ReadOnlySpan<double>(v), new Span<double>(o));
+            Attention(shape, new ReadOnlySpan<double>(q), new ReadOnlySpan<double>(k), new ReadOnlySpan<double>(v),
+                new Span<double>(o));
         }
 
         /// <summary>The same on contiguous tensors of one type, in place.</summary>
@@ -103,8 +106,8 @@ namespace Sage
             RequireArrays(q, k, v, o);
             shape.Check(q.Count, k.Count, v.Count, o.Count);
             if (k.DType != q.DType || v.DType != q.DType || o.DType != q.DType)
-                throw new SageException(Status.InvalidArgument, "q, k, v and o have one type; they are " + q.DType + ", " + k.DType
-                    + ", " + v.DType + " and " + o.DType);
+                throw new SageException(Status.InvalidArgument, "q, k, v and o have one type; they are " + q.DType
+                    + ", " + k.DType + ", " + v.DType + " and " + o.DType);
             q.RequireData("q").RequireContiguous("q");
             k.RequireData("k").RequireContiguous("k");
             v.RequireData("v").RequireContiguous("v");
@@ -131,11 +134,13 @@ namespace Sage
             if (k == null) k = &none;
             if (v == null) v = &none;
             if (o == null) o = &none;
-            SageNative.attention(Handle, (uint)dtype, (uint)shape.Layout, shape.Batch, shape.HeadsQ, shape.HeadsKv, shape.SeqQ,
-                shape.SeqKv, shape.DimQk, shape.WidthV, (IntPtr)q, (IntPtr)k, (IntPtr)v, (IntPtr)o, (uint)shape.Causal, shape.Scale);
+            SageNative.attention(Handle, (uint)dtype, (uint)shape.Layout, shape.Batch, shape.HeadsQ, shape.HeadsKv,
+                shape.SeqQ, shape.SeqKv, shape.DimQk, shape.WidthV, (IntPtr)q, (IntPtr)k, (IntPtr)v, (IntPtr)o,
+                (uint)shape.Causal, shape.Scale);
         }
 
-        /// <summary>JSON: all errors of a model file, each with its path inside it; "valid" says whether there are none.</summary>
+        /// <summary>JSON: all errors of a model file, each with its path inside it; "valid" says whether there are
+        /// none.</summary>
         public string Check(string path)
         {
             return Text.Of(SageNative.model_check(Handle, path));
@@ -146,7 +151,8 @@ namespace Sage
         {
             byte none = 0;
             fixed (byte* at = &MemoryMarshal.GetReference(bytes))
-                return Text.Of(SageNative.model_check_buffer(Handle, (IntPtr)(at == null ? &none : at), (ulong)bytes.Length, weightsFolder));
+                return Text.Of(SageNative.model_check_buffer(Handle, (IntPtr)(at == null ? &none : at),
+                    (ulong)bytes.Length, weightsFolder));
         }
 
         /// <summary>Twice is once.</summary>

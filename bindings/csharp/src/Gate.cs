@@ -28,7 +28,8 @@ namespace Sage
         {
             return new uint[]
             {
-                0, Flags, Lambda, LambdaPrev, BoundaryEdges, BoundaryConcentrationQ15, PartitionCount, SpikeFired, SpikeRateQ15, 0
+                0, Flags, Lambda, LambdaPrev, BoundaryEdges, BoundaryConcentrationQ15, PartitionCount, SpikeFired,
+                    SpikeRateQ15, 0
             };
         }
     }
@@ -63,8 +64,8 @@ namespace Sage
         {
             return new uint[]
             {
-                0, LambdaMin, DropRatioQ15Max, BoundaryEdgesMax, BoundaryConcentrationQ15Max, PartitionsMax, SpikeRateQ15Max, 0,
-                Normal.Layers, Normal.Sequence, Normal.Window, 0,
+                0, LambdaMin, DropRatioQ15Max, BoundaryEdgesMax, BoundaryConcentrationQ15Max, PartitionsMax,
+                    SpikeRateQ15Max, 0, Normal.Layers, Normal.Sequence, Normal.Window, 0,
                 Reduced.Layers, Reduced.Sequence, Reduced.Window, 0,
                 Safe.Layers, Safe.Sequence, Safe.Window, 0
             };
@@ -133,7 +134,8 @@ namespace Sage
             return new GateDecision(words);
         }
 
-        /// <summary>Writes the decision's window into op, whose alignment must be set; refused where nothing is to be run.</summary>
+        /// <summary>Writes the decision's window into op, whose alignment must be set; refused where nothing is to be
+        /// run.</summary>
         public static void Apply(GateDecision decision, AttentionOp op)
         {
             if (decision == null) throw new ArgumentNullException("decision");

@@ -1,8 +1,8 @@
-// Native handles as SafeHandles: alive during every call they are passed to, destroyed once, by a finalizer where Dispose
-// was forgotten, refused with ObjectDisposedException after it.
+// Native handles as SafeHandles: alive during every call they are passed to, destroyed once, by a finalizer where
+// Dispose was forgotten, refused with ObjectDisposedException after it.
 //
-// Callbacks and buffers that the library may touch are rooted from here until the handle is destroyed: not by the object
-// that people hold, since finalizers run in any order.
+// Callbacks and buffers that the library may touch are rooted from here until the handle is destroyed: not by the
+// object that people hold, since finalizers run in any order.
 using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
@@ -22,8 +22,8 @@ namespace Sage
             SetHandle(raw);
         }
 
-        /// <summary>What the library may call through this one; children inherit them. To be read before a child is made:
-        /// they are let go with the handle.</summary>
+        /// <summary>What the library may call through this one; children inherit them. To be read before a child is
+        /// made: they are let go with the handle.</summary>
         internal Delegate[] Callbacks { get; private set; }
 
         public override bool IsInvalid

@@ -66,8 +66,8 @@ namespace Sage
         {
             uint major = found >> 16, minor = found & 0xffff, oldest = Constants.SAGE_ABI_MINOR;
             if (major == Constants.SAGE_ABI_MAJOR && minor + 1 > oldest) return;
-            throw new SageException(Status.AbiMismatch, "libsage " + version + " at " + path + " has ABI " + major + "." + minor
-                + "; Sage.dll needs " + Constants.SAGE_ABI_MAJOR + "." + oldest
+            throw new SageException(Status.AbiMismatch, "libsage " + version + " at " + path + " has ABI " + major
+                + "." + minor + "; Sage.dll needs " + Constants.SAGE_ABI_MAJOR + "." + oldest
                 + " or a newer minor of it; install a matching pair of libsage and Sage.dll");
         }
 
@@ -83,11 +83,13 @@ namespace Sage
         {
             string folder = System.IO.Path.GetDirectoryName(typeof(Library).Assembly.Location);
             string beside = System.IO.Path.Combine(folder, "libsagecs.so");
-            string why = File.Exists(beside) ? beside + " is there but could not be loaded: " + LoaderSays(beside) : beside + " does not exist";
-            return new SageException(Status.NotFound, 0, "the native library of sage was not found (libsagecs.so, which needs"
-                + " libsage.so.0): " + why + ". Looked for: 1. beside Sage.dll (" + folder + "); 2. in LD_LIBRARY_PATH ("
-                + (Environment.GetEnvironmentVariable("LD_LIBRARY_PATH") ?? "not set") + "); 3. in the system's folders for"
-                + " libraries. Install the package sage-engine with its C# part, or put both files beside Sage.dll", cause);
+            string why = File.Exists(beside) ? beside + " is there but could not be loaded: " + LoaderSays(beside)
+                : beside + " does not exist";
+            string path = Environment.GetEnvironmentVariable("LD_LIBRARY_PATH") ?? "not set";
+            return new SageException(Status.NotFound, 0, "the native library of sage was not found (libsagecs.so, which"
+                + " needs libsage.so.0): " + why + ". Looked for: 1. beside Sage.dll (" + folder
+                + "); 2. in LD_LIBRARY_PATH (" + path + "); 3. in the system's folders for libraries. Install the package"
+                + " sage-engine with its C# part, or put both files beside Sage.dll", cause);
         }
 
         [DllImport("libdl.so.2")]
@@ -101,7 +103,8 @@ namespace Sage
             try
             {
                 const int now = 2;
-                return dlopen(Text.Terminated(path), now) == IntPtr.Zero ? Text.Borrowed(dlerror()) : "a function is missing; it is of another version";
+                return dlopen(Text.Terminated(path), now) == IntPtr.Zero ? Text.Borrowed(dlerror())
+                    : "a function is missing; it is of another version";
             }
             catch (Exception error) when (IsMissing(error))
             {

@@ -3,8 +3,9 @@ using System;
 
 namespace Sage
 {
-    /// <summary>Which keys a query need not see, where the sequence falls into `parts` chunks: its own chunk up to itself,
-    /// and of every earlier chunk the first token. One mask in three forms; sage/sparse.h has the rule. Pure functions.</summary>
+    /// <summary>Which keys a query need not see, where the sequence falls into `parts` chunks: its own chunk up to
+    /// itself, and of every earlier chunk the first token. One mask in three forms; sage/sparse.h has the rule. Pure
+    /// functions.</summary>
     public static class Mincut
     {
         /// <summary>Bool [1,1,seq,seq], for Slot.Mask; Broadcast gives it to more heads.</summary>
@@ -28,7 +29,8 @@ namespace Sage
             Errors.Check();
             Tensor indptr = Tensor.Allocate(DType.I32, 1, 1, Tiles(seq, tileQ) + 1);
             Tensor indices = Tensor.Allocate(DType.I32, (long)kept);
-            SageNative.mincut_csr(seq, parts, tileQ, tileKv, indptr.Address, (ulong)indptr.Count, indices.Address, kept);
+            SageNative.mincut_csr(seq, parts, tileQ, tileKv, indptr.Address, (ulong)indptr.Count, indices.Address,
+                kept);
             Errors.Check();
             GC.KeepAlive(indptr);
             GC.KeepAlive(indices);

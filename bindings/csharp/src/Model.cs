@@ -44,15 +44,16 @@ namespace Sage
             return new Model(SageNative.model_load(engine.Handle, path), callbacks);
         }
 
-        /// <summary>From bytes, which are copied. weightsFolder: where its relative paths begin; null: no weight files.</summary>
+        /// <summary>From bytes, which are copied. weightsFolder: where its relative paths begin; null: no weight
+        /// files.</summary>
         public static unsafe Model Load(Engine engine, ReadOnlySpan<byte> bytes, string weightsFolder = null)
         {
             if (engine == null) throw new ArgumentNullException("engine");
             Delegate[] callbacks = engine.Handle.Callbacks;
             byte none = 0;
             fixed (byte* at = &MemoryMarshal.GetReference(bytes))
-                return new Model(SageNative.model_load_buffer(engine.Handle, (IntPtr)(at == null ? &none : at), (ulong)bytes.Length,
-                    weightsFolder), callbacks);
+                return new Model(SageNative.model_load_buffer(engine.Handle, (IntPtr)(at == null ? &none : at),
+                    (ulong)bytes.Length, weightsFolder), callbacks);
         }
 
         internal ModelHandle Handle { get; private set; }

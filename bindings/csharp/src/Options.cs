@@ -29,8 +29,9 @@ namespace Sage
             return this;
         }
 
-        /// <summary>Of an engine: takes its log, from any thread, several at once: the level (1 error, 2 warning, 3 info,
-        /// 4 debug) and the line. It must not call back into the engine; what it throws is dropped. Null: nobody.</summary>
+        /// <summary>Of an engine: takes its log, from any thread, several at once: the level (1 error, 2 warning, 3
+        /// info, 4 debug) and the line. It must not call back into the engine; what it throws is dropped. Null:
+        /// nobody.</summary>
         public Options Log(Action<int, string> callback)
         {
             lock (values) log = callback;
@@ -38,14 +39,16 @@ namespace Sage
         }
 
         /// <summary>Of a plan or session: asked now and then during a run, from any thread; true stops it with
-        /// <see cref="Status.Cancelled"/>, and so does throwing. It must not call back into its session. Null: nobody.</summary>
+        /// <see cref="Status.Cancelled"/>, and so does throwing. It must not call back into its session. Null:
+        /// nobody.</summary>
         public Options Cancel(Func<bool> callback)
         {
             lock (values) cancel = callback;
             return this;
         }
 
-        /// <summary>make, with native options that live for the call. What the library may call is added to lent.</summary>
+        /// <summary>make, with native options that live for the call. What the library may call is added to
+        /// lent.</summary>
         internal static T Lend<T>(Options options, List<Delegate> lent, Func<OptionsHandle, T> make)
         {
             Library.Load();
@@ -61,7 +64,8 @@ namespace Sage
         {
             lock (values)
             {
-                foreach (KeyValuePair<string, string> value in values) SageNative.options_set(raw, value.Key, value.Value);
+                foreach (KeyValuePair<string, string> value in values)
+                    SageNative.options_set(raw, value.Key, value.Value);
                 if (log != null)
                 {
                     Action<int, string> callback = log;

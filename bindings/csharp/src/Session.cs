@@ -7,8 +7,8 @@ using System.Threading.Tasks;
 
 namespace Sage
 {
-    /// <summary>Runs a model. One call at a time: a second one is Status.Busy; Cancel comes from any thread. It keeps its
-    /// model and engine alive inside the library, whenever those are disposed.</summary>
+    /// <summary>Runs a model. One call at a time: a second one is Status.Busy; Cancel comes from any thread. It keeps
+    /// its model and engine alive inside the library, whenever those are disposed.</summary>
     public sealed class Session : IDisposable
     {
         private readonly SessionHandle handle;
@@ -84,13 +84,14 @@ namespace Sage
             into.RequireData("the output").RequireContiguous("the output");
             TensorInfo info = OutputInfo(index);
             if (info.DType != into.DType)
-                throw new SageException(Status.InvalidArgument, "output " + index + " is " + info.DType + ", not " + into.DType);
+                throw new SageException(Status.InvalidArgument, "output " + index + " is " + info.DType + ", not "
+                    + into.DType);
             SageNative.session_get_output(handle, (uint)index, into.Address, (ulong)into.SizeInBytes);
             GC.KeepAlive(into);
         }
 
-        /// <summary>Uses memory in place, without a copy, until another is bound or the session is disposed, which keeps it
-        /// pinned so long. An output's shape is its upper bound. Null takes it back.</summary>
+        /// <summary>Uses memory in place, without a copy, until another is bound or the session is disposed, which
+        /// keeps it pinned so long. An output's shape is its upper bound. Null takes it back.</summary>
         public void Bind(Direction direction, int index, Tensor memory)
         {
             uint side = (uint)direction, at = (uint)index;
@@ -102,18 +103,19 @@ namespace Sage
             {
                 memory.RequireData("what is bound");
                 if (memory.IsContiguous)
-                    SageNative.session_bind_flat(handle, side, at, (uint)memory.DType, memory.Rank, memory.RawShape, memory.Address,
-                        (ulong)memory.SizeInBytes);
+                    SageNative.session_bind_flat(handle, side, at, (uint)memory.DType, memory.Rank, memory.RawShape,
+                        memory.Address, (ulong)memory.SizeInBytes);
                 else
-                    SageNative.session_bind(handle, side, at, (uint)memory.DType, memory.Rank, memory.RawShape, memory.RawStrides,
-                        (int)Constants.SAGE_CPU, 0, memory.Flags, memory.Address);
+                    SageNative.session_bind(handle, side, at, (uint)memory.DType, memory.Rank, memory.RawShape,
+                        memory.RawStrides, (int)Constants.SAGE_CPU, 0, memory.Flags, memory.Address);
             }
             handle.Lend(direction + " " + index, memory); // after the call: one that fails leaves the old one bound
         }
 
         // ---- runs ----
 
-        /// <summary>Returns when the outputs are ready. After an error they are undefined, the session stays usable.</summary>
+        /// <summary>Returns when the outputs are ready. After an error they are undefined, the session stays
+        /// usable.</summary>
         public void Run()
         {
             SageNative.session_run(handle);
@@ -151,8 +153,8 @@ namespace Sage
 
         // ---- ticks ----
 
-        /// <summary>One tick of an expert, metabolic or fusion graph: a JSON object in, the decision's out. A bad tick is
-        /// Status.BadData: the state is as before, LastDecision has its record.</summary>
+        /// <summary>One tick of an expert, metabolic or fusion graph: a JSON object in, the decision's out. A bad tick
+        /// is Status.BadData: the state is as before, LastDecision has its record.</summary>
         public unsafe string Tick(string json)
         {
             if (json == null) throw new ArgumentNullException("json");
@@ -175,8 +177,8 @@ namespace Sage
             return Text.Of(SageNative.session_decision(handle));
         }
 
-        /// <summary>Ticks to decisions, one for one, in order, each when it is asked for. A bad tick is answered by its error
-        /// record and the stream goes on; every other failure is thrown.</summary>
+        /// <summary>Ticks to decisions, one for one, in order, each when it is asked for. A bad tick is answered by its
+        /// error record and the stream goes on; every other failure is thrown.</summary>
         public IEnumerable<Decision> Ticks(IEnumerable<string> ticks)
         {
             if (ticks == null) throw new ArgumentNullException("ticks");

@@ -9,7 +9,8 @@ namespace Sage
         {
             int bytes = (int)((uint)dtype >> 8 & 0xff) / 8;
             if (!Enum.IsDefined(typeof(DType), dtype))
-                throw new SageException(Status.InvalidArgument, "there is no element type 0x" + ((uint)dtype).ToString("x"));
+                throw new SageException(Status.InvalidArgument,
+                    "there is no element type 0x" + ((uint)dtype).ToString("x"));
             return bytes;
         }
 
@@ -34,12 +35,14 @@ namespace Sage
         {
             if (shape == null) throw new ArgumentNullException("shape");
             if (shape.Length > Constants.SAGE_MAX_RANK)
-                throw new ShapeException("a tensor of " + shape.Length + " axes; " + Constants.SAGE_MAX_RANK + " at most");
+                throw new ShapeException("a tensor of " + shape.Length + " axes; " + Constants.SAGE_MAX_RANK
+                    + " at most");
             long count = 1;
             foreach (long length in shape)
             {
                 if (length < 0) throw new ShapeException("a negative length in " + Text(shape));
-                if (length != 0 && count > long.MaxValue / 8 / length) throw new ShapeException("too many elements in " + Text(shape));
+                if (length != 0 && count > long.MaxValue / 8 / length)
+                    throw new ShapeException("too many elements in " + Text(shape));
                 count *= length;
             }
             return count;
@@ -81,8 +84,8 @@ namespace Sage
                 throw new ShapeException("the strides " + Text(strides) + " lead out of any memory");
             }
             if (low < 0 || (empty ? high > count : high >= count))
-                throw new ShapeException("the strides " + Text(strides) + " of " + Text(shape) + " reach elements " + low + " to "
-                    + high + " of a memory of " + count);
+                throw new ShapeException("the strides " + Text(strides) + " of " + Text(shape) + " reach elements "
+                    + low + " to " + high + " of a memory of " + count);
         }
 
         internal static string Text(long[] shape)

@@ -68,7 +68,8 @@ namespace Sage
         }
 
         private Tensor(DType dtype, long[] shape, Pin pin)
-            : this(dtype, (long[])shape.Clone(), Shapes.RowMajor(shape), pin, pin == null ? IntPtr.Zero : pin.Address, false) { }
+            : this(dtype, (long[])shape.Clone(), Shapes.RowMajor(shape), pin, pin == null ? IntPtr.Zero : pin.Address,
+                false) { }
 
         // ---- where from ----
 
@@ -115,7 +116,8 @@ namespace Sage
         public static Tensor Allocate(DType dtype, params long[] shape)
         {
             long bytes = checked(Shapes.Count(shape) * Shapes.Bytes(dtype));
-            if (bytes > int.MaxValue) throw new ShapeException("a tensor of " + bytes + " bytes; an array has 2147483647 at most");
+            if (bytes > int.MaxValue)
+                throw new ShapeException("a tensor of " + bytes + " bytes; an array has 2147483647 at most");
             return new Tensor(dtype, shape, new Pin(bytes));
         }
 
@@ -133,7 +135,8 @@ namespace Sage
         {
             RequireContiguous("Reshape");
             if (Shapes.Count(newShape) != Count)
-                throw new ShapeException(Shapes.Text(shape) + " does not have as many elements as " + Shapes.Text(newShape));
+                throw new ShapeException(Shapes.Text(shape) + " does not have as many elements as "
+                    + Shapes.Text(newShape));
             return new Tensor(DType, (long[])newShape.Clone(), Shapes.RowMajor(newShape), pin, Address, constant);
         }
 
@@ -147,14 +150,15 @@ namespace Sage
             {
                 if (shape[i] == newShape[i]) continue;
                 if (shape[i] != 1)
-                    throw new ShapeException("axis " + i + " has length " + shape[i] + "; only one of length 1 repeats");
+                    throw new ShapeException("axis " + i + " has length " + shape[i]
+                        + "; only one of length 1 repeats");
                 steps[i] = 0;
             }
             return new Tensor(DType, (long[])newShape.Clone(), steps, pin, Address, constant);
         }
 
-        /// <summary>The shape newShape over the same memory, element [0,..,0] at offset; in elements, 0 repeats an axis,
-        /// negative walks back. What it can reach must lie inside the memory.</summary>
+        /// <summary>The shape newShape over the same memory, element [0,..,0] at offset; in elements, 0 repeats an
+        /// axis, negative walks back. What it can reach must lie inside the memory.</summary>
         public Tensor Strided(long offset, long[] newShape, long[] newStrides)
         {
             RequireContiguous("Strided");
@@ -271,8 +275,8 @@ namespace Sage
         internal void RequireContiguous(string name)
         {
             if (!IsContiguous)
-                throw new ShapeException(name + ": a contiguous tensor is needed; strides of " + Shapes.Text(shape) + " are "
-                    + Shapes.Text(strides));
+                throw new ShapeException(name + ": a contiguous tensor is needed; strides of " + Shapes.Text(shape)
+                    + " are " + Shapes.Text(strides));
         }
 
         private void RequireType<T>() where T : struct

@@ -40,7 +40,8 @@ namespace Sage
             return Encoding.UTF8.GetString(bytes, length);
         }
 
-        /// <summary>A copy of bytes that are freed here: their number, then they. Null for null without an error.</summary>
+        /// <summary>A copy of bytes that are freed here: their number, then they. Null for null without an
+        /// error.</summary>
         internal static byte[] Taken(IntPtr bytes)
         {
             if (bytes == IntPtr.Zero)

@@ -7,10 +7,12 @@ namespace Sage.Test
     {
         internal static readonly AttentionShape Shape = new AttentionShape
         {
-            Batch = 2, HeadsQ = 4, HeadsKv = 2, SeqQ = 5, SeqKv = 7, DimQk = 8, Causal = Alignment.BottomRight, Scale = 0.25
+            Batch = 2, HeadsQ = 4, HeadsKv = 2, SeqQ = 5, SeqKv = 7, DimQk = 8, Causal = Alignment.BottomRight,
+                Scale = 0.25
         };
 
-        internal static readonly float[] Q = Normal(2 * 4 * 5 * 8, 1), K = Normal(2 * 2 * 7 * 8, 2), V = Normal(2 * 2 * 7 * 8, 3);
+        internal static readonly float[] Q = Normal(2 * 4 * 5 * 8, 1), K = Normal(2 * 2 * 7 * 8, 2),
+            V = Normal(2 * 2 * 7 * 8, 3);
 
         internal static float[] Normal(int n, int seed)
         {
@@ -65,7 +67,8 @@ namespace Sage.Test
             {
                 Check.Same(Flat(engine), want);
                 float[] o = new float[Q.Length];
-                engine.Attention(Shape, Tensor.Of(Q, Q.Length), Tensor.Of(K, K.Length), Tensor.Of(V, V.Length), Tensor.Of(o, o.Length));
+                engine.Attention(Shape, Tensor.Of(Q, Q.Length), Tensor.Of(K, K.Length), Tensor.Of(V, V.Length),
+                    Tensor.Of(o, o.Length));
                 Check.Same(o, want);
                 AttentionOp op = Op().Causal(Alignment.BottomRight).Scale(0.25);
                 using (AttentionPlan plan = new AttentionPlan(engine, op))
@@ -91,7 +94,8 @@ namespace Sage.Test
                 foreach (double x in o) Check.IsTrue(Math.Abs(x - 0.5) < 1e-15, "not 0.5: " + x);
                 float[] data = Normal(40, 9), a = new float[40], b = new float[40];
                 engine.Attention(new AttentionShape { SeqQ = 5, SeqKv = 5, DimQk = 8 }, data, data, data, a);
-                engine.Attention(new AttentionShape { SeqQ = 5, SeqKv = 5, DimQk = 8, Layout = Layout.BSHD }, data, data, data, b);
+                engine.Attention(new AttentionShape { SeqQ = 5, SeqKv = 5, DimQk = 8, Layout = Layout.BSHD }, data,
+                    data, data, b);
                 Check.Same(b, a); // with one head both layouts are the same memory
             }
         }
@@ -111,8 +115,8 @@ namespace Sage.Test
                         data[i].CopyTo(room[i], place);
                     }
                     engine.Attention(Shape, new ReadOnlySpan<float>(room[0], place, Q.Length),
-                        new ReadOnlySpan<float>(room[1], place, K.Length), new ReadOnlySpan<float>(room[2], place, V.Length),
-                        new Span<float>(room[3], place, Q.Length));
+                        new ReadOnlySpan<float>(room[1], place, K.Length), new ReadOnlySpan<float>(room[2], place,
+                            V.Length), new Span<float>(room[3], place, Q.Length));
                     Check.Same(new Span<float>(room[3], place, Q.Length).ToArray(), want);
                     Check.IsTrue(room[3][place - 1] == 0 && room[3][place + Q.Length] == 0, "written outside");
                 }
@@ -148,18 +152,21 @@ namespace Sage.Test
                 float[] token = Normal(8, 5), k = new float[32];
                 Tensor one = Tensor.Of(token, 1, 1, 1, 8);
                 Once(engine, new AttentionOp(one, Tensor.Of(k, 1, 1, 4, 8), Tensor.Allocate(DType.F32, 1, 1, 4, 8),
-                    Tensor.Allocate(DType.F32, 1, 1, 1, 8)).Append(one, one).Set(Slot.SequsedK, Tensor.Of(new[] { 2 }, 1)));
+                    Tensor.Allocate(DType.F32, 1, 1, 1, 8)).Append(one, one).Set(Slot.SequsedK, Tensor.Of(new[] { 2 },
+                        1)));
                 Check.Same(new Span<float>(k, 16, 8).ToArray(), token);
                 Check.Same(new Span<float>(k, 24, 8).ToArray(), new float[8]);
 
                 float[] want = Once(engine, Op());
-                Tensor keys = Tensor.Of((float[])K.Clone(), 2, 2, 7, 8).Constant(), values = Tensor.Of((float[])V.Clone(), 2, 2, 7, 8).Constant();
+                Tensor keys = Tensor.Of((float[])K.Clone(), 2, 2, 7, 8).Constant(),
+                    values = Tensor.Of((float[])V.Clone(), 2, 2, 7, 8).Constant();
                 AttentionOp described = new AttentionOp(Tensor.Describe(DType.F32, 2, 4, 5, 8), keys, values,
                     Tensor.Describe(DType.F32, 2, 4, 5, 8));
                 using (AttentionPlan plan = new AttentionPlan(engine, described))
                 using (AttentionContext context = new AttentionContext(plan))
                 {
-                    AttentionOp op = new AttentionOp(Tensor.Of(Q, 2, 4, 5, 8), keys, values, Tensor.Allocate(DType.F32, 2, 4, 5, 8));
+                    AttentionOp op = new AttentionOp(Tensor.Of(Q, 2, 4, 5, 8), keys, values, Tensor.Allocate(DType.F32,
+                        2, 4, 5, 8));
                     GC.Collect();
                     context.Run(op);
                     Check.Same(op.Get(Slot.O).ToArray<float>(), want);
@@ -174,27 +181,33 @@ namespace Sage.Test
                 float[] o = new float[Q.Length];
                 Check.Equal(Check.Thrown<ShapeException>(() => engine.Attention(Shape, Q, K, new float[3], o)).Message,
                     "v has 3 elements; its shape says 224");
-                Check.Thrown<ShapeException>(() => engine.Attention(new AttentionShape { Batch = 1L << 62, DimQk = 8 }, Q, K, V, o));
-                Check.Thrown<ShapeException>(() => engine.Attention(new AttentionShape { Batch = -1, SeqQ = -1, SeqKv = -1 },
+                Check.Thrown<ShapeException>(() => engine.Attention(new AttentionShape { Batch = 1L << 62, DimQk = 8 },
+                    Q, K, V, o));
+                Check.Thrown<ShapeException>(() => engine.Attention(new AttentionShape { Batch = -1, SeqQ = -1,
+                    SeqKv = -1 },
                     new float[1], new float[1], new float[1], new float[1]));
                 Check.Thrown<ArgumentNullException>(() => engine.Attention(Shape, Q, null, V, o));
                 Tensor f32 = Tensor.Allocate(DType.F32, 8), f64 = Tensor.Allocate(DType.F64, 8);
                 AttentionShape eight = new AttentionShape { DimQk = 8 };
-                Check.Refused(Status.InvalidArgument, "they are F32, F64, F32 and F32", () => engine.Attention(eight, f32, f64, f32, f32));
+                Check.Refused(Status.InvalidArgument, "they are F32, F64, F32 and F32", () => engine.Attention(eight,
+                    f32, f64, f32, f32));
                 Check.Refused(Status.InvalidArgument, "without memory",
                     () => engine.Attention(eight, f32, f32, f32, Tensor.Describe(DType.F32, 8)));
                 Check.Refused(Status.InvalidArgument, "align", () => new AttentionPlan(engine, Op().Window(1, 1)));
-                Check.Thrown<UnsupportedException>(() => new AttentionPlan(engine, Op(), new Options().Set("backend", "none")));
+                Check.Thrown<UnsupportedException>(() => new AttentionPlan(engine, Op(), new Options().Set("backend",
+                    "none")));
                 Check.Refused(Status.NotFound, "no field colour", () => Op().SetField("colour", 1));
                 Check.Refused(Status.InvalidArgument, "32 bits", () => Op().SetField("block_q", 1L << 40));
                 Check.Refused(Status.InvalidArgument, "no slot 28", () => Op().Set((Slot)28, f32));
                 Check.Thrown<ArgumentNullException>(() => new AttentionPlan(engine, null));
-                Check.Refused(Status.InvalidArgument, "threads", () => Engine.Open(new Options().Set("threads", "many")));
+                Check.Refused(Status.InvalidArgument, "threads", () => Engine.Open(new Options().Set("threads",
+                    "many")));
                 Check.Refused(Status.InvalidArgument, "threads", () => Engine.Open(new Options().Set("thread", "1")));
                 Check.Refused(Status.InvalidArgument, "NUL", () => Engine.Open(new Options().Set("threads", "1\0")));
                 Check.Thrown<ArgumentNullException>(() => new Options().Set("threads", null));
                 Check.Refused(Status.NotFound, "/nowhere/Tür/😀.so", () => engine.LoadPlugin("/nowhere/Tür/😀.so"));
-                Check.Equal(Check.Thrown<SageException>(() => engine.LoadPlugin("/nowhere")).StatusName.Substring(0, 7), "SAGE_E_");
+                Check.Equal(Check.Thrown<SageException>(() => engine.LoadPlugin("/nowhere")).StatusName.Substring(0,
+                    7), "SAGE_E_");
             }
         }
 
@@ -202,9 +215,11 @@ namespace Sage.Test
         {
             using (Engine engine = Engine.Open())
             {
-                engine.Attention(new AttentionShape { SeqQ = 0, SeqKv = 3, DimQk = 2 }, new float[0], new float[6], new float[6], new float[0]);
+                engine.Attention(new AttentionShape { SeqQ = 0, SeqKv = 3, DimQk = 2 }, new float[0], new float[6],
+                    new float[6], new float[0]);
                 float[] o = { 9, 9 };
-                engine.Attention(new AttentionShape { SeqQ = 1, SeqKv = 0, DimQk = 2 }, new float[2], new float[0], new float[0], o);
+                engine.Attention(new AttentionShape { SeqQ = 1, SeqKv = 0, DimQk = 2 }, new float[2], new float[0],
+                    new float[0], o);
                 Check.Same(o, new float[2]);
                 Tensor none = Tensor.Of(new float[0], 1, 1, 0, 2), t = Tensor.Allocate(DType.F32, 1, 1, 3, 2);
                 Once(engine, new AttentionOp(none, t, t, none));
@@ -218,7 +233,8 @@ namespace Sage.Test
             AttentionOp op = Op().Align(Alignment.TopLeft);
             Gate.Apply(decision, op);
             Check.Equal(op.GetField("window_left"), (long)decision.Window - 1);
-            GatePolicy policy = new GatePolicy { LambdaMin = 200, Safe = new GateTier { Layers = 1, Sequence = 2, Window = 3 } };
+            GatePolicy policy = new GatePolicy { LambdaMin = 200, Safe = new GateTier { Layers = 1, Sequence = 2,
+                Window = 3 } };
             Check.Equal(Gate.Decide(new GatePacket { Lambda = 100 }, policy).Window, 3U);
             Check.Equal(Gate.Decide(new GatePacket { Lambda = 100 }, policy).Verdict, GateVerdict.Quarantine);
         }

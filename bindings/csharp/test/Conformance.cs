@@ -47,7 +47,8 @@ namespace Sage.Conformance
                 Out.Line("constant " + name + " " + (field == null ? "missing" : field.GetValue(null).ToString()));
             }
             string[] lines = File.ReadAllLines(Path.Combine(Folder, "conformance.txt"));
-            if (lines[0] != "sage-vectors 1") throw new InvalidDataException("conformance.txt is of another version than 1");
+            if (lines[0] != "sage-vectors 1")
+                throw new InvalidDataException("conformance.txt is of another version than 1");
             for (int i = 1; i < lines.Length; ++i)
             {
                 string line = lines[i];
@@ -152,25 +153,29 @@ namespace Sage.Conformance
                     else
                         op.SetField(words[1], (long)ulong.Parse(words[2]));
                     break;
-                case "flat": Flat(uint.Parse(words[1]), uint.Parse(words[2]), double.Parse(words[3], CultureInfo.InvariantCulture)); break;
+                case "flat": Flat(uint.Parse(words[1]), uint.Parse(words[2]), double.Parse(words[3],
+                    CultureInfo.InvariantCulture)); break;
                 case "features": Out.Say("features " + op.Features.ToString("x16")); break;
                 case "plan": Plan(); break;
                 case "memory":
                     if (Without(plan)) break;
                     AttentionMemory m = plan.Memory();
-                    Out.Say("memory " + m.Q + " " + m.K + " " + m.V + " " + m.O + " " + m.Other + " " + m.Scores + " " + m.TotalWithScores);
+                    Out.Say("memory " + m.Q + " " + m.K + " " + m.V + " " + m.O + " " + m.Other + " " + m.Scores + " "
+                        + m.TotalWithScores);
                     break;
                 case "explain":
                     if (models.Session == null && Without(plan)) break;
                     string text = models.Session != null ? models.Session.Explain() : plan.Explain();
-                    Out.Say(Transcript.IsJsonWith(text, "reference") ? "explain json" : "explain is no JSON that names reference");
+                    Out.Say(Transcript.IsJsonWith(text, "reference") ? "explain json"
+                        : "explain is no JSON that names reference");
                     break;
                 case "attend": Attend(); break;
                 case "gate": DecideGate(words); break;
                 case "gate_apply":
                     AttentionOp empty = new AttentionOp().SetField("alignment", long.Parse(words[1]));
                     Gate.Apply(decision, empty);
-                    Out.Say("features " + empty.GetField("features").ToString("x16") + " window_left " + empty.GetField("window_left"));
+                    Out.Say("features " + empty.GetField("features").ToString("x16") + " window_left "
+                        + empty.GetField("window_left"));
                     break;
                 case "scenario": new Scenarios(this).Run(words[1]); break;
                 default:
@@ -183,7 +188,8 @@ namespace Sage.Conformance
         {
             if (!words[0].StartsWith("mincut_", StringComparison.Ordinal)) return false;
             long seq = long.Parse(words[1]), parts = long.Parse(words[2]);
-            uint tileQ = words.Length > 3 ? uint.Parse(words[3]) : 1, tileKv = words.Length > 4 ? uint.Parse(words[4]) : 1;
+            uint tileQ = words.Length > 3 ? uint.Parse(words[3]) : 1, tileKv = words.Length > 4 ? uint.Parse(words[4])
+                : 1;
             if (words[0] == "mincut_csr")
             {
                 CsrMask csr = Mincut.Csr(seq, parts, tileQ, tileKv);
@@ -191,7 +197,8 @@ namespace Sage.Conformance
                     + Transcript.HashOf(csr.Indices.CopyBytes()));
                 return true;
             }
-            byte[] mask = (words[0] == "mincut_mask" ? Mincut.Mask(seq, parts) : Mincut.Blocks(seq, parts, tileQ, tileKv)).CopyBytes();
+            byte[] mask = (words[0] == "mincut_mask" ? Mincut.Mask(seq, parts) : Mincut.Blocks(seq, parts, tileQ,
+                tileKv)).CopyBytes();
             int kept = 0;
             foreach (byte b in mask) kept += b;
             Out.Say("kept " + kept + " " + Transcript.HashOf(mask));
@@ -217,8 +224,10 @@ namespace Sage.Conformance
             int heads = layout == 1 ? 2 : 1, rows = layout == 1 ? 1 : 2;
             AttentionShape shape = new AttentionShape
             {
-                Batch = q.Shape[0], HeadsQ = q.Shape[heads], HeadsKv = k.Shape[heads], SeqQ = q.Shape[rows], SeqKv = k.Shape[rows],
-                DimQk = q.Shape[3], DimV = v.Shape[3], Layout = (Layout)layout, Causal = (Alignment)causal, Scale = scale
+                Batch = q.Shape[0], HeadsQ = q.Shape[heads], HeadsKv = k.Shape[heads], SeqQ = q.Shape[rows],
+                    SeqKv = k.Shape[rows],
+                DimQk = q.Shape[3], DimV = v.Shape[3], Layout = (Layout)layout, Causal = (Alignment)causal,
+                    Scale = scale
             };
             on.Attention(shape, q, k, v, o);
             Out.Say("SAGE_OK");
@@ -273,8 +282,8 @@ namespace Sage.Conformance
             }
             decision = new GateDecision(new uint[8]);
             decision = Gate.Decide(packet, policy);
-            Out.Say("gate " + (uint)decision.Verdict + " " + decision.Tier + " " + decision.DropRatioQ15 + " " + decision.Layers + " "
-                + decision.Sequence + " " + decision.Window);
+            Out.Say("gate " + (uint)decision.Verdict + " " + decision.Tier + " " + decision.DropRatioQ15 + " "
+                + decision.Layers + " " + decision.Sequence + " " + decision.Window);
         }
     }
 }

@@ -52,7 +52,8 @@ namespace Sage.Test
             using (Engine engine = Engine.Open(options))
             {
                 bool found = false;
-                foreach (string line in all) found |= line.StartsWith("2 ", StringComparison.Ordinal) && line.Contains(NoPlugin);
+                foreach (string line in all) found |= line.StartsWith("2 ", StringComparison.Ordinal)
+                    && line.Contains(NoPlugin);
                 Check.IsTrue(found, string.Join("|", all));
                 Check.Equal(AttentionTests.Flat(engine).Length, AttentionTests.Q.Length);
             }
@@ -123,8 +124,10 @@ namespace Sage.Test
                 for (int i = 0; i < 4; ++i) MakeContext(op).Run(op);
                 return 0;
             });
-            // The roots of the callbacks go when the native handle is destroyed, not before. One may be left on a stack.
-            Check.IsTrue(Collected(200, () => Counter.Alive <= before + 1), "not destroyed: " + (Counter.Alive - before));
+            // The roots of the callbacks go when the native handle is destroyed, not before. One may be left on a
+            // stack.
+            Check.IsTrue(Collected(200, () => Counter.Alive <= before + 1), "not destroyed: "
+                + (Counter.Alive - before));
         }
 
         private static void BoundMemory()
@@ -189,9 +192,11 @@ namespace Sage.Test
                         Stopwatch watch = Stopwatch.StartNew();
                         if (pause > 0) source.CancelAfter(pause);
                         else source.Cancel();
-                        OperationCanceledException stopped = Check.Thrown<OperationCanceledException>(() => context.Run(op, source.Token));
+                        OperationCanceledException stopped = Check.Thrown<OperationCanceledException>(() =>
+                            context.Run(op, source.Token));
                         Check.Equal(stopped.CancellationToken, source.Token);
-                        Check.IsTrue(watch.ElapsedMilliseconds < 2000, "the run went on for " + watch.ElapsedMilliseconds + " ms");
+                        Check.IsTrue(watch.ElapsedMilliseconds < 2000, "the run went on for "
+                            + watch.ElapsedMilliseconds + " ms");
                     }
                 }
                 using (CancellationTokenSource source = new CancellationTokenSource())
@@ -210,7 +215,8 @@ namespace Sage.Test
             using (Engine engine = Engine.Open())
             using (Model model = Model.Load(engine, Path.Combine(folder, "metabolic.fbs")))
             using (Session session = new Session(model))
-                Check.IsTrue(session.Tick(ModelTests.TickText(1, "0.5"), CancellationToken.None).StartsWith("{"), "no decision");
+                Check.IsTrue(session.Tick(ModelTests.TickText(1, "0.5"), CancellationToken.None).StartsWith("{"),
+                    "no decision");
         }
 
         private static void DisposeInRun()

@@ -54,8 +54,8 @@ namespace Sage.Conformance
             switch (words[0])
             {
                 case "input":
-                    Session.SetInput(int.Parse(words[1]), runner.Filled(Transcript.DTypeOf(words[2]), Transcript.Shape(words[3]),
-                        Transcript.Bytes(words[4])));
+                    Session.SetInput(int.Parse(words[1]), runner.Filled(Transcript.DTypeOf(words[2]),
+                        Transcript.Shape(words[3]), Transcript.Bytes(words[4])));
                     print.Say("SAGE_OK");
                     break;
                 case "bind":
@@ -74,12 +74,13 @@ namespace Sage.Conformance
                     {
                         TensorInfo info = Session.OutputInfo(i);
                         Tensor data = bound.ContainsKey(i) ? bound[i] : Session.Output(i);
-                        print.SayBytes("output " + i + " " + Transcript.TextOf(info.DType) + " " + Transcript.TextOf(info.Shape),
-                            data.CopyBytes());
+                        print.SayBytes("output " + i + " " + Transcript.TextOf(info.DType) + " "
+                            + Transcript.TextOf(info.Shape), data.CopyBytes());
                     }
                     break;
                 case "trace":
-                    print.Say(Transcript.IsJsonWith(Session.Trace(), "\"traceEvents\"") ? "trace json" : "trace is no JSON with traceEvents");
+                    print.Say(Transcript.IsJsonWith(Session.Trace(), "\"traceEvents\"") ? "trace json"
+                        : "trace is no JSON with traceEvents");
                     break;
                 case "tick":
                     try
@@ -117,7 +118,8 @@ namespace Sage.Conformance
             if (model != null) model.Dispose();
             model = null;
             string path = Path.Combine(runner.Folder, file);
-            model = asBytes ? Model.Load(engine, new ReadOnlySpan<byte>(File.ReadAllBytes(path))) : Model.Load(engine, path);
+            model = asBytes ? Model.Load(engine, new ReadOnlySpan<byte>(File.ReadAllBytes(path))) : Model.Load(engine,
+                path);
             runner.Out.Say("model " + (uint)model.Kind);
             Say("input", model.Inputs);
             Say("output", model.Outputs);

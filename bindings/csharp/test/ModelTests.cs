@@ -17,7 +17,8 @@ namespace Sage.Test
         /// <summary>Inputs and output of op_graph.fbs, bound; the output's array comes last.</summary>
         internal static float[][] Bind(Session session)
         {
-            long[][] shapes = { new long[] { 1, 2, 3, 4 }, new long[] { 1, 1, 5, 4 }, new long[] { 1, 1, 5, 4 }, new long[] { 1, 2, 3, 4 } };
+            long[][] shapes = { new long[] { 1, 2, 3, 4 }, new long[] { 1, 1, 5, 4 }, new long[] { 1, 1, 5, 4 },
+                new long[] { 1, 2, 3, 4 } };
             float[][] data = new float[4][];
             for (int i = 0; i < 4; ++i)
             {
@@ -60,7 +61,8 @@ namespace Sage.Test
                     session.Run();
                     Check.Same(session.Output<float>(0), bound);
                     Check.Same(session.OutputInfo(0).Shape, new long[] { 1, 2, 3, 4 });
-                    Check.Refused(Status.InvalidArgument, "not F64", () => session.Output(0, Tensor.Allocate(DType.F64, 12)));
+                    Check.Refused(Status.InvalidArgument, "not F64", () => session.Output(0, Tensor.Allocate(DType.F64,
+                        12)));
                     Check.Refused(Status.InvalidArgument, "not F64", () => session.Output<double>(0));
                     Check.Refused(Status.InvalidArgument, "", () => session.Output(0, Tensor.Allocate(DType.F32, 5)));
                     Check.Refused(Status.NotFound, "", () => session.OutputInfo(9));
@@ -73,7 +75,8 @@ namespace Sage.Test
                     Check.Refused(Status.Unsupported, "", () => session.Tick("{\"ts\":1}"));
                 }
                 Check.Refused(Status.NotFound, "/nowhere/at/all.fbs", () => Model.Load(engine, "/nowhere/at/all.fbs"));
-                Check.Refused(Status.BadData, "", () => Model.Load(engine, new ReadOnlySpan<byte>(new byte[] { 1, 2, 3 })));
+                Check.Refused(Status.BadData, "", () => Model.Load(engine, new ReadOnlySpan<byte>(new byte[] { 1, 2,
+                    3 })));
                 Check.Refused(Status.InvalidArgument, "", () => Model.Load(engine, (string)null));
             }
         }
@@ -88,7 +91,8 @@ namespace Sage.Test
                 session.Run();
                 float[] want = (float[])data[3].Clone(), wide = new float[48];
                 for (int i = 0; i < 24; ++i) wide[i / 4 * 8 + i % 4] = data[0][i];
-                session.Bind(Direction.Input, 0, Tensor.Of(wide, 48).Strided(0, new long[] { 1, 2, 3, 4 }, new long[] { 48, 24, 8, 1 }));
+                session.Bind(Direction.Input, 0, Tensor.Of(wide, 48).Strided(0, new long[] { 1, 2, 3, 4 },
+                    new long[] { 48, 24, 8, 1 }));
                 Array.Clear(data[3], 0, 24);
                 session.Run();
                 Check.Same(data[3], want);

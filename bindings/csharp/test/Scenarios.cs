@@ -11,7 +11,8 @@ namespace Sage.Conformance
         private const string TickText = "{\"ts\":1,\"targets\":[{\"id\":\"door\",\"salience\":0.9}]}";
         private static readonly int[][] Orders =
         {
-            new[] { 0, 1, 2 }, new[] { 0, 2, 1 }, new[] { 1, 0, 2 }, new[] { 1, 2, 0 }, new[] { 2, 0, 1 }, new[] { 2, 1, 0 }
+            new[] { 0, 1, 2 }, new[] { 0, 2, 1 }, new[] { 1, 0, 2 }, new[] { 1, 2, 0 }, new[] { 2, 0, 1 }, new[] { 2,
+                1, 0 }
         };
 
         private readonly Runner runner;
@@ -29,7 +30,8 @@ namespace Sage.Conformance
             {
                 case "versions":
                     if (Library.BuildInfo.Length > 0)
-                        print.Say("abi " + (Library.AbiVersion >> 16) + "." + (Library.AbiVersion & 0xffff) + " version " + Library.Version);
+                        print.Say("abi " + (Library.AbiVersion >> 16) + "." + (Library.AbiVersion & 0xffff)
+                            + " version " + Library.Version);
                     break;
                 case "status_names":
                     string[] names = new string[16];
@@ -137,7 +139,8 @@ namespace Sage.Conformance
             Session session = new Session(model);
             foreach (int twice in new[] { 1, 2 })
                 foreach (IDisposable one in new IDisposable[] { engine, plan, context, model, session }) one.Dispose();
-            Action[] uses = { () => engine.Backends.GetHashCode(), () => plan.Backend.GetHashCode(), () => context.Run(op),
+            Action[] uses = { () => engine.Backends.GetHashCode(), () => plan.Backend.GetHashCode(), () =>
+                context.Run(op),
                 () => model.Kind.GetHashCode(), () => session.Run() };
             int refused = 0;
             foreach (Action use in uses)
@@ -257,17 +260,20 @@ namespace Sage.Conformance
 
         private void ZeroCopy()
         {
-            long[][] shapes = { new long[] { 1, 2, 3, 4 }, new long[] { 1, 1, 5, 4 }, new long[] { 1, 1, 5, 4 }, new long[] { 1, 2, 3, 4 } };
+            long[][] shapes = { new long[] { 1, 2, 3, 4 }, new long[] { 1, 1, 5, 4 }, new long[] { 1, 1, 5, 4 },
+                new long[] { 1, 2, 3, 4 } };
             using (Engine engine = Engine.Open())
             using (Model model = Model.Load(engine, Path.Combine(runner.Folder, "op_graph.fbs")))
             using (Session session = new Session(model, new Options().Set("trace", "true")))
             {
                 for (int i = 0; i < 4; ++i)
-                    session.Bind(i < 3 ? Direction.Input : Direction.Output, i % 3, Tensor.Of(new float[i % 3 == 0 ? 24 : 20], shapes[i]));
+                    session.Bind(i < 3 ? Direction.Input : Direction.Output, i % 3, Tensor.Of(new float[i % 3 == 0 ? 24
+                        : 20], shapes[i]));
                 session.Run();
                 session.Run();
                 string trace = session.Trace();
-                int begin = trace.IndexOf("\"bytes_copied\":", StringComparison.Ordinal) + "\"bytes_copied\":".Length, end = begin;
+                int begin = trace.IndexOf("\"bytes_copied\":", StringComparison.Ordinal) + "\"bytes_copied\":".Length,
+                    end = begin;
                 while (char.IsDigit(trace[end])) ++end;
                 print.Say("zero_copy " + trace.Substring(begin, end - begin));
             }

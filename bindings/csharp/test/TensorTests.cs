@@ -44,12 +44,14 @@ namespace Sage.Test
             Check.Same(Tensor.Of(DType.F32, new byte[] { 0, 0, 128, 63 }, 1).ToArray<float>(), new[] { 1f });
             Check.Same(Tensor.Of(new[] { -7, 8 }, 2).ToArray<int>(), new[] { -7, 8 });
             Check.Equal(Tensor.Of(new[] { 3f }).Shape.Length, 0);
-            foreach (DType dtype in Enum.GetValues(typeof(DType))) Check.IsTrue(Tensor.Describe(dtype, 1).SizeInBytes > 0, dtype.ToString());
+            foreach (DType dtype in Enum.GetValues(typeof(DType))) Check.IsTrue(Tensor.Describe(dtype, 1)
+                .SizeInBytes > 0, dtype.ToString());
         }
 
         private static void Wrong()
         {
-            Check.Equal(Check.Thrown<ShapeException>(() => Tensor.Of(new float[3], 2, 2)).Message, "F32[2, 2] has 16 bytes; 12 were given");
+            Check.Equal(Check.Thrown<ShapeException>(() => Tensor.Of(new float[3], 2, 2)).Message,
+                "F32[2, 2] has 16 bytes; 12 were given");
             Check.Thrown<ShapeException>(() => Tensor.Of(new float[1], 3, -1));
             Check.Thrown<ShapeException>(() => Tensor.Of(new float[1], 1, 1, 1, 1, 1, 1, 1, 1, 1));
             Check.Thrown<ShapeException>(() => Tensor.Describe(DType.F32, 1L << 40, 1L << 40));
@@ -84,13 +86,15 @@ namespace Sage.Test
         {
             using (Engine engine = Engine.Open())
             {
-                float[] want = AttentionTests.Once(engine, AttentionTests.Op()), q = AttentionTests.Q, moved = new float[q.Length];
+                float[] want = AttentionTests.Once(engine, AttentionTests.Op()), q = AttentionTests.Q,
+                    moved = new float[q.Length];
                 // The same numbers in [B,S,H,D], seen as [B,H,S,D].
                 for (int b = 0; b < 2; ++b)
                     for (int h = 0; h < 4; ++h)
                         for (int s = 0; s < 5; ++s)
                             Array.Copy(q, ((b * 4 + h) * 5 + s) * 8, moved, ((b * 5 + s) * 4 + h) * 8, 8);
-                Tensor seen = Tensor.Of(moved, q.Length).Strided(0, new long[] { 2, 4, 5, 8 }, new long[] { 160, 8, 32, 1 });
+                Tensor seen = Tensor.Of(moved, q.Length).Strided(0, new long[] { 2, 4, 5, 8 }, new long[] { 160, 8, 32,
+                    1 });
                 Check.Same(AttentionTests.Once(engine, AttentionTests.Op().Set(Slot.Q, seen)), want);
             }
         }

@@ -1,5 +1,5 @@
-"""Installs libsage, its cpu backend and the C# part into a folder of its own, and builds and runs an example against what
-lies there, from another folder.
+"""Installs libsage, its cpu backend and the C# part into a folder of its own, and builds and runs an example against
+what lies there, from another folder.
 
     installed.py CMAKE BUILD MONO MCS EXAMPLE
 """
@@ -18,7 +18,8 @@ with tempfile.TemporaryDirectory() as folder:
                        stdout=subprocess.DEVNULL)
     dll = next(prefix.rglob("Sage.dll"))
     subprocess.run([mcs, f"-r:{dll}", f"-out:{work}/Example.exe", example], check=True)
-    run = subprocess.run([mono, work / "Example.exe"], cwd=work, env={**os.environ, "MONO_PATH": str(dll.parent)}, text=True,
+    run = subprocess.run([mono, work / "Example.exe"], cwd=work, env={**os.environ, "MONO_PATH": str(dll.parent)},
+        text=True,
                          stdout=subprocess.PIPE, check=True)
     print(run.stdout, end="")
     if f"from {prefix}" not in run.stdout or "ran on cpu" not in run.stdout:

@@ -35,7 +35,8 @@ with tempfile.TemporaryDirectory() as made:
     alone.mkdir()
     for name in ("Sage.dll", "Loading.exe"):
         shutil.copy(folder / name, alone)
-    run("nowhere", alone, 3, f"{NOT_FOUND} ", "libsagecs.so does not exist", "beside Sage.dll", str(alone), "LD_LIBRARY_PATH",
+    run("nowhere", alone, 3, f"{NOT_FOUND} ", "libsagecs.so does not exist", "beside Sage.dll", str(alone),
+        "LD_LIBRARY_PATH",
         "Install", f"again {NOT_FOUND}")
     natives = temporary / "natives"
     natives.mkdir()
@@ -46,10 +47,12 @@ with tempfile.TemporaryDirectory() as made:
     shutil.copy(other_abi, natives / "libsage.so.0")
     (natives / "libsagecs.so").unlink()
     # LD_LIBRARY_PATH comes before the run path of libsagecs.so.
-    run("another ABI", alone, 3, f"{ABI_MISMATCH} ", f"libsage 9.9.9 at {natives}/libsage.so.0 has ABI 2.0", "needs 1.0",
+    run("another ABI", alone, 3, f"{ABI_MISMATCH} ", f"libsage 9.9.9 at {natives}/libsage.so.0 has ABI 2.0",
+        "needs 1.0",
         f"again {ABI_MISMATCH}", library_path=natives)
     (natives / "libsage.so.0").write_text("not a library")
-    run("a damaged libsage", alone, 3, f"{NOT_FOUND} ", "is there but could not be loaded", "libsage.so.0", library_path=natives)
+    run("a damaged libsage", alone, 3, f"{NOT_FOUND} ", "is there but could not be loaded", "libsage.so.0",
+        library_path=natives)
 
 print("\n".join(faults) or "beside Sage.dll, by LD_LIBRARY_PATH, and what is said otherwise")
 sys.exit(1 if faults else 0)

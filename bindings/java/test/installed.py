@@ -18,7 +18,8 @@ with tempfile.TemporaryDirectory() as folder:
     jar = next(prefix.rglob("sage-engine.jar"))
     jni = next(prefix.rglob("libsagejni.so")).parent
     subprocess.run([javac, "-cp", jar, "-d", work, example], check=True)
-    run = subprocess.run([java, f"-Djava.library.path={jni}", "-cp", f"{jar}:{work}", pathlib.Path(example).stem], cwd=work,
+    run = subprocess.run([java, f"-Djava.library.path={jni}", "-cp", f"{jar}:{work}", pathlib.Path(example).stem],
+        cwd=work,
                          text=True, stdout=subprocess.PIPE, check=True)
     print(run.stdout, end="")
     if f"from {prefix}" not in run.stdout or "ran on cpu" not in run.stdout:

@@ -41,7 +41,8 @@ with tempfile.TemporaryDirectory() as folder:
         each.mkdir()
     places = ["sage.native.dir", "SAGE_NATIVE_DIR", "java.library.path", "inside the jar", "Install"]
 
-    run("by property", [f"-Dsage.native.dir={native}"], classes, 0, f"found by -Dsage.native.dir={native}", f"library {native}",
+    run("by property", [f"-Dsage.native.dir={native}"], classes, 0, f"found by -Dsage.native.dir={native}",
+        f"library {native}",
         "cpu")
     run("by variable", [], classes, 0, f"found by SAGE_NATIVE_DIR={native}", env={"SAGE_NATIVE_DIR": native})
     run("property before variable", [f"-Dsage.native.dir={native}"], classes, 0, "found by -Dsage.native.dir",
@@ -49,25 +50,31 @@ with tempfile.TemporaryDirectory() as folder:
     run("variable before path", [f"-Djava.library.path={native}"], classes, 3, "again " + NOT_FOUND,
         env={"SAGE_NATIVE_DIR": str(empty)})
     run("by library path", [f"-Djava.library.path={native}"], classes, 0, "found by java.library.path")
-    run("library path before jar", [f"-Djava.library.path={native}"], jar, 0, "found by java.library.path", f"library {native}")
+    run("library path before jar", [f"-Djava.library.path={native}"], jar, 0, "found by java.library.path",
+        f"library {native}")
     run("out of the jar", [f"-Djava.io.tmpdir={room}"], jar, 0, f"found by the jar, by {room}/sage-engine-", "cpu")
     if any(room.iterdir()):
         faults.append(f"out of the jar: left behind {list(room.rglob('*'))}")
 
-    run("nowhere", [], classes, 3, f" {NOT_FOUND} the native library of sage was not found", "again " + NOT_FOUND, *places)
+    run("nowhere", [], classes, 3, f" {NOT_FOUND} the native library of sage was not found", "again " + NOT_FOUND,
+        *places)
     run("an empty folder", [f"-Dsage.native.dir={empty}"], jar, 3, f"no libsagejni.so in {empty}", *places)
     shutil.copy(f"{native}/libsagejni.so", half)
     run("without libsage", [f"-Dsage.native.dir={half}"], classes, 3, "libsage.so.0", "could not be loaded", *places)
-    run("nothing to write into", [f"-Dsage.native.extract.dir={temporary}/missing"], jar, 3, f" {IO} ", "sage.native.extract.dir",
+    run("nothing to write into", [f"-Dsage.native.extract.dir={temporary}/missing"], jar, 3, f" {IO} ",
+        "sage.native.extract.dir",
         *places)
     shutil.copy(f"{native}/libsagejni.so", other)
     shutil.copy(other_abi, other / "libsage.so.0")
-    run("another ABI", [f"-Dsage.native.dir={other}"], classes, 3, f" {ABI_MISMATCH} libsage 9.9.9 at {other}/libsage.so.0 has ABI 2.0",
+    run("another ABI", [f"-Dsage.native.dir={other}"], classes, 3,
+        f" {ABI_MISMATCH} libsage 9.9.9 at {other}/libsage.so.0 has ABI 2.0",
         "needs 1.0", "again " + ABI_MISMATCH)
 
     # What a killed JVM leaves behind goes with the next one; what lives stays.
-    alive = subprocess.Popen([*command([f"-Dsage.native.extract.dir={room}"], jar), "wait"], text=True, stdout=subprocess.PIPE)
-    killed = subprocess.Popen([*command([f"-Dsage.native.extract.dir={room}"], jar), "wait"], text=True, stdout=subprocess.PIPE)
+    alive = subprocess.Popen([*command([f"-Dsage.native.extract.dir={room}"], jar), "wait"], text=True,
+        stdout=subprocess.PIPE)
+    killed = subprocess.Popen([*command([f"-Dsage.native.extract.dir={room}"], jar), "wait"], text=True,
+        stdout=subprocess.PIPE)
     for process in (alive, killed):
         for line in process.stdout:
             if "backends" in line:

@@ -17,7 +17,8 @@ with tempfile.TemporaryDirectory() as folder:
     again = pathlib.Path(folder) / "again.jar"
     for name, source in (("classes", classes), ("content", content)):
         shutil.copytree(source, pathlib.Path(folder) / name, copy_function=shutil.copyfile)
-    subprocess.run([*command, "--file", again, "-C", f"{folder}/classes", ".", "-C", f"{folder}/content", "."], check=True)
+    subprocess.run([*command, "--file", again, "-C", f"{folder}/classes", ".", "-C", f"{folder}/content", "."],
+        check=True)
     same = again.read_bytes() == pathlib.Path(jar).read_bytes()
 print("the same bytes" if same else "other bytes")
 sys.exit(0 if same else 1)

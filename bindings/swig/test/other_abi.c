@@ -3,7 +3,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 EXPORT uint32_t sage_abi_version(void);
-EXPORT const char *sage_version(void);
+EXPORT const char* sage_version(void);
 
 uint32_t sage_abi_version(void) { return 2u << 16; }
-const char *sage_version(void) { return "9.9.9"; }
+const char* sage_version(void) { return "9.9.9"; }

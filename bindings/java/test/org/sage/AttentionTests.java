@@ -51,7 +51,8 @@ final class AttentionTests {
         engine.attention(SHAPE, Tensor.of(Q, Q.length), Tensor.of(K, K.length), Tensor.of(V, V.length), o);
         equal(o.toFloatArray(), want);
         AttentionOp op = op().causal(Alignment.BOTTOM_RIGHT).scale(0.25);
-        try (AttentionPlan plan = new AttentionPlan(engine, op); AttentionContext context = new AttentionContext(plan)) {
+        try (AttentionPlan plan = new AttentionPlan(engine, op);
+            AttentionContext context = new AttentionContext(plan)) {
           context.run(op);
           equal(op.slot(Slot.O).toFloatArray(), want);
           isTrue(!plan.backend().isEmpty() && plan.explain().contains("\"chosen\""), plan.explain());
@@ -100,7 +101,8 @@ final class AttentionTests {
       try (Engine engine = Engine.open()) {
         AttentionOp windowed = op().align(Alignment.BOTTOM_RIGHT).window(1L, 0L);
         byte[] keep = new byte[35];
-        for (int i = 0; i < 5; ++i) for (int j = 0; j < 7; ++j) keep[i * 7 + j] = (byte) (j + 1 >= i + 2 && j <= i + 2 ? 1 : 0);
+        for (int i = 0; i < 5; ++i) for (int j = 0; j < 7; ++j) keep[i * 7 + j] = (byte) (j + 1 >= i + 2 && j <= i + 2
+            ? 1 : 0);
         AttentionOp masked = op().slot(Slot.MASK, Tensor.of(DType.BOOL, keep, 1, 1, 5, 7).broadcast(2, 4, 5, 7));
         equal(once(engine, masked), once(engine, windowed));
 
@@ -123,7 +125,8 @@ final class AttentionTests {
         float[] token = normal(8, 5);
         Tensor one = Tensor.of(token, 1, 1, 1, 8);
         Tensor k = Tensor.allocate(DType.F32, 1, 1, 4, 8);
-        AttentionOp op = new AttentionOp(one, k, Tensor.allocate(DType.F32, 1, 1, 4, 8), Tensor.allocate(DType.F32, 1, 1, 1, 8))
+        AttentionOp op = new AttentionOp(one, k, Tensor.allocate(DType.F32, 1, 1, 4, 8), Tensor.allocate(DType.F32, 1,
+            1, 1, 8))
             .append(one, one).slot(Slot.SEQUSED_K, Tensor.of(new int[] {2}, 1));
         once(engine, op);
         equal(Arrays.copyOfRange(k.toFloatArray(), 16, 24), token);
@@ -134,8 +137,10 @@ final class AttentionTests {
       try (Engine engine = Engine.open()) {
         float[] want = once(engine, op());
         AttentionOp described = new AttentionOp(Tensor.describe(DType.F32, 2, 4, 5, 8),
-            Tensor.of(K, 2, 2, 7, 8).constant(), Tensor.of(V, 2, 2, 7, 8).constant(), Tensor.describe(DType.F32, 2, 4, 5, 8));
-        try (AttentionPlan plan = new AttentionPlan(engine, described); AttentionContext context = new AttentionContext(plan)) {
+            Tensor.of(K, 2, 2, 7, 8).constant(), Tensor.of(V, 2, 2, 7, 8).constant(), Tensor.describe(DType.F32, 2, 4,
+                5, 8));
+        try (AttentionPlan plan = new AttentionPlan(engine, described);
+            AttentionContext context = new AttentionContext(plan)) {
           Tensor k = described.slot(Slot.K);
           Tensor v = described.slot(Slot.V);
           described = null;
@@ -152,8 +157,8 @@ final class AttentionTests {
         equal(thrown(ShapeException.class, () -> engine.attention(SHAPE, Q, K, new float[3], o)).getMessage(),
             "v has 3 elements; its shape says 224");
         thrown(ShapeException.class, () -> engine.attention(new AttentionShape().batch(1L << 62).dim(8), Q, K, V, o));
-        thrown(ShapeException.class, () -> engine.attention(new AttentionShape().batch(-1).sequence(-1, -1), new float[1],
-            new float[1], new float[1], new float[1]));
+        thrown(ShapeException.class, () -> engine.attention(new AttentionShape().batch(-1).sequence(-1, -1),
+            new float[1], new float[1], new float[1], new float[1]));
         thrown(NullPointerException.class, () -> engine.attention(SHAPE, Q, null, V, o));
         thrown(NullPointerException.class, () -> engine.attention(null, Q, K, V, o));
         Tensor f32 = Tensor.allocate(DType.F32, 8);
@@ -163,7 +168,8 @@ final class AttentionTests {
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "without memory",
             () -> engine.attention(new AttentionShape().dim(8), f32, f32, f32, Tensor.describe(DType.F32, 8)));
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "align", () -> new AttentionPlan(engine, op().window(1L, 1L)));
-        refused(Constants.SAGE_E_UNSUPPORTED, "", () -> new AttentionPlan(engine, op(), new Options().set("backend", "none")));
+        refused(Constants.SAGE_E_UNSUPPORTED, "", () -> new AttentionPlan(engine, op(), new Options().set("backend",
+            "none")));
         thrown(UnsupportedException.class, () -> new AttentionPlan(engine, op(), new Options().set("backend", "none")));
         refused(Constants.SAGE_E_NOT_FOUND, "no field colour", () -> op().set("colour", 1));
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "32 bits", () -> op().set("block_q", 1L << 40));
@@ -172,12 +178,14 @@ final class AttentionTests {
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "threads", () -> Engine.open(new Options().set("thread", "1")));
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "NUL", () -> Engine.open(new Options().set("threads", "1\0")));
         thrown(NullPointerException.class, () -> new Options().set("threads", null));
-        refused(Constants.SAGE_E_NOT_FOUND, "/nowhere/Tür/\uD83D\uDE00.so", () -> engine.loadPlugin("/nowhere/Tür/\uD83D\uDE00.so"));
+        refused(Constants.SAGE_E_NOT_FOUND, "/nowhere/Tür/\uD83D\uDE00.so", () ->
+            engine.loadPlugin("/nowhere/Tür/\uD83D\uDE00.so"));
       }
     });
     test("no queries, no keys", () -> {
       try (Engine engine = Engine.open()) {
-        engine.attention(new AttentionShape().sequence(0, 3).dim(2), new float[0], new float[6], new float[6], new float[0]);
+        engine.attention(new AttentionShape().sequence(0, 3).dim(2), new float[0], new float[6], new float[6],
+            new float[0]);
         float[] o = {9, 9};
         engine.attention(new AttentionShape().sequence(1, 0).dim(2), new float[2], new float[0], new float[0], o);
         equal(o, new float[2]);

@@ -117,11 +117,13 @@ final class LifetimeTests {
         return false;
       });
       try (Engine engine = Engine.open(new Options().set("threads", "2"));
-          AttentionPlan plan = new AttentionPlan(engine, op, options); AttentionContext context = new AttentionContext(plan)) {
+          AttentionPlan plan = new AttentionPlan(engine, op, options);
+              AttentionContext context = new AttentionContext(plan)) {
         context.run(op);
         isTrue(!threads.isEmpty(), "not asked");
         for (Thread thread : threads)
-          isTrue(thread == Thread.currentThread() || thread.isDaemon(), "a thread of the engine would keep the JVM alive");
+          isTrue(thread == Thread.currentThread() || thread.isDaemon(),
+              "a thread of the engine would keep the JVM alive");
         thrower.set(true);
         thrown(CancelledException.class, () -> context.run(op));
         thrower.set(false);

@@ -54,10 +54,12 @@ final class ModelTests {
           equal(session.output(0).toFloatArray(), bound);
           equal(session.outputInfo(0).shape(), new long[] {1, 2, 3, 4});
           session.setInput(0, new float[24], 1, 2, 3, 4);
-          refused(Constants.SAGE_E_INVALID_ARGUMENT, "not F64", () -> session.output(0, Tensor.allocate(DType.F64, 12)));
+          refused(Constants.SAGE_E_INVALID_ARGUMENT, "not F64", () -> session.output(0, Tensor.allocate(DType.F64,
+              12)));
           refused(Constants.SAGE_E_INVALID_ARGUMENT, "", () -> session.output(0, Tensor.allocate(DType.F32, 5)));
           refused(Constants.SAGE_E_NOT_FOUND, "", () -> session.outputInfo(9));
-          refused(Constants.SAGE_E_INVALID_ARGUMENT, "", () -> session.setInput(0, Tensor.of(new double[24], 1, 2, 3, 4)));
+          refused(Constants.SAGE_E_INVALID_ARGUMENT, "", () -> session.setInput(0, Tensor.of(new double[24], 1, 2, 3,
+              4)));
           refused(Constants.SAGE_E_INVALID_ARGUMENT, "", () -> session.setInput(0, new float[18], 1, 2, 3, 3));
           thrown(ShapeException.class, () -> session.setInput(0, new float[3], 1, 2, 3, 4));
           thrown(ShapeException.class, () -> session.setInput(0, t[0].reshape(24, 1).broadcast(24, 2)));
@@ -72,14 +74,16 @@ final class ModelTests {
       }
     });
     test("a bound tensor may have strides, and is read where it lies", () -> {
-      try (Engine engine = Engine.open(); Model model = Model.load(engine, graph); Session session = new Session(model)) {
+      try (Engine engine = Engine.open(); Model model = Model.load(engine, graph);
+          Session session = new Session(model)) {
         Tensor[] t = bind(session);
         session.run();
         float[] want = t[3].toFloatArray();
         float[] wide = new float[48];
         float[] dense = t[0].toFloatArray();
         for (int i = 0; i < 24; ++i) wide[i / 4 * 8 + i % 4] = dense[i];
-        session.bind(Direction.INPUT, 0, Tensor.of(wide, 48).strided(0, new long[] {1, 2, 3, 4}, new long[] {48, 24, 8, 1}));
+        session.bind(Direction.INPUT, 0, Tensor.of(wide, 48).strided(0, new long[] {1, 2, 3, 4}, new long[] {48, 24, 8,
+            1}));
         session.run();
         equal(t[3].toFloatArray(), want);
       }

@@ -144,7 +144,8 @@ final class Scenarios {
     for (int i = 0; i < 2; ++i)
       for (AutoCloseable object : List.of(engine, plan, context, model, session)) close(object);
     int refused = 0;
-    for (Runnable use : List.<Runnable>of(engine::backends, plan::backend, () -> context.run(op), model::kind, session::run))
+    for (Runnable use : List.<Runnable>of(engine::backends, plan::backend, () -> context.run(op), model::kind,
+        session::run))
       try {
         use.run();
       } catch (IllegalStateException closed) {

@@ -39,13 +39,16 @@ final class TensorTests {
       equal(Tensor.of(new long[] {1L << 40}, 1).toByteArray(), new byte[] {0, 0, 0, 0, 0, 1, 0, 0});
       equal(Tensor.of(DType.BF16, new short[] {0x3f80}, 1).toByteArray(), new byte[] {(byte) 0x80, 0x3f});
       equal(Tensor.of(DType.BOOL, new byte[] {1, 0}, 2).dtype(), DType.BOOL);
-      equal(Tensor.wrap(DType.F16, ByteBuffer.allocateDirect(4).order(ByteOrder.nativeOrder()).asShortBuffer(), 2).count(), 2L);
+      equal(Tensor.wrap(DType.F16, ByteBuffer.allocateDirect(4).order(ByteOrder.nativeOrder()).asShortBuffer(), 2)
+          .count(), 2L);
       equal(Tensor.of(new float[] {3}).shape(), new long[0]);
       for (DType dtype : DType.values()) isTrue(DType.of(dtype.code()) == dtype && dtype.bytes() > 0, dtype.name());
     });
     test("heap, foreign order, read-only and wrong lengths are refused", () -> {
-      refused(Constants.SAGE_E_INVALID_ARGUMENT, "the buffer lies in the heap", () -> Tensor.wrap(FloatBuffer.allocate(3), 3));
-      ByteOrder foreign = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? ByteOrder.BIG_ENDIAN : ByteOrder.LITTLE_ENDIAN;
+      refused(Constants.SAGE_E_INVALID_ARGUMENT, "the buffer lies in the heap", () ->
+          Tensor.wrap(FloatBuffer.allocate(3), 3));
+      ByteOrder foreign = ByteOrder.nativeOrder() == ByteOrder.LITTLE_ENDIAN ? ByteOrder.BIG_ENDIAN
+          : ByteOrder.LITTLE_ENDIAN;
       FloatBuffer swapped = ByteBuffer.allocateDirect(12).order(foreign).asFloatBuffer();
       refused(Constants.SAGE_E_INVALID_ARGUMENT, "order", () -> Tensor.wrap(swapped, 3));
       Tensor readOnly = Tensor.wrap(direct(8).asReadOnlyBuffer(), 1, 1, 1, 8);

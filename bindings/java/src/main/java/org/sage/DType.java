@@ -36,7 +36,7 @@ public enum DType {
 
   static DType of(int code) {
     for (DType dtype : values()) if (dtype.code == code) return dtype;
-    throw new SageException(Constants.SAGE_E_ABI_MISMATCH, "the library has an element type, 0x" + Integer.toHexString(code)
-        + ", that this package does not know; use a newer sage-engine.jar");
+    throw new SageException(Constants.SAGE_E_ABI_MISMATCH, "the library has an element type, 0x"
+        + Integer.toHexString(code) + ", that this package does not know; use a newer sage-engine.jar");
   }
 }

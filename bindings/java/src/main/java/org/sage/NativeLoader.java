@@ -82,7 +82,7 @@ final class NativeLoader {
   private static String places() {
     return "Looked for in this order: 1. the folder that -D" + DIR + " or the variable " + DIR_ENV
         + " names; 2. java.library.path (" + System.getProperty("java.library.path") + "); 3. inside the jar ("
-        + resource(FILE) + ", in sage-engine.jar and not in a jar of classes only). Install the package sage-engine with its"
+        + resource(FILE) + ", in sage-engine.jar, not in a jar of classes only). Install sage-engine with its"
         + " Java part, or use the sage-engine.jar that holds the natives";
   }
 

@@ -53,8 +53,9 @@ public final class Sage {
     int major = found >>> 16;
     int minor = found & 0xffff;
     if (major == Constants.SAGE_ABI_MAJOR && minor >= Constants.SAGE_ABI_MINOR) return;
-    throw new SageException(Constants.SAGE_E_ABI_MISMATCH, "libsage " + version + " at " + path + " has ABI " + major + "."
-        + minor + "; this package needs " + Constants.SAGE_ABI_MAJOR + "." + Constants.SAGE_ABI_MINOR + " or a newer minor"
-        + " of it; install a matching pair of libsage and sage-engine.jar (found by: " + NativeLoader.foundBy() + ")");
+    throw new SageException(Constants.SAGE_E_ABI_MISMATCH, "libsage " + version + " at " + path + " has ABI " + major
+        + "." + minor + "; this package needs " + Constants.SAGE_ABI_MAJOR + "." + Constants.SAGE_ABI_MINOR
+        + " or a newer minor of it; install a matching pair of libsage and sage-engine.jar (found by: "
+        + NativeLoader.foundBy() + ")");
   }
 }

@@ -73,8 +73,8 @@ public final class Session implements AutoCloseable {
   }
 
   /**
-   * Uses memory in place, without a copy, until another is bound, an input is set, or the session is closed, which keeps
-   * it from the collector so long. An output's shape is its upper bound. Null takes it back.
+   * Uses memory in place, without a copy, until another is bound, an input is set, or the session is closed, which
+   * keeps it from the collector so long. An output's shape is its upper bound. Null takes it back.
    */
   public void bind(Direction direction, int index, Tensor memory) {
     if (memory == null) {

@@ -144,7 +144,8 @@ public final class Tensor {
   public Tensor reshape(long... newShape) {
     requireContiguous("reshape");
     if (countOf(newShape) != count())
-      throw new ShapeException(Arrays.toString(shape) + " does not have as many elements as " + Arrays.toString(newShape));
+      throw new ShapeException(Arrays.toString(shape) + " does not have as many elements as "
+          + Arrays.toString(newShape));
     return new Tensor(dtype, newShape.clone(), rowMajor(newShape), owner, address, constant);
   }
 
@@ -352,10 +353,12 @@ public final class Tensor {
 
   private static Tensor wrap(DType dtype, Buffer buffer, ByteOrder order, int element, long[] shape) {
     if (!buffer.isDirect())
-      throw new SageException(Constants.SAGE_E_INVALID_ARGUMENT, "the buffer lies in the heap, where the collector moves"
+      throw new SageException(Constants.SAGE_E_INVALID_ARGUMENT,
+          "the buffer lies in the heap, where the collector moves"
           + " it: use one of ByteBuffer.allocateDirect, or Tensor.of, which copies");
     if (order != ByteOrder.nativeOrder())
-      throw new SageException(Constants.SAGE_E_INVALID_ARGUMENT, "the buffer's order is " + order + ", the machine's is "
+      throw new SageException(Constants.SAGE_E_INVALID_ARGUMENT, "the buffer's order is " + order
+          + ", the machine's is "
           + ByteOrder.nativeOrder() + ": call order(ByteOrder.nativeOrder()) before asFloatBuffer() and its like");
     requireBytes((long) buffer.remaining() * element, dtype, shape);
     Sage.load();
