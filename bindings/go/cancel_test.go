@@ -101,29 +101,22 @@ func TestContextStopsSessions(t *testing.T) {
 
 func TestSecondRunIsBusyAndCloseWaits(t *testing.T) {
 	engine := open(t)
-	c, op := slow(t, engine)
-	over := make(chan error)
+	var once sync.Once
+	begun := make(chan struct{})
+	c, op := slow(t, engine, sage.WithCancel(func() bool { // asked while it runs
+		once.Do(func() { close(begun) })
+		return false
+	}))
+	over := make(chan error, 1)
 	ctx, cancel := context.WithCancel(background)
 	defer cancel()
-	go func() {
-		for {
-			if err := c.Run(ctx, op); !errors.Is(err, sage.ErrBusy) { // else busy's own run came first, and will be stopped
-				over <- err
-				return
-			}
-		}
-	}()
-	busy := func() error { // a context that ends with the second call must not stop the first
-		second, stop := context.WithTimeout(background, time.Millisecond)
-		defer stop()
-		return c.Run(second, op)
-	}
-	for err := busy(); !errors.Is(err, sage.ErrBusy); err = busy() {
-		if err == nil || !errors.Is(err, sage.ErrCancelled) { // ours came first, and was stopped
-			t.Fatal(err)
-		}
-	}
-	time.Sleep(5 * time.Millisecond)
+	go func() { over <- c.Run(ctx, op) }()
+	<-begun
+	// A context that ends with the second call must not stop the first.
+	second, stop := context.WithTimeout(background, time.Millisecond)
+	defer stop()
+	want(t, c.Run(second, op), sage.ErrBusy)
+	<-second.Done()
 	c.Close()
 	engine.Close()
 	if err := c.Run(background, op); !errors.Is(err, sage.ErrClosed) {
@@ -133,10 +126,10 @@ func TestSecondRunIsBusyAndCloseWaits(t *testing.T) {
 	case err := <-over:
 		t.Fatalf("the run ended by itself: %v", err)
 	case <-time.After(10 * time.Millisecond):
-		cancel() // also when it is closed
-		if err := <-over; !errors.Is(err, context.Canceled) {
-			t.Fatal(err)
-		}
+	}
+	cancel() // also when it is closed
+	if err := <-over; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
 	}
 }
 
