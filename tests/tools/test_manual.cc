@@ -223,10 +223,9 @@ TEST_CASE("manual: zsh and fish read their completions, where they are installed
   }
   CHECK(RunShell("fish -n $DIR/sage-engine.fish", folder).code == 0);
   const auto ask = [&](const std::string& line) {
-    const ToolResult result =
-        RunShell("cd $DIR; HOME=$DIR fish -N -c 'source $DIR/sage-engine.fish; complete -C \"sage-engine " + line +
-                     "\"' | cut -f1",
-                 folder);
+    const ToolResult result = RunShell(
+        "cd $DIR; HOME=$DIR fish -N -c 'source ./sage-engine.fish; complete -C \"sage-engine " + line + "\"' | cut -f1",
+        folder);
     CHECK(result.err.empty());
     return Words(result.out);
   };
