@@ -3,6 +3,7 @@ package sage
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 )
@@ -88,5 +89,51 @@ func TestWatchEndsWithItsCall(t *testing.T) {
 	}
 	if len(calls) != 0 {
 		t.Fatal("a cancel after the end")
+	}
+}
+
+// Bound memory is freed with the last of its Buffer and the sessions it is bound to: bound anew, unbound, closed.
+func TestBoundMemoryIsFreed(t *testing.T) {
+	folder := os.Getenv("SAGE_VECTORS")
+	if folder == "" {
+		t.Skip("SAGE_VECTORS names no folder with the models of tests/vectors")
+	}
+	try := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	engine, err := Open()
+	try(err)
+	defer engine.Close()
+	model, err := engine.LoadModel(folder + "/op_graph.fbs")
+	try(err)
+	defer model.Close()
+	for name, end := range map[string]func(s *Session) error{
+		"closed":  func(s *Session) error { return s.Close() },
+		"unbound": func(s *Session) error { return s.Unbind(Input, 0) },
+		"set":     func(s *Session) error { return s.SetInput(0, NewTensor(make([]float32, 24), 1, 2, 3, 4)) },
+		"rebound": func(s *Session) error {
+			other, err := NewBuffer[float32](24)
+			try(err)
+			defer other.Close()
+			return s.Bind(Input, 0, other.Tensor(1, 2, 3, 4))
+		},
+	} {
+		session, err := model.NewSession()
+		try(err)
+		defer session.Close()
+		buffer, err := NewBuffer[float32](24)
+		try(err)
+		try(session.Bind(Input, 0, buffer.Tensor(1, 2, 3, 4)))
+		try(buffer.Close())
+		if shares := buffer.memory.shares.Load(); shares != 1 {
+			t.Fatalf("%s: %d shares while it is bound", name, shares)
+		}
+		try(end(session))
+		if shares := buffer.memory.shares.Load(); shares != 0 {
+			t.Fatalf("%s: %d shares are left", name, shares)
+		}
 	}
 }
