@@ -92,7 +92,8 @@ Result<std::shared_ptr<const AttentionPlan>> AttentionPlan::Create(std::shared_p
   SAGE_ASSIGN_OR_RETURN(const uint32_t verify, ChoiceOption(options, "verify", kVerify, 0));
   made->verify_ = static_cast<Verify>(verify);
   made->policy_ = ResolvePolicy(caller, AttentionPolicy{}, AttentionPolicy{});
-  made->cancel_ = options.cancel, made->cancel_user_ = options.cancel_user;
+  const Options& asked = options.cancel != nullptr ? options : engine->options();
+  made->cancel_ = asked.cancel, made->cancel_user_ = asked.cancel_user;
 
   // Checked before anything is read from it, then once more complete: a plugin sees all bits.
   sage_attention_attributes& attributes = view.attributes.attention;

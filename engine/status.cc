@@ -19,13 +19,20 @@ size_t CutToFit(const char* text, size_t length, size_t limit) {
 
 sage_status GiveOut(sage_status code, int64_t native_code, const char* text, size_t length, sage_error* slot) noexcept {
   if (slot == nullptr) return code;
+  uint32_t given = 0;
+  std::memcpy(&given, slot, sizeof given);
+  if (code == SAGE_OK && given == sizeof *slot) {
+    // What every call that goes well passes through: no text, so its first byte alone. A slot may lie at any address.
+    constexpr char kCleared[offsetof(sage_error, message) + 1 - sizeof given] = {};
+    std::memcpy(reinterpret_cast<char*>(slot) + sizeof given, kCleared, sizeof kCleared);
+    return code;
+  }
   sage_error mine{};
   mine.struct_size = sizeof mine;
   mine.status = code;
   mine.native_code = native_code;
   // The caller's slot may be an older, shorter one: the text ends, whole, inside what it has.
-  uint32_t size = 0;
-  std::memcpy(&size, slot, sizeof size);
+  const uint32_t size = given;
   constexpr size_t kHead = offsetof(sage_error, message);
   size_t room = sizeof mine.message;
   if (size >= SAGE_STRUCT_MIN && size < sizeof mine) room = size > kHead ? size - kHead : 0;

@@ -43,7 +43,8 @@ typedef void (*sage_parallel_for_fn)(void *user, uint64_t n, uint64_t grain, sag
 SAGE_API sage_status sage_options_create(sage_options **out, sage_error *err);
 SAGE_API void sage_options_destroy(sage_options *options);
 SAGE_API sage_status sage_options_set(sage_options *options, const char *key, const char *value, sage_error *err);
-/* Lent by the caller, valid until the engine (cancel: the session) is gone. No callback may call back into its handle,
+/* Lent by the caller, valid until the engine (cancel: the session or plan) is gone. A session or plan without a cancel of
+ * its own has its engine's. No callback may call back into its handle,
  * throw or unwind. Allocator and parallel_for serve CPU memory and CPU work; worker stays below num_workers. */
 SAGE_API sage_status sage_options_set_log(sage_options *options, sage_log_fn fn, void *user, sage_error *err);
 SAGE_API sage_status sage_options_set_cancel(sage_options *options, sage_cancel_fn fn, void *user, sage_error *err);

@@ -240,6 +240,21 @@ TEST_CASE("the caller's allocator, cancel callback and log are used; memory abov
   sage_engine_destroy(engine);
   CHECK(lent.live.load() == 0);
 
+  // The engine's own serves a plan without one, and the short call; a plan's own goes before it.
+  engine = MakeEngine(cancelling.handle);
+  context = MakeContext(engine, problem, &plan);
+  CHECK(sage_attention_run(context, problem.slots.data(), 4, nullptr, nullptr) == SAGE_E_CANCELLED);
+  sage_attention_context_destroy(context);
+  sage_attention_plan_destroy(plan);
+  OptionsOf going({});
+  REQUIRE(sage_options_set_cancel(
+              going.handle, [](void*) -> int32_t { return 0; }, nullptr, nullptr) == SAGE_OK);
+  context = MakeContext(engine, problem, &plan, going.handle);
+  CHECK(sage_attention_run(context, problem.slots.data(), 4, nullptr, nullptr) == SAGE_OK);
+  sage_attention_context_destroy(context);
+  sage_attention_plan_destroy(plan);
+  sage_engine_destroy(engine);
+
   OptionsOf small({{"max_memory", "64"}, {"plugin_folders", "false"}});
   Error e;
   engine = nullptr;
