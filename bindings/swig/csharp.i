@@ -11,6 +11,20 @@ typedef void (*sage_csharp_raise_fn)(int32_t status, int64_t native_code, const 
 static sage_csharp_raise_fn sage_csharp_raise;
 static void sage_csharp_on_error(sage_csharp_raise_fn fn) { sage_csharp_raise = fn; }
 static void sage_csharp_free(void *bytes) { free(bytes); }
+
+/* The delegate's address is the callback's user; its own user says that a thread of the engine calls first. */
+static void sage_csharp_log(void *user, int32_t level, const char *utf8, uint64_t length) {
+  ((sage_log_fn)user)((void *)(intptr_t)sage_flat_admit_signals(), level, utf8, length);
+}
+static int32_t sage_csharp_cancel(void *user) {
+  return ((sage_cancel_fn)user)((void *)(intptr_t)sage_flat_admit_signals());
+}
+static sage_status sage_csharp_set_log(sage_options *options, sage_log_fn fn, sage_error *err) {
+  return sage_options_set_log(options, fn == NULL ? NULL : sage_csharp_log, (void *)fn, err);
+}
+static sage_status sage_csharp_set_cancel(sage_options *options, sage_cancel_fn fn, sage_error *err) {
+  return sage_options_set_cancel(options, fn == NULL ? NULL : sage_csharp_cancel, (void *)fn, err);
+}
 %}
 
 %apply int { int32_t };
@@ -79,8 +93,10 @@ SAGE_CROSSES(sage_csharp_raise_fn, "NativeRaise", "NativeRaise", "$csinput")
 
 %include "sage.i"
 
-sage_status sage_options_set_log(sage_options *options, sage_log_fn fn, void *user, sage_error *err);
-sage_status sage_options_set_cancel(sage_options *options, sage_cancel_fn fn, void *user, sage_error *err);
+%rename(options_set_log) sage_csharp_set_log;
+%rename(options_set_cancel) sage_csharp_set_cancel;
+sage_status sage_csharp_set_log(sage_options *options, sage_log_fn fn, sage_error *err);
+sage_status sage_csharp_set_cancel(sage_options *options, sage_cancel_fn fn, sage_error *err);
 %rename(on_error) sage_csharp_on_error;
 %rename(free_bytes) sage_csharp_free;
 void sage_csharp_on_error(sage_csharp_raise_fn fn);

@@ -65,6 +65,7 @@ typedef struct sage_java_callback {
 } sage_java_callback;
 
 static JNIEnv* sage_java_env(void) {
+  (void)sage_flat_admit_signals();
   JNIEnv* env = NULL;
   if ((*sage_java_vm)->GetEnv(sage_java_vm, (void**)&env, JNI_VERSION_10) == JNI_OK) return env;
   JavaVMAttachArgs arguments = {JNI_VERSION_10, (char*)"sage", NULL};

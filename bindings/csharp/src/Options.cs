@@ -3,6 +3,7 @@
 using System;
 using System.Collections.Generic;
 using System.Runtime.InteropServices;
+using System.Threading;
 
 namespace Sage
 {
@@ -60,6 +61,12 @@ namespace Sage
             }
         }
 
+        /// <summary>The run-time takes a thread of the engine for one of the program, which it is not.</summary>
+        private static void Met(IntPtr first)
+        {
+            if (first != IntPtr.Zero) Thread.CurrentThread.IsBackground = true;
+        }
+
         private unsafe void Fill(OptionsHandle raw, List<Delegate> lent)
         {
             lock (values)
@@ -71,22 +78,26 @@ namespace Sage
                     Action<int, string> callback = log;
                     NativeLog native = (user, level, text, length) =>
                     {
-                        try { callback(level, System.Text.Encoding.UTF8.GetString((byte*)text, checked((int)length))); }
+                        try
+                        {
+                            Met(user);
+                            callback(level, System.Text.Encoding.UTF8.GetString((byte*)text, checked((int)length)));
+                        }
                         catch (Exception) { } // a line of a log is not worth a run
                     };
                     lent.Add(native);
-                    SageNative.options_set_log(raw, native, IntPtr.Zero);
+                    SageNative.options_set_log(raw, native);
                 }
                 if (cancel != null)
                 {
                     Func<bool> callback = cancel;
                     NativeCancel native = user =>
                     {
-                        try { return callback() ? 1 : 0; }
+                        try { Met(user); return callback() ? 1 : 0; }
                         catch (Exception) { return 1; } // who cannot be asked wants to stop
                     };
                     lent.Add(native);
-                    SageNative.options_set_cancel(raw, native, IntPtr.Zero);
+                    SageNative.options_set_cancel(raw, native);
                 }
             }
         }
