@@ -223,7 +223,9 @@ final class LifetimeTests {
         next.cancel(true);
         return;
       } catch (java.util.concurrent.ExecutionException busy) {
-        equal(((SageException) busy.getCause()).status(), Constants.SAGE_E_BUSY);
+        // Or cancelled with the one before it, where it began in the moment between that one's end and its word of it.
+        int status = ((SageException) busy.getCause()).status();
+        isTrue(status == Constants.SAGE_E_BUSY || status == Constants.SAGE_E_CANCELLED, "status " + status);
       }
     }
     throw new AssertionError("the run went on");

@@ -1,7 +1,8 @@
 // A run on an executor whose cancel stops it.
 //
 // The library's cancel stops what is in progress and nothing later; one that comes while the run is just about to
-// begin would be lost. So it is said again, every millisecond, until this run has ended, and never after that.
+// begin would be lost. So it is said again, every millisecond, until this run has said that it has ended. Another run on
+// the same context that begins just before it says so may be stopped with it: who cancels waits before running again.
 package org.sage;
 
 import java.util.concurrent.CompletableFuture;
