@@ -9,11 +9,12 @@ import re
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Of ops.h what an attention call may say; the rest of it and plugin.h are for backends.
+# Of ops.h what an attention call may say, of plugin.h what a log callback hears; the rest of both is for backends.
 HEADERS = {
     "types.h": r"SAGE_\w+",
     "ops.h": r"SAGE_(?:OP_ATTENTION|ACCURACY_\w+|REQUIRE_\w+|AXIS_\w+)",
     "attention.h": r"SAGE_\w+",
+    "plugin.h": r"SAGE_LOG_\w+",
     "sage.h": r"SAGE_\w+",
     "sparse.h": r"SAGE_\w+",
 }
@@ -52,7 +53,7 @@ def rust(constants):
 
 
 def go(constants):
-    lines = [f"// {NOTE}", "", "package sage", "", '// #include "sage/sparse.h"', 'import "C"', "",
+    lines = [f"// {NOTE}", "", "package sage", "", '// #include "sage/plugin.h"', '// #include "sage/sparse.h"', 'import "C"', "",
              "// constants has every constant by its name in C: what the conformance runner compares.",
              "var constants = map[string]uint64{"]
     width = max(len(name) for name, _, _ in constants) + 3

@@ -2,6 +2,7 @@
 
 package sage
 
+// #include "sage/plugin.h"
 // #include "sage/sparse.h"
 import "C"
 
@@ -119,6 +120,10 @@ var constants = map[string]uint64{
 	"SAGE_PER_TOKEN":              C.SAGE_PER_TOKEN,
 	"SAGE_PER_CHANNEL":            C.SAGE_PER_CHANNEL,
 	"SAGE_PER_BLOCK":              C.SAGE_PER_BLOCK,
+	"SAGE_LOG_ERROR":              C.SAGE_LOG_ERROR,
+	"SAGE_LOG_WARNING":            C.SAGE_LOG_WARNING,
+	"SAGE_LOG_INFO":               C.SAGE_LOG_INFO,
+	"SAGE_LOG_DEBUG":              C.SAGE_LOG_DEBUG,
 	"SAGE_INPUT":                  C.SAGE_INPUT,
 	"SAGE_OUTPUT":                 C.SAGE_OUTPUT,
 	"SAGE_MODEL_OP_GRAPH":         C.SAGE_MODEL_OP_GRAPH,

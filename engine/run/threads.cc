@@ -93,9 +93,11 @@ struct ThreadPool::State {
 
   // At the first job that can use them. When the system refuses a thread the pool stays smaller: slower, not wrong.
   void Start(uint32_t workers) {
-    // Signals are the application's: its handlers must not run on our threads.
+    // Signals are the application's: its handlers must not run on our threads. Those that a thread raises itself stay
+    // open: blocked they would end the process, and run-times that call back from here (Java) live by them.
     sigset_t all, before;
     sigfillset(&all);
+    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT}) sigdelset(&all, own);
     const bool masked = pthread_sigmask(SIG_SETMASK, &all, &before) == 0;
     try {
       threads.reserve(workers - 1);

@@ -116,6 +116,10 @@ namespace Sage
         public const uint SAGE_PER_TOKEN = 3;
         public const uint SAGE_PER_CHANNEL = 4;
         public const uint SAGE_PER_BLOCK = 5;
+        public const uint SAGE_LOG_ERROR = 1;
+        public const uint SAGE_LOG_WARNING = 2;
+        public const uint SAGE_LOG_INFO = 3;
+        public const uint SAGE_LOG_DEBUG = 4;
         public const uint SAGE_INPUT = 1;
         public const uint SAGE_OUTPUT = 2;
         public const uint SAGE_MODEL_OP_GRAPH = 1;

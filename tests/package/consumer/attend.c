@@ -4,7 +4,7 @@
 
 int main(void) {
   sage_error error = {.struct_size = sizeof error};
-  sage_engine *engine = NULL;
+  sage_engine* engine = NULL;
   if (sage_engine_create(NULL, &engine, &error) != SAGE_OK) return fprintf(stderr, "%s\n", error.message), 1;
   const float q[4] = {1, 0, 0, 1}, k[4] = {1, 0, 0, 1}, v[4] = {1, 2, 3, 4};
   float o[4] = {0};

@@ -9,7 +9,8 @@ int main() {
   const std::vector<float> q{1, 0, 0, 1}, k = q, v{1, 2, 3, 4};
   std::vector<float> o(4);
   engine.attention<float>(shape, q, k, v, o);
-  std::printf("sage %s: %g %g, backends", sage::version().c_str(), static_cast<double>(o[0]), static_cast<double>(o[1]));
+  std::printf("sage %s: %g %g, backends", sage::version().c_str(), static_cast<double>(o[0]),
+              static_cast<double>(o[1]));
   for (const std::string& name : engine.backends()) std::printf(" %s", name.c_str());
   std::printf("\n");
 }

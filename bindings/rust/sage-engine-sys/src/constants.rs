@@ -113,6 +113,10 @@ pub const SAGE_PER_HEAD: u32 = 2;
 pub const SAGE_PER_TOKEN: u32 = 3;
 pub const SAGE_PER_CHANNEL: u32 = 4;
 pub const SAGE_PER_BLOCK: u32 = 5;
+pub const SAGE_LOG_ERROR: u32 = 1;
+pub const SAGE_LOG_WARNING: u32 = 2;
+pub const SAGE_LOG_INFO: u32 = 3;
+pub const SAGE_LOG_DEBUG: u32 = 4;
 pub const SAGE_INPUT: u32 = 1;
 pub const SAGE_OUTPUT: u32 = 2;
 pub const SAGE_MODEL_OP_GRAPH: u32 = 1;
@@ -133,7 +137,7 @@ pub const SAGE_GATE_QUIET: u32 = 7;
 pub const SAGE_GATE_SKIPPED: u32 = 8;
 
 /// Every constant by its name in C.
-pub const CONSTANTS: [(&str, u64); 130] = [
+pub const CONSTANTS: [(&str, u64); 134] = [
     ("SAGE_ABI_MAJOR", SAGE_ABI_MAJOR as u64),
     ("SAGE_ABI_MINOR", SAGE_ABI_MINOR as u64),
     ("SAGE_OK", SAGE_OK as u64),
@@ -246,6 +250,10 @@ pub const CONSTANTS: [(&str, u64); 130] = [
     ("SAGE_PER_TOKEN", SAGE_PER_TOKEN as u64),
     ("SAGE_PER_CHANNEL", SAGE_PER_CHANNEL as u64),
     ("SAGE_PER_BLOCK", SAGE_PER_BLOCK as u64),
+    ("SAGE_LOG_ERROR", SAGE_LOG_ERROR as u64),
+    ("SAGE_LOG_WARNING", SAGE_LOG_WARNING as u64),
+    ("SAGE_LOG_INFO", SAGE_LOG_INFO as u64),
+    ("SAGE_LOG_DEBUG", SAGE_LOG_DEBUG as u64),
     ("SAGE_INPUT", SAGE_INPUT as u64),
     ("SAGE_OUTPUT", SAGE_OUTPUT as u64),
     ("SAGE_MODEL_OP_GRAPH", SAGE_MODEL_OP_GRAPH as u64),

@@ -115,6 +115,10 @@ public final class Constants {
   public static final int SAGE_PER_TOKEN = 3;
   public static final int SAGE_PER_CHANNEL = 4;
   public static final int SAGE_PER_BLOCK = 5;
+  public static final int SAGE_LOG_ERROR = 1;
+  public static final int SAGE_LOG_WARNING = 2;
+  public static final int SAGE_LOG_INFO = 3;
+  public static final int SAGE_LOG_DEBUG = 4;
   public static final int SAGE_INPUT = 1;
   public static final int SAGE_OUTPUT = 2;
   public static final int SAGE_MODEL_OP_GRAPH = 1;
