@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runner.h"
+#include "sage/plugin.h" /* the levels of log lines */
 
 static const uint64_t kOffset = 14695981039346656037u;
 static uint64_t digest = 14695981039346656037u;
