@@ -25,6 +25,8 @@ function(sage_conformance language)
     "${Python3_EXECUTABLE}" "${CMAKE_SOURCE_DIR}/tests/bindings/compare_transcripts.py"
     "${CMAKE_BINARY_DIR}/vectors" "$<TARGET_FILE:hostile_wrong_major>" ${language} ${ARGN})
   set_tests_properties(conformance_${language} PROPERTIES LABELS bindings TIMEOUT 120 FIXTURES_REQUIRED conformance_c)
+  list(JOIN ARGN "\", \"" command)
+  set_property(GLOBAL APPEND_STRING PROPERTY SAGE_CONFORMANCE ",\n  \"${language}\": [\"${command}\"]")
 endfunction()
 
 # sage_calls(LANGUAGE COMMAND...): the language's program for bench/calls/run, which says what it prints. Built beforehand.
