@@ -62,19 +62,19 @@ static inline sage_flat_bytes* sage_flat_new(sage_flat_bytes* old, uint64_t size
   return bytes;
 }
 
-/* To be called before a callback: the engine's threads block every signal, and a run-time that stops its threads by
- * signals (mono) or learns of null and of safepoints by them (HotSpot) would hang or crash in one of its own.
- * True once for each thread of the engine. */
+/* To be called before a callback: the engine's threads block every signal that they do not raise themselves, and a
+ * run-time that stops its threads by signals (mono) would wait for one of them for ever. True once for each thread of
+ * the engine, which is known by a signal that nobody else blocks. */
 static inline int sage_flat_admit_signals(void) {
   static _Thread_local int admitted;
   if (admitted) return 0;
   admitted = 1;
-  static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGPWR, SIGXCPU};
+  static const int own[] = {SIGPWR, SIGXCPU};
   sigset_t signals, before;
   sigemptyset(&signals);
   for (size_t i = 0; i < sizeof own / sizeof *own; ++i) sigaddset(&signals, own[i]);
   for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) sigaddset(&signals, number);
-  return pthread_sigmask(SIG_UNBLOCK, &signals, &before) == 0 && sigismember(&before, SIGSEGV) == 1;
+  return pthread_sigmask(SIG_UNBLOCK, &signals, &before) == 0 && sigismember(&before, SIGXCPU) == 1;
 }
 
 /* A copy, since a borrowed text ends with its handle, which another thread may close. Null for null. */
