@@ -151,7 +151,7 @@ static inline void* sage_flat_op_field(sage_flat_op* op, const char* name, int n
 /* ---- version ---- */
 
 /* Where libsage.so was loaded from. */
-static inline const char* sage_flat_library_path(void) {
+static inline const char* sage_flat_path_of_libsage(void) {
   Dl_info info;
   void* address = NULL;
   const char* (*function)(void) = sage_version;

@@ -32,7 +32,7 @@ namespace Sage
         /// <summary>The file that was loaded as libsage.</summary>
         public static string Path
         {
-            get { Load(); return SageNative.library_path(); }
+            get { Load(); return SageNative.path_of_libsage(); }
         }
 
         /// <summary>"SAGE_E_BUSY"; "unknown" for what is no status.</summary>
@@ -56,7 +56,7 @@ namespace Sage
                 {
                     throw Missing(error);
                 }
-                RequireAbi(SageNative.abi_version(), SageNative.version(), SageNative.library_path());
+                RequireAbi(SageNative.abi_version(), SageNative.version(), SageNative.path_of_libsage());
                 loaded = true;
             }
         }

@@ -14,7 +14,7 @@ public final class Sage {
   static void load() {
     if (loaded) return;
     NativeLoader.load();
-    requireAbi(SageNative.abi_version(), SageNative.version(), SageNative.library_path());
+    requireAbi(SageNative.abi_version(), SageNative.version(), SageNative.path_of_libsage());
     loaded = true;
   }
 
@@ -45,7 +45,7 @@ public final class Sage {
   /** The file that was loaded as libsage. */
   public static String libraryPath() {
     load();
-    return SageNative.library_path();
+    return SageNative.path_of_libsage();
   }
 
   /** A newer minor is fine: it only adds. */
