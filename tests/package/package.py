@@ -109,6 +109,10 @@ def moved(folder):
 
 
 def archives(build, folder):
+    missing = [program for program in ("dpkg-deb", "dpkg-shlibdeps", "file") if not shutil.which(program)]
+    if missing:
+        print(f"skipped: {', '.join(missing)} not found; scripts/setup --bindings installs what packages take")
+        sys.exit(77)
     work = fresh(folder / "archives")
     run("cpack", "--config", build / "CPackConfig.cmake", "-G", "DEB;TGZ", "-B", work)
     names = sorted(path.name.split("_")[0] for path in work.glob("*.deb"))

@@ -246,6 +246,10 @@ TEST_CASE("the caller's allocator, cancel callback and log are used; memory abov
   CHECK(sage_attention_run(context, problem.slots.data(), 4, nullptr, nullptr) == SAGE_E_CANCELLED);
   sage_attention_context_destroy(context);
   sage_attention_plan_destroy(plan);
+  const std::vector<float> one(8, 1);
+  std::vector<float> out(8);
+  CHECK(sage_attention(engine, SAGE_F32, 0, 1, 1, 1, 1, 1, 8, 8, one.data(), one.data(), one.data(), out.data(), 0, 0,
+                       nullptr) == SAGE_E_CANCELLED);
   OptionsOf going({});
   REQUIRE(sage_options_set_cancel(
               going.handle, [](void*) -> int32_t { return 0; }, nullptr, nullptr) == SAGE_OK);
