@@ -15,7 +15,7 @@ PATH = pathlib.Path(__file__).with_name("conformance.txt")
 Q, K, V, O, LSE, BIAS, MASK, BIT_MASK, BLOCK_MASK, INDPTR, INDICES, ALIBI, SINKS, CU_Q, CU_K, USED_Q, USED_K = range(17)
 TABLE, K_NEW, V_NEW, SCALE_Q, SCALE_K, SCALE_V = range(17, 23)
 PHILOX, WEIGHTS, SCORES = 25, 26, 27
-SCALE, CAUSAL, BOTTOM_RIGHT, LEFT, RIGHT = 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
+SCALE, CAUSAL, LEFT, RIGHT = 1, 1 << 2, 1 << 4, 1 << 5
 FORMATS = {"f32": "f", "f64": "d", "f16": "e", "i8": "b", "i32": "i", "i64": "q", "u8": "B", "u64": "Q", "bool": "B"}
 
 lines = ["sage-vectors 1"]
