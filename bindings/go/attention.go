@@ -8,10 +8,7 @@ package sage
 */
 import "C"
 
-import (
-	"runtime"
-	"unsafe"
-)
+import "unsafe"
 
 // Engine holds plugins, devices and threads. Any number of goroutines may use it.
 type Engine struct{ handle *handle }
@@ -54,17 +51,24 @@ func (e *Engine) enter() (*C.sage_engine, error) {
 
 // LoadPlugin loads a backend from an absolute path; ErrABIMismatch where it was built for another ABI.
 func (e *Engine) LoadPlugin(path string) error {
+	return e.withText(path, func(native *C.sage_engine, path *C.char) error {
+		return take(C.sage_go_engine_load_plugin(native, path))
+	})
+}
+
+// withText is one call with a text as C has it.
+func (e *Engine) withText(text string, call func(native *C.sage_engine, text *C.char) error) error {
 	native, err := e.enter()
 	if err != nil {
 		return err
 	}
 	defer e.handle.leave()
-	text, err := cstring(path)
+	given, err := cstring(text)
 	if err != nil {
 		return err
 	}
-	defer freeString(text)
-	return take(C.sage_go_engine_load_plugin(native, text))
+	defer freeString(given)
+	return call(native, given)
 }
 
 // Backends are the names of those that can be used, "reference" among them.
@@ -147,15 +151,10 @@ func (e *Engine) attention(dtype DType, s *AttentionShape, q, k, v, o *C.uint8_t
 	if _, err := e.enter(); err != nil {
 		return err
 	}
-	failed := C.sage_go_attention(C.uintptr_t(uintptr(e.handle.native)), C.uint32_t(dtype), C.uint32_t(s.Layout), C.int64_t(s.Batch),
-		C.int64_t(s.HeadsQ), C.int64_t(s.HeadsKV), C.int64_t(s.SeqQ), C.int64_t(s.SeqKV), C.int64_t(s.DimQK),
-		C.int64_t(s.DimV), q, k, v, o, C.uint32_t(s.Causal), C.double(s.Scale))
-	e.handle.leave()
-	runtime.KeepAlive(e)
-	if failed != nil {
-		return take(failed)
-	}
-	return nil
+	defer e.handle.leave()
+	return take(C.sage_go_attention(C.uintptr_t(uintptr(e.handle.native)), C.uint32_t(dtype), C.uint32_t(s.Layout),
+		C.int64_t(s.Batch), C.int64_t(s.HeadsQ), C.int64_t(s.HeadsKV), C.int64_t(s.SeqQ), C.int64_t(s.SeqKV),
+		C.int64_t(s.DimQK), C.int64_t(s.DimV), q, k, v, o, C.uint32_t(s.Causal), C.double(s.Scale)))
 }
 
 // check compares the slices, of words of so many bytes, with the shape: the library cannot know where they end.

@@ -13,28 +13,37 @@ import (
 // because a cancel meant for a call that is refused as second would stop the first.
 type one struct{ running atomic.Bool }
 
-// run calls call, which reaches the library, and cancels it when ctx is done. It returns when both are over: no
-// goroutine stays, and no cancel can hit a later run. call does not begin where ctx is done already.
-func (o *one) run(ctx context.Context, what string, call func() error, cancel func()) error {
-	if err := o.begin(ctx, what); err != nil {
-		return err
-	}
-	stop := watch(ctx, cancel)
-	err := call()
-	stop()
-	o.running.Store(false)
-	return cause(ctx, err)
-}
-
-// begin is the first half of run, for calls without a context to watch.
+// begin is before a run, which does not begin where ctx is done already; end is after it.
 func (o *one) begin(ctx context.Context, what string) error {
-	if err := ctx.Err(); err != nil {
-		return &Error{Status: ErrCancelled, Message: "the context was done before the run began", Cause: err}
+	if err := undone(ctx, "the run began"); err != nil {
+		return err
 	}
 	if !o.running.CompareAndSwap(false, true) {
 		return refuse(ErrBusy, "another call is in progress on this %s; wait for it, or make one a goroutine", what)
 	}
 	return nil
+}
+
+func (o *one) end() { o.running.Store(false) }
+
+// undone refuses a context that is nil or done.
+func undone(ctx context.Context, before string) error {
+	if ctx == nil {
+		return refuse(ErrInvalidArgument, "the context is nil; context.Background() is one that is never done")
+	}
+	if err := ctx.Err(); err != nil {
+		return &Error{Status: ErrCancelled, Message: "the context was done before " + before, Cause: err}
+	}
+	return nil
+}
+
+// watched calls call, which reaches the library, and cancels it when ctx is done. It returns when both are over: no
+// goroutine stays, and no cancel can hit a later run.
+func watched(ctx context.Context, call func() error, cancel func()) error {
+	stop := watch(ctx, cancel)
+	err := call()
+	stop()
+	return cause(ctx, err)
 }
 
 // watch calls cancel until stop is called, from when ctx is done: a cancel before the run has reached the library would

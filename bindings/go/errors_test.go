@@ -1,9 +1,11 @@
 package sage_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"math"
+	"strings"
 	"testing"
 	"unsafe"
 
@@ -107,6 +109,8 @@ func TestTensorsStayInTheirMemory(t *testing.T) {
 		"strides wrap":         sage.NewStrided(data, 0, []int64{5}, []int64{1 << 62}),
 		"strides wrap down":    sage.NewStrided(data, 0, []int64{1 << 40}, []int64{math.MinInt64}),
 		"a stride missing":     sage.NewStrided(data, 0, []int64{3, 4}, []int64{4}),
+		"offset wraps":         sage.NewStrided(data, math.MaxInt64, []int64{6}, []int64{1}),
+		"offset wraps twice":   sage.NewStrided(data, math.MaxInt64, []int64{2, 2}, []int64{1 << 60, 1 << 60}),
 		"nothing there":        sage.NewStrided([]float32{}, 0, []int64{1}, []int64{1}),
 		"constant in a slice":  sage.NewTensor(data, 12).Constant(),
 	} {
@@ -156,6 +160,24 @@ func TestPlansRefuse(t *testing.T) {
 		sage.ErrInvalidArgument, "no data")
 	want(t, c.Run(background, a.op().Slot(sage.SlotQ, sage.NewTensor(a.q[:32], 1, 4, 1, 8))), sage.ErrInvalidArgument)
 	want(t, c.Run(background, nil), sage.ErrInvalidArgument)
+	var none context.Context
+	want(t, c.Run(none, a.op()), sage.ErrInvalidArgument, "the context is nil")
+	want(t, session(t, "op_graph.fbs").Run(none), sage.ErrInvalidArgument, "the context is nil")
+	ticks := session(t, "metabolic.fbs").Ticks(none, strings.NewReader(tick1))
+	if ticks.Next() {
+		t.Fatal("a tick ran without a context")
+	}
+	want(t, ticks.Err(), sage.ErrInvalidArgument, "the context is nil")
+}
+
+// What make would end the process for.
+func TestMasksBeyondMemoryAreRefused(t *testing.T) {
+	_, _, err := sage.MincutMask(1<<24, 1)
+	want(t, err, sage.ErrOutOfMemory)
+	_, _, err = sage.MincutBlocks(1<<24, 1, 1, 1)
+	want(t, err, sage.ErrOutOfMemory)
+	_, err = sage.MincutCSR(1<<24, 1, 1, 0)
+	want(t, err, sage.ErrInvalidArgument)
 }
 
 func TestForeignMemory(t *testing.T) {
@@ -170,6 +192,15 @@ func TestForeignMemory(t *testing.T) {
 	if err := s.Bind(sage.Input, 0, sage.TensorAt(sage.F32, at, qShape, nil).On(77, 0)); err == nil {
 		t.Fatal("a device that is none was bound")
 	}
+	// An address that no host may read: a copy would be the end of the process.
+	device := sage.TensorAt(sage.F32, at, qShape, nil).On(sage.CUDA, 0)
+	want(t, s.SetInput(0, device), sage.ErrInvalidArgument, "device type 2")
+	setInputs(t, s)
+	want(t, s.GetOutput(0, device), sage.ErrInvalidArgument, "device type 2")
+	if err := s.Run(background); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s.GetOutput(0, sage.Describe(sage.F32, qShape...)), sage.ErrInvalidArgument)
 }
 
 func TestClosedIsRefused(t *testing.T) {

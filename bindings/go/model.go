@@ -68,30 +68,23 @@ func (e *Engine) LoadModelBytes(model []byte, weightsFolder string) (*Model, err
 }
 
 func (e *Engine) load(text string, make func(native *C.sage_engine, text *C.char) C.sage_go_made) (*Model, error) {
-	native, err := e.enter()
+	var m *Model
+	err := e.withText(text, func(native *C.sage_engine, text *C.char) (err error) {
+		made := make(native, text)
+		if made.error != nil {
+			return take(made.error)
+		}
+		model := (*C.sage_model)(made.handle)
+		free := func(native unsafe.Pointer) { C.sage_model_destroy((*C.sage_model)(native)) }
+		m = guard(&Model{handle: newHandle("the model", made.handle, free, e.handle.lent...),
+			kind: ModelKind(C.sage_model_kind(model))}, func(m *Model) *handle { return m.handle })
+		if m.inputs, err = ioInfos(model, Input); err == nil {
+			m.outputs, err = ioInfos(model, Output)
+		}
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	defer e.handle.leave()
-	given, err := cstring(text)
-	if err != nil {
-		return nil, err
-	}
-	defer freeString(given)
-	made := make(native, given)
-	if made.error != nil {
-		return nil, take(made.error)
-	}
-	free := func(native unsafe.Pointer) { C.sage_model_destroy((*C.sage_model)(native)) }
-	m := &Model{handle: newHandle("the model", made.handle, free, e.handle.lent...)}
-	guard(m, func(m *Model) *handle { return m.handle })
-	model := (*C.sage_model)(made.handle)
-	m.kind = ModelKind(C.sage_model_kind(model))
-	if m.inputs, err = ioInfos(model, Input); err == nil {
-		m.outputs, err = ioInfos(model, Output)
-	}
-	if err != nil {
-		m.handle.close()
+		_ = m.Close()
 		return nil, err
 	}
 	return m, nil
@@ -131,20 +124,15 @@ func (e *Engine) CheckModelBytes(model []byte, weightsFolder string) ([]byte, er
 }
 
 func (e *Engine) check(text string, call func(*C.sage_engine, *C.char, *C.uint8_t, C.uint64_t) C.sage_go_number) ([]byte, error) {
-	native, err := e.enter()
-	if err != nil {
-		return nil, err
-	}
-	defer e.handle.leave()
-	given, err := cstring(text)
-	if err != nil {
-		return nil, err
-	}
-	defer freeString(given)
-	return fetch(nil, true, func(buffer []byte) (uint64, error) {
-		at, capacity := room(buffer)
-		return number(call(native, given, at, capacity))
+	var report []byte
+	err := e.withText(text, func(native *C.sage_engine, text *C.char) (err error) {
+		report, err = fetch(nil, true, func(buffer []byte) (uint64, error) {
+			at, capacity := room(buffer)
+			return number(call(native, text, at, capacity))
+		})
+		return err
 	})
+	return report, err
 }
 
 // Close always returns nil. Sessions of it stay usable.

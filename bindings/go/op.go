@@ -146,8 +146,8 @@ type AttentionAttributes struct {
 // Unlimited is a window's side that is open.
 const Unlimited int64 = -1
 
-// AttentionOp describes an attention for planning and, with data in its tensors, for running. Many contexts may run one
-// at a time it is not changed.
+// AttentionOp describes an attention for planning and, with data in its tensors, for running. Any number of contexts may
+// run it at once, as long as nobody changes it.
 type AttentionOp struct {
 	Attributes   AttentionAttributes
 	Accuracy     Accuracy

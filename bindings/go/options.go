@@ -4,6 +4,7 @@ package sage
 
 /*
 #include <stdlib.h>
+#include "sage/plugin.h"
 #include "shim.h"
 */
 import "C"
@@ -27,10 +28,10 @@ type Level int32
 
 // The levels, by the names of the option log_level.
 const (
-	LevelError   Level = 1
-	LevelWarning Level = 2
-	LevelInfo    Level = 3
-	LevelDebug   Level = 4
+	LevelError   Level = C.SAGE_LOG_ERROR
+	LevelWarning Level = C.SAGE_LOG_WARNING
+	LevelInfo    Level = C.SAGE_LOG_INFO
+	LevelDebug   Level = C.SAGE_LOG_DEBUG
 )
 
 func (l Level) String() string {

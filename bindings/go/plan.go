@@ -10,7 +10,6 @@ import "C"
 
 import (
 	"context"
-	"runtime"
 	"unsafe"
 )
 
@@ -168,42 +167,32 @@ func (c *AttentionContext) Run(ctx context.Context, op *AttentionOp) error {
 	if err := c.handle.enter(); err != nil {
 		return err
 	}
+	defer c.handle.leave()
 	if op.lent {
 		buffers, err := retainAll(op.buffers())
 		if err != nil {
-			c.handle.leave()
 			return err
 		}
 		defer releaseAll(buffers)
 	}
-	var err error
-	if ctx.Done() == nil {
-		if err = c.one.begin(ctx, "context"); err == nil {
-			err = c.call(op)
-			c.one.running.Store(false)
-		}
-	} else {
-		err = c.one.run(ctx, "context", func() error { return c.call(op) }, c.stop)
+	if err := c.one.begin(ctx, "context"); err != nil {
+		return err
 	}
-	c.handle.leave()
-	runtime.KeepAlive(c)
-	return err
+	defer c.one.end()
+	if ctx.Done() == nil {
+		return c.call(op)
+	}
+	return watched(ctx, func() error { return c.call(op) }, c.stop)
 }
 
 func (c *AttentionContext) call(op *AttentionOp) error {
 	native, p := C.uintptr_t(uintptr(c.handle.native)), &op.data
-	var failed *C.sage_error
 	if op.count <= 4 {
-		failed = C.sage_go_attention_run4(native, &op.flat[0], C.uint32_t(op.count), p[0], p[1], p[2], p[3])
-	} else {
-		failed = C.sage_go_attention_run(native, &op.flat[0], C.uint32_t(op.count), p[0], p[1], p[2], p[3], p[4], p[5],
-			p[6], p[7], p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15], p[16], p[17], p[18], p[19], p[20], p[21],
-			p[22], p[23], p[24], p[25], p[26], p[27])
+		return take(C.sage_go_attention_run4(native, &op.flat[0], C.uint32_t(op.count), p[0], p[1], p[2], p[3]))
 	}
-	if failed != nil {
-		return take(failed)
-	}
-	return nil
+	return take(C.sage_go_attention_run(native, &op.flat[0], C.uint32_t(op.count), p[0], p[1], p[2], p[3], p[4], p[5], p[6],
+		p[7], p[8], p[9], p[10], p[11], p[12], p[13], p[14], p[15], p[16], p[17], p[18], p[19], p[20], p[21], p[22], p[23],
+		p[24], p[25], p[26], p[27]))
 }
 
 // Cancel stops the run in progress with ErrCancelled; without one it does nothing. From any goroutine.

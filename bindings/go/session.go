@@ -100,7 +100,7 @@ func (s *Session) SetInput(index int, t Tensor) error {
 	})
 }
 
-// inPlace checks what the library could not: that the tensor is one, and has no gaps.
+// inPlace checks what the library could not: that the tensor is one, has no gaps, and lies where the host can read it.
 func (s *Session) inPlace(index int, t *Tensor) (C.uint32_t, error) {
 	if t.err != nil {
 		return 0, t.err
@@ -108,6 +108,10 @@ func (s *Session) inPlace(index int, t *Tensor) (C.uint32_t, error) {
 	if !t.contiguous {
 		return 0, refuse(ErrInvalidArgument, "a tensor of strides %v was given; copying needs one without gaps",
 			lengths(t.flat.rank, t.flat.stride))
+	}
+	if t.flat.device_type != C.SAGE_CPU && t.flat.device_type != C.SAGE_CUDA_HOST {
+		return 0, refuse(ErrInvalidArgument, "a tensor of device type %d was given; copying needs the host's memory, Bind "+
+			"takes a device's", t.flat.device_type)
 	}
 	return cindex(index)
 }
@@ -200,24 +204,18 @@ func (s *Session) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.handle.leave()
-	return s.run(ctx, func() error {
-		if failed := C.sage_go_session_run(native); failed != nil {
-			return take(failed)
-		}
-		return nil
-	})
+	return s.run(ctx, func() error { return take(C.sage_go_session_run(native)) })
 }
 
 func (s *Session) run(ctx context.Context, call func() error) error {
-	if ctx.Done() != nil {
-		return s.one.run(ctx, "session", call, s.stop)
-	}
 	if err := s.one.begin(ctx, "session"); err != nil {
 		return err
 	}
-	err := call()
-	s.one.running.Store(false)
-	return err
+	defer s.one.end()
+	if ctx.Done() == nil {
+		return call()
+	}
+	return watched(ctx, call, s.stop)
 }
 
 // Cancel stops the run or tick in progress with ErrCancelled; without one it does nothing. From any goroutine.
@@ -297,15 +295,16 @@ func OutputOf[T Element](s *Session, index int) ([]T, []int64, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	data := make([]T, bytes/uint64(unsafe.Sizeof(*new(T))))
 	if info.DType != DTypeOf[T]() {
 		return nil, nil, refuse(ErrInvalidArgument, "output %d is %v, not %v", index, info.DType, DTypeOf[T]())
 	}
+	data := make([]T, bytes/uint64(info.DType.Size()))
 	return data, info.Shape, s.GetOutput(index, NewTensor(data, info.Shape...))
 }
 
 // Tick gives an expert, metabolic or fusion graph one JSON object and returns its decision, one JSON object. After a
-// bad tick, ErrBadData, the state is as it was, what is returned is the error record, and the stream may go on.
+// bad tick, ErrBadData, and a cancelled one the state is as it was, what is returned is the error record, and the stream
+// may go on.
 func (s *Session) Tick(ctx context.Context, tick []byte) ([]byte, error) {
 	native, err := s.enter()
 	if err != nil {

@@ -66,9 +66,14 @@ uint8_t* sage_go_allocate(uint64_t bytes) {
   if (posix_memalign(&memory, 64, bytes == 0 ? 1 : bytes) != 0) return NULL;
   return memset(memory, 0, bytes);
 }
+int32_t sage_go_has_memory(uint64_t bytes) {
+  void* volatile memory = malloc(bytes == 0 ? 1 : bytes); /* volatile: else the compiler takes both calls away */
+  const int32_t made = memory != NULL;
+  free(memory);
+  return made;
+}
 
-/* ---- options, engine ------------------------------------------------------------------------------------------------
- */
+/* ---- options, engine ---- */
 
 sage_go_made sage_go_options_create(void) { MAKE(sage_options, sage_options_create(&made, &slot)); }
 sage_error* sage_go_options_set(sage_options* options, const char* key, const char* value) {
@@ -91,8 +96,7 @@ sage_go_number sage_go_engine_describe(sage_engine* engine, uint8_t* buffer, uin
   COUNT(sage_engine_describe(engine, (char*)buffer, capacity, value, &slot));
 }
 
-/* ---- attention
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- attention ---- */
 
 sage_error* sage_go_attention(uintptr_t engine, uint32_t dtype, uint32_t layout, int64_t batch, int64_t heads_q,
                               int64_t heads_kv, int64_t seq_q, int64_t seq_kv, int64_t dim_qk, int64_t dim_v,
@@ -186,8 +190,7 @@ sage_error* sage_go_attention_run(uintptr_t context, const sage_go_tensor* tenso
   return run(context, tensors, count, memory, data);
 }
 
-/* ---- model
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- model ---- */
 
 sage_go_made sage_go_model_load(sage_engine* engine, const char* path) {
   MAKE(sage_model, sage_model_load(engine, path, &made, &slot));
@@ -211,8 +214,7 @@ sage_go_io sage_go_model_io_info(const sage_model* model, uint32_t direction, ui
   return out;
 }
 
-/* ---- session
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- session ---- */
 
 sage_go_made sage_go_session_create(sage_model* model, const sage_options* options) {
   MAKE(sage_session, sage_session_create(model, options, &made, &slot));
@@ -264,8 +266,7 @@ sage_error* sage_go_session_restore(sage_session* session, const uint8_t* bytes,
   GIVE(sage_session_restore(session, bytes, size, &slot));
 }
 
-/* ---- sparse
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- sparse ---- */
 
 sage_go_number sage_go_mincut_mask(int64_t seq, int64_t parts, uint8_t* mask, uint64_t bytes) {
   COUNT(sage_mincut_mask(seq, parts, mask, bytes, value, &slot));

@@ -43,8 +43,9 @@ typedef struct sage_go_io {
 } sage_go_io;
 
 void sage_go_error_free(sage_error* error);
-const char* sage_go_library_path(void);    /* of the libsage that is loaded; null where the loader does not say */
-uint8_t* sage_go_allocate(uint64_t bytes); /* zeroed, at a multiple of 64; null = out of memory */
+const char* sage_go_library_path(void);     /* of the libsage that is loaded; null where the loader does not say */
+uint8_t* sage_go_allocate(uint64_t bytes);  /* zeroed, at a multiple of 64; null = out of memory */
+int32_t sage_go_has_memory(uint64_t bytes); /* whether so many can be allocated now; takes none */
 
 sage_go_made sage_go_options_create(void);
 sage_error* sage_go_options_set(sage_options* options, const char* key, const char* value);
@@ -67,7 +68,7 @@ sage_go_made sage_go_plan_create(sage_engine* engine, const sage_go_op* op, cons
 sage_go_number sage_go_plan_explain(sage_attention_plan* plan, uint8_t* buffer, uint64_t capacity);
 sage_error* sage_go_plan_memory(sage_attention_plan* plan, sage_attention_memory* out);
 sage_go_made sage_go_context_create(sage_attention_plan* plan);
-/* p: data of tensors[0..3], rest: of those after them; two entries, since most calls have four tensors. */
+/* p0, p1 and so on: data of tensors[0], tensors[1]; two entries, since most calls have four tensors. */
 sage_error* sage_go_attention_run4(uintptr_t context, const sage_go_tensor* tensors, uint32_t count, uint8_t* p0,
                                    uint8_t* p1, uint8_t* p2, uint8_t* p3);
 sage_error* sage_go_attention_run(uintptr_t context, const sage_go_tensor* tensors, uint32_t count, uint8_t* p0,

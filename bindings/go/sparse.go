@@ -6,6 +6,8 @@ package sage
 // #include "shim.h"
 import "C"
 
+import "unsafe"
+
 // MincutReach is how many tokens of a chunk see the earlier chunks' first tokens.
 const MincutReach = C.SAGE_MINCUT_REACH
 
@@ -21,10 +23,9 @@ func MincutMask(seq, parts int64) (mask []bool, kept uint64, err error) {
 	if _, err = number(C.sage_go_mincut_mask(C.int64_t(seq), C.int64_t(parts), nil, 0)); err != nil {
 		return nil, 0, err
 	}
-	if seq > 1<<20 {
-		return nil, 0, refuse(ErrOutOfMemory, "a mask of %d x %d bytes; MincutCSR gives the same in less", seq, seq)
+	if mask, err = zeros[bool](uint64(seq * seq)); err != nil { // seq was accepted: at most 2^24
+		return nil, 0, err
 	}
-	mask = make([]bool, seq*seq)
 	kept, err = number(C.sage_go_mincut_mask(C.int64_t(seq), C.int64_t(parts), (*C.uint8_t)(address(mask)),
 		C.uint64_t(len(mask))))
 	return mask, kept, err
@@ -40,7 +41,13 @@ func MincutCSR(seq, parts int64, tileQ, tileKV uint32) (CSRMask, error) {
 	if err != nil {
 		return CSRMask{}, err
 	}
-	mask := CSRMask{make([]int32, tiles(seq, tileQ)+1), make([]int32, kept)}
+	var mask CSRMask
+	if mask.Indptr, err = zeros[int32](tiles(seq, tileQ) + 1); err != nil {
+		return CSRMask{}, err
+	}
+	if mask.Indices, err = zeros[int32](kept); err != nil {
+		return CSRMask{}, err
+	}
 	_, err = number(C.sage_go_mincut_csr(C.int64_t(seq), C.int64_t(parts), C.uint32_t(tileQ), C.uint32_t(tileKV),
 		ints(mask.Indptr), C.uint64_t(len(mask.Indptr)), ints(mask.Indices), C.uint64_t(len(mask.Indices))))
 	return mask, err
@@ -52,13 +59,24 @@ func MincutBlocks(seq, parts int64, tileQ, tileKV uint32) (blocks []uint8, kept 
 		nil, 0)); err != nil {
 		return nil, 0, err
 	}
-	blocks = make([]uint8, tiles(seq, tileQ)*tiles(seq, tileKV))
+	if blocks, err = zeros[uint8](tiles(seq, tileQ) * tiles(seq, tileKV)); err != nil {
+		return nil, 0, err
+	}
 	kept, err = number(C.sage_go_mincut_blocks(C.int64_t(seq), C.int64_t(parts), C.uint32_t(tileQ), C.uint32_t(tileKV),
 		cbytes(blocks), C.uint64_t(len(blocks))))
 	return blocks, kept, err
 }
 
-func tiles(seq int64, tile uint32) int64 { return (seq + int64(tile) - 1) / int64(tile) }
+// tiles of a sequence; the library refused a tile of 0 before.
+func tiles(seq int64, tile uint32) uint64 { return (uint64(seq) + uint64(tile) - 1) / uint64(tile) }
+
+// zeros is make for sizes that may not fit into memory: make itself ends the process then.
+func zeros[T Element](count uint64) ([]T, error) {
+	if C.sage_go_has_memory(C.uint64_t(count*uint64(unsafe.Sizeof(*new(T))))) == 0 {
+		return nil, refuse(ErrOutOfMemory, "no memory for a mask of %d elements; MincutCSR of larger tiles takes less", count)
+	}
+	return make([]T, count), nil
+}
 
 // Flags of a GatePacket.
 const (

@@ -200,7 +200,7 @@ func (t *Tensor) place(start unsafe.Pointer, have uint64, offset int, strides []
 		return // nothing is reached
 	}
 	size := int64(DType(t.flat.dtype).Size())
-	lowest, highest, fits := int64(offset), int64(offset), offset >= 0
+	lowest, highest, fits := int64(offset), int64(offset), offset >= 0 && offset < 1<<61 // no sum below can overflow
 	for i := 0; i < int(t.flat.rank) && fits; i++ {
 		stride, steps := int64(t.flat.stride[i]), int64(t.flat.shape[i])-1
 		reach := stride * steps

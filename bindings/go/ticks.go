@@ -57,8 +57,8 @@ func (t *Ticks) Next() bool {
 func (t *Ticks) read() error {
 	t.line = t.line[:0]
 	for some := false; ; some = true {
-		if err := t.ctx.Err(); err != nil {
-			return &Error{Status: ErrCancelled, Message: "the context was done before the tick was read", Cause: err}
+		if err := undone(t.ctx, "the tick was read"); err != nil {
+			return err
 		}
 		part, err := t.lines.ReadSlice('\n')
 		if room := MaxTick + 2 - len(t.line); len(part) > room {

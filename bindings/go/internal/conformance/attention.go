@@ -35,53 +35,27 @@ func (r *runner) room(size int) []byte {
 	return all[start+r.place:][:size:size]
 }
 
-func count(text string) uint64 {
-	value, err := strconv.ParseUint(text, 10, 64)
-	if err != nil {
-		fail("%v", err)
-	}
-	return value
-}
+func count(text string) uint64 { return must(strconv.ParseUint(text, 10, 64)) }
 
-func real(text string) float64 {
-	value, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		fail("%v", err)
-	}
-	return value
-}
+func real(text string) float64 { return must(strconv.ParseFloat(text, 64)) }
 
 func lengths(text string) (all []int64) {
 	if text == "scalar" {
 		return []int64{}
 	}
 	for _, one := range strings.Split(text, ",") {
-		value, err := strconv.ParseInt(one, 10, 64)
-		if err != nil {
-			fail("%v", err)
-		}
-		all = append(all, value)
+		all = append(all, must(strconv.ParseInt(one, 10, 64)))
 	}
 	return all
 }
 
-func dtype(text string) sage.DType {
-	d, err := sage.ParseDType(text)
-	if err != nil {
-		fail("%v", err)
-	}
-	return d
-}
+func dtype(text string) sage.DType { return must(sage.ParseDType(text)) }
 
 func words(text string) []byte {
 	if text == "-" {
 		return nil
 	}
-	data, err := hex.DecodeString(text)
-	if err != nil {
-		fail("%v", err)
-	}
-	return data
+	return must(hex.DecodeString(text))
 }
 
 func product(shape []int64) int {

@@ -66,13 +66,15 @@ func hash(data []byte) string {
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 
-func (r *runner) file(name string) []byte {
-	data, err := os.ReadFile(r.folder + "/" + name)
+// must is for what the runner itself cannot do without.
+func must[T any](made T, err error) T {
 	if err != nil {
 		fail("%v", err)
 	}
-	return data
+	return made
 }
+
+func (r *runner) file(name string) []byte { return must(os.ReadFile(r.folder + "/" + name)) }
 
 func (r *runner) constants() {
 	mine := sage.Constants()
@@ -128,10 +130,7 @@ func (r *runner) succeeded(err error) bool {
 	if err == nil {
 		return true
 	}
-	var mine *sage.Error
-	if !errors.As(err, &mine) {
-		fail("%s: %T is not the binding's error: %v", r.name, err, err)
-	}
+	mine := own(err)
 	r.say("%s %s", mine.Status.Name(), strings.ReplaceAll(mine.Message, "\n", "|"))
 	return false
 }
@@ -158,11 +157,14 @@ func status(err error) string {
 	if err == nil {
 		return "SAGE_OK"
 	}
-	var mine *sage.Error
+	return own(err).Status.Name()
+}
+
+func own(err error) (mine *sage.Error) {
 	if !errors.As(err, &mine) {
 		fail("%T is not the binding's error: %v", err, err)
 	}
-	return mine.Status.Name()
+	return mine
 }
 
 func isJSON(text []byte, part string) bool {

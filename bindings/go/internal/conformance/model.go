@@ -134,10 +134,7 @@ func (r *runner) input() {
 // lend gives a buffer of C's memory, so many bytes past a multiple of 64, and a tensor over it.
 func (r *runner) lend(d sage.DType, shape []int64) ([]byte, sage.Tensor) {
 	size := product(shape) * d.Size()
-	buffer, err := sage.NewBuffer[byte](size + r.place)
-	if err != nil {
-		fail("%v", err)
-	}
+	buffer := must(sage.NewBuffer[byte](size + r.place))
 	r.buffers = append(r.buffers, buffer)
 	return buffer.Slice()[r.place:], buffer.ViewAt(d, r.place, shape...)
 }

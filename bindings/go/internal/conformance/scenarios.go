@@ -31,13 +31,6 @@ func (r *runner) scenario(name string) {
 	run()
 }
 
-func must[T any](made T, err error) T {
-	if err != nil {
-		fail("%v", err)
-	}
-	return made
-}
-
 // problem is an attention of zeros.
 func problem[T float32 | float64](heads, seq, dim int64) *sage.AttentionOp {
 	t := func() sage.Tensor { return sage.NewTensor(make([]T, heads*seq*dim), 1, heads, seq, dim) }
