@@ -1,6 +1,4 @@
 //! Masks of partitions, and the gate.
-use std::mem::size_of;
-
 use sage_engine::{
     gate_decide, mincut_blocks, mincut_csr, mincut_mask, sys, Align, AttentionOp, GatePacket, GatePolicy, Result,
 };
@@ -70,10 +68,8 @@ impl Case<'_> {
 
     /// A decision that was never made is all zero: nobody can have one in Rust, but C can.
     fn apply_nothing(&self, op: &mut AttentionOp<'_>) -> Result<()> {
-        let size = size_of::<sys::sage_gate_decision>() as u32;
-        let decision = sys::sage_gate_decision { struct_size: size, ..Default::default() };
+        let decision = sys::sage_gate_decision::default();
         let attributes = op.attributes_mut();
-        attributes.struct_size = size_of::<sys::sage_attention_attributes>() as u32;
         sage_engine::check(|error| unsafe { sys::sage_gate_apply(&decision, attributes, error) })
     }
 }

@@ -1,8 +1,7 @@
 //! The structs, handles and callbacks of the C headers, field by field.
 use std::marker::{PhantomData, PhantomPinned};
-use std::mem::size_of;
+use std::mem::{size_of, zeroed};
 use std::os::raw::{c_char, c_void};
-use std::ptr;
 
 use crate::{sage_dtype, sage_status, SAGE_CPU, SAGE_MAX_RANK};
 
@@ -31,6 +30,25 @@ handles! {
     sage_model
     /// Plans, memory, inputs, outputs, graph state.
     sage_session
+}
+
+macro_rules! defaults {
+    ($($name:ident)*) => {$(
+        /// All zero, which is unset, but for `struct_size`.
+        impl Default for $name {
+            fn default() -> $name {
+                // Numbers, arrays of them and pointers: zero bytes are a value.
+                let mut value: $name = unsafe { zeroed() };
+                value.struct_size = size_of::<$name>() as u32;
+                value
+            }
+        }
+    )*};
+}
+
+defaults! {
+    sage_error sage_tensor sage_attention_attributes sage_op sage_attention_memory sage_gate_packet sage_gate_policy
+    sage_gate_decision
 }
 
 /// The last argument of every call that can fail.
@@ -65,17 +83,8 @@ impl sage_tensor {
     /// If the shape has more than `SAGE_MAX_RANK` axes.
     pub fn new(dtype: sage_dtype, shape: &[i64], data: *mut c_void) -> sage_tensor {
         assert!(shape.len() <= SAGE_MAX_RANK, "a tensor of {} axes; {} at most", shape.len(), SAGE_MAX_RANK);
-        let mut tensor = sage_tensor {
-            struct_size: size_of::<sage_tensor>() as u32,
-            dtype,
-            device_type: SAGE_CPU as i32,
-            device_id: 0,
-            rank: shape.len() as u32,
-            flags: 0,
-            shape: [0; SAGE_MAX_RANK],
-            stride: [0; SAGE_MAX_RANK],
-            data,
-        };
+        let mut tensor =
+            sage_tensor { dtype, device_type: SAGE_CPU as i32, rank: shape.len() as u32, data, ..Default::default() };
         let mut step = 1i64;
         for (axis, &length) in shape.iter().enumerate().rev() {
             tensor.shape[axis] = length;
@@ -87,7 +96,7 @@ impl sage_tensor {
 }
 
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct sage_attention_attributes {
     pub struct_size: u32,
     pub alignment: u32,
@@ -127,24 +136,8 @@ pub struct sage_op {
     pub slots: *const *const sage_tensor,
 }
 
-impl Default for sage_op {
-    fn default() -> sage_op {
-        sage_op {
-            struct_size: size_of::<sage_op>() as u32,
-            kind: 0,
-            requirements: 0,
-            accuracy: 0,
-            dynamic_axes: 0,
-            num_slots: 0,
-            aliases: 0,
-            attributes: ptr::null(),
-            slots: ptr::null(),
-        }
-    }
-}
-
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct sage_attention_memory {
     pub struct_size: u32,
     pub reserved: u32,
@@ -168,7 +161,7 @@ pub struct sage_attention_memory {
 }
 
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct sage_gate_packet {
     pub struct_size: u32,
     pub flags: u32,
@@ -192,7 +185,7 @@ pub struct sage_gate_tier {
 }
 
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct sage_gate_policy {
     pub struct_size: u32,
     pub lambda_min: u32,
@@ -208,7 +201,7 @@ pub struct sage_gate_policy {
 }
 
 #[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct sage_gate_decision {
     pub struct_size: u32,
     pub verdict: u32,

@@ -200,6 +200,21 @@ fn the_header_s_initialiser_is_the_same_here() {
 }
 
 #[test]
+fn a_default_is_all_zero_but_for_its_size() {
+    macro_rules! sizes {
+        ($($name:ident)*) => {$(
+            let words: [u32; size_of::<$name>() / 4] = unsafe { std::mem::transmute($name::default()) };
+            assert_eq!(words[0] as usize, size_of::<$name>(), stringify!($name));
+            assert!(words[1..].iter().all(|&word| word == 0), stringify!($name));
+        )*};
+    }
+    sizes! {
+        sage_error sage_tensor sage_attention_attributes sage_op sage_attention_memory sage_gate_packet
+        sage_gate_policy sage_gate_decision
+    }
+}
+
+#[test]
 fn the_library_that_is_linked_has_this_abi() {
     let loaded = unsafe { sage_abi_version() };
     assert_eq!(loaded >> 16, SAGE_ABI_MAJOR);

@@ -34,7 +34,9 @@ impl Bound {
         Ok(place.and_then(|(_, data)| data.downcast_mut()).expect("it was there a line ago"))
     }
     pub(crate) fn take<T: Element>(&mut self, direction: Direction, index: u32) -> Result<Vec<T>> {
-        Ok(std::mem::take(self.get_mut(direction, index)?))
+        let data = std::mem::take(self.get_mut(direction, index)?);
+        self.forget(index);
+        Ok(data)
     }
     fn wrong<T: Element>(&self, direction: Direction, index: u32) -> Error {
         let side = direction.name();

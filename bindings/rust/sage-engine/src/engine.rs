@@ -230,7 +230,9 @@ impl Engine {
 
 #[cold]
 fn wrong_length(name: &str, dtype: Dtype, bytes: usize, shape: [usize; 4]) -> Error {
-    Error::invalid(format!("{name} has {} elements; its shape says {shape:?}", bytes / dtype.size()))
+    let size = dtype.size();
+    let given = if bytes % size == 0 { format!("{} elements", bytes / size) } else { format!("{bytes} bytes") };
+    Error::invalid(format!("{name} has {given} of {dtype}; [batch, heads, sequence, dim] are {shape:?}"))
 }
 
 impl Drop for Engine {

@@ -6,6 +6,7 @@ use std::os::raw::c_char;
 use std::ptr::addr_of_mut;
 
 use crate::sys;
+use crate::tensor::zeros;
 
 /// What went wrong, by kind. A newer library may have kinds that are not listed here: [`Status::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,8 +100,7 @@ impl fmt::Display for Status {
 
 /// The C API's name of a status, 0 (`"SAGE_OK"`) included.
 pub fn status_name(code: i32) -> &'static str {
-    // Never null, a constant of the library.
-    unsafe { CStr::from_ptr(sys::sage_status_name(code)) }.to_str().unwrap_or("unknown")
+    crate::text(unsafe { sys::sage_status_name(code) })
 }
 
 /// What a call refused: the kind, the library's own sentence, and the number below it.
@@ -202,12 +202,7 @@ pub(crate) fn fetch_bytes(
     check(|error| call(std::ptr::null_mut(), 0, &mut needed, error))?;
     loop {
         let capacity = needed.max(1); // of 0 bytes the pointer would be none, and that asks for the size
-        let mut bytes: Vec<u8> = Vec::new();
-        let length = usize::try_from(capacity).map_err(|_| Error::new(Status::OutOfMemory, "a text above 4 GiB"))?;
-        bytes
-            .try_reserve_exact(length)
-            .map_err(|_| Error::new(Status::OutOfMemory, format!("a text of {length} bytes")))?;
-        bytes.resize(length, 0);
+        let mut bytes: Vec<u8> = zeros(capacity)?;
         match check(|error| call(bytes.as_mut_ptr(), capacity, &mut needed, error)) {
             Err(error) if error.status() == Status::BufferTooSmall && needed > capacity => continue,
             other => other?,

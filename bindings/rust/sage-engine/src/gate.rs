@@ -134,7 +134,8 @@ pub struct GateDecision {
     pub window: u32,
 }
 
-/// None: all limits are the defaults.
+/// How much is worth running. A `policy` of None: all limits are the defaults. A flag that is
+/// not known is an error.
 ///
 /// ```
 /// # use sage_engine::*;
@@ -150,7 +151,6 @@ pub struct GateDecision {
 /// ```
 pub fn gate_decide(packet: &GatePacket, policy: Option<&GatePolicy>) -> Result<GateDecision> {
     let packet = sys::sage_gate_packet {
-        struct_size: size_of::<sys::sage_gate_packet>() as u32,
         flags: packet.flags,
         lambda: packet.lambda,
         lambda_prev: packet.lambda_prev,
@@ -159,10 +159,10 @@ pub fn gate_decide(packet: &GatePacket, policy: Option<&GatePolicy>) -> Result<G
         partition_count: packet.partition_count,
         spike_fired: packet.spike_fired,
         spike_rate_q15: packet.spike_rate_q15,
-        reserved: 0,
+        ..Default::default()
     };
     let policy = policy.map(raw_policy);
-    let mut raw = empty_decision();
+    let mut raw = sys::sage_gate_decision::default();
     check(|error| unsafe {
         let policy: *const sys::sage_gate_policy = policy.as_ref().map_or(ptr::null(), |policy| policy);
         sys::sage_gate_decide(&packet, policy, &mut raw, error)
@@ -188,16 +188,12 @@ impl GateDecision {
             layers: self.layers,
             sequence: self.sequence,
             window: self.window,
-            ..empty_decision()
+            ..Default::default()
         };
         let attributes = op.attributes_mut();
         attributes.struct_size = size_of::<sys::sage_attention_attributes>() as u32;
         check(|error| unsafe { sys::sage_gate_apply(&raw, attributes, error) })
     }
-}
-
-fn empty_decision() -> sys::sage_gate_decision {
-    sys::sage_gate_decision { struct_size: size_of::<sys::sage_gate_decision>() as u32, ..Default::default() }
 }
 
 fn raw_policy(policy: &GatePolicy) -> sys::sage_gate_policy {
@@ -208,16 +204,15 @@ fn raw_policy(policy: &GatePolicy) -> sys::sage_gate_policy {
         reserved: 0,
     };
     sys::sage_gate_policy {
-        struct_size: size_of::<sys::sage_gate_policy>() as u32,
         lambda_min: policy.lambda_min,
         drop_ratio_q15_max: policy.drop_ratio_q15_max,
         boundary_edges_max: policy.boundary_edges_max,
         boundary_concentration_q15_max: policy.boundary_concentration_q15_max,
         partitions_max: policy.partitions_max,
         spike_rate_q15_max: policy.spike_rate_q15_max,
-        reserved: 0,
         normal: tier(&policy.normal),
         reduced: tier(&policy.reduced),
         safe: tier(&policy.safe),
+        ..Default::default()
     }
 }

@@ -50,7 +50,6 @@
 //! # }
 //! ```
 #![warn(missing_docs)]
-#![allow(clippy::too_many_arguments)]
 
 pub use sage_engine_sys as sys;
 
@@ -106,7 +105,7 @@ pub fn build_info() -> &'static str {
     text(unsafe { sys::sage_build_info() })
 }
 
-/// A constant text of the library.
+/// A constant text of the library, never null.
 fn text(constant: *const std::os::raw::c_char) -> &'static str {
     unsafe { CStr::from_ptr(constant) }.to_str().unwrap_or("")
 }

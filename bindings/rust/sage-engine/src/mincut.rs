@@ -2,9 +2,9 @@
 use std::ptr;
 
 use crate::element::ElementMut;
-use crate::error::{check, Error, Result, Status};
+use crate::error::{check, Result};
 use crate::sys;
-use crate::tensor::{bytes_of_mut, TensorView};
+use crate::tensor::{bytes_of_mut, zeros, TensorView};
 
 /// Which positions are seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,15 +131,6 @@ fn signed(length: usize) -> i64 {
 fn tiles(seq: usize, tile: u32) -> usize {
     let tile = tile as usize;
     (seq + tile - 1) / tile
-}
-
-fn zeros<T: ElementMut + Default>(count: u64) -> Result<Vec<T>> {
-    let mut data = Vec::new();
-    let count = usize::try_from(count).unwrap_or(usize::MAX);
-    data.try_reserve_exact(count)
-        .map_err(|_| Error::new(Status::OutOfMemory, format!("a mask of {count} elements does not fit into memory")))?;
-    data.resize(count, T::default());
-    Ok(data)
 }
 
 fn raw<T: ElementMut>(data: &mut [T]) -> (*mut std::ffi::c_void, u64) {

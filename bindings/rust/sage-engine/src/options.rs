@@ -25,10 +25,10 @@ pub enum LogLevel {
 
 impl LogLevel {
     fn from_code(code: i32) -> LogLevel {
-        match code {
-            i32::MIN..=1 => LogLevel::Error,
-            2 => LogLevel::Warning,
-            3 => LogLevel::Info,
+        match code.max(1) as u32 {
+            sys::SAGE_LOG_ERROR => LogLevel::Error,
+            sys::SAGE_LOG_WARNING => LogLevel::Warning,
+            sys::SAGE_LOG_INFO => LogLevel::Info,
             _ => LogLevel::Debug,
         }
     }

@@ -1,7 +1,6 @@
 //! Attention chosen and prepared once, and run many times.
 use std::ffi::{c_void, CStr};
 use std::fmt;
-use std::mem::size_of;
 use std::os::raw::c_char;
 use std::ptr;
 use std::sync::Arc;
@@ -127,8 +126,7 @@ impl AttentionPlan {
     }
     /// What it needs.
     pub fn memory(&self) -> Result<AttentionMemory> {
-        let size = size_of::<sys::sage_attention_memory>() as u32;
-        let mut raw = sys::sage_attention_memory { struct_size: size, ..Default::default() };
+        let mut raw = sys::sage_attention_memory::default();
         check(|error| unsafe { sys::sage_attention_plan_memory(self.raw, &mut raw, error) })?;
         Ok(AttentionMemory {
             q_bytes: raw.q_bytes,

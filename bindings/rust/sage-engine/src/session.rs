@@ -11,7 +11,7 @@ use crate::error::{check, fetch_bytes, fetch_text, Error, Result, Status};
 use crate::model::Model;
 use crate::options::{Keep, Options, RawOptions};
 use crate::sys;
-use crate::tensor::{bytes_of, bytes_of_mut, count_of, lengths, TensorView, TensorViewMut};
+use crate::tensor::{bytes_of, bytes_of_mut, count_of, lengths, zeros, TensorView, TensorViewMut};
 use crate::ticks::{Decision, Ticks};
 
 /// Which side of a model.
@@ -102,6 +102,8 @@ pub struct Session {
     outputs: Bound,
     // Memory that was lent for one run could not be taken back: nothing runs any more.
     tainted: bool,
+    // None: not asked yet.
+    appends: Option<bool>,
     _keep: Arc<Keep>,
 }
 
@@ -127,6 +129,7 @@ impl Session {
             inputs: Bound::default(),
             outputs: Bound::default(),
             tainted: false,
+            appends: None,
             _keep: Keep::new(options, Some(model.keep())),
         })
     }
@@ -169,21 +172,22 @@ impl Session {
     }
     /// A copy of an output of the last run. T must be its type.
     pub fn output<T: ElementMut + Default>(&self, index: u32) -> Result<Vec<T>> {
-        let info = self.output_info(index)?;
-        if info.dtype != T::DTYPE {
-            return Err(Error::invalid(format!("output {index} is {}; {} was asked for", info.dtype, T::DTYPE)));
-        }
-        let mut data = vec![T::default(); count_of(&info.shape)?];
-        self.output_into(index, &mut data)?;
+        let info = self.output_of::<T>(index)?;
+        let mut data: Vec<T> = zeros(count_of(&info.shape)? as u64)?;
+        self.output_bytes_into(index, bytes_of_mut(&mut data))?;
         Ok(data)
     }
     /// The same into memory of exactly its size.
     pub fn output_into<T: ElementMut>(&self, index: u32, data: &mut [T]) -> Result<()> {
-        let info = self.output_info(index)?;
-        if info.dtype != T::DTYPE {
-            return Err(Error::invalid(format!("output {index} is {}; {} was asked for", info.dtype, T::DTYPE)));
-        }
+        self.output_of::<T>(index)?;
         self.output_bytes_into(index, bytes_of_mut(data))
+    }
+    fn output_of<T: ElementMut>(&self, index: u32) -> Result<OutputInfo> {
+        let info = self.output_info(index)?;
+        if info.dtype == T::DTYPE {
+            return Ok(info);
+        }
+        Err(Error::invalid(format!("output {index} is {}; {} was asked for", info.dtype, T::DTYPE)))
     }
     /// The same as bytes, whatever its type.
     pub fn output_bytes_into(&self, index: u32, data: &mut [u8]) -> Result<()> {
@@ -213,23 +217,23 @@ impl Session {
     /// # assert_eq!(result, [1.0; 24]);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn bind_input<T: Element>(&mut self, index: u32, data: Vec<T>, shape: &[usize]) -> Result<()> {
-        self.bind(Direction::Input, index, T::DTYPE, bytes_of(&data), shape)?;
+    pub fn bind_input<T: Element>(&mut self, index: u32, mut data: Vec<T>, shape: &[usize]) -> Result<()> {
+        self.bind(Direction::Input, index, &mut data, shape)?;
         self.inputs.put(index, data);
         Ok(())
     }
     /// The same of an output. Its shape is an upper bound; [`output_info`](Session::output_info) has what a run
     /// filled, row-major from the vector's begin.
     pub fn bind_output<T: ElementMut>(&mut self, index: u32, mut data: Vec<T>, shape: &[usize]) -> Result<()> {
-        self.bind(Direction::Output, index, T::DTYPE, bytes_of_mut(&mut data), shape)?;
+        self.bind(Direction::Output, index, &mut data, shape)?;
         self.outputs.put(index, data);
         Ok(())
     }
-    fn bind(&mut self, direction: Direction, index: u32, dtype: Dtype, data: &[u8], shape: &[usize]) -> Result<()> {
+    fn bind<T: Element>(&mut self, direction: Direction, index: u32, data: &mut [T], shape: &[usize]) -> Result<()> {
         let (lengths, rank) = (lengths(shape)?, shape.len() as u32);
-        let (pointer, bytes) = (data.as_ptr() as *mut c_void, data.len() as u64);
+        let (bytes, pointer) = (std::mem::size_of_val(data) as u64, data.as_mut_ptr().cast());
         check(|error| unsafe {
-            let (direction, dtype, shape) = (direction.code(), dtype.code(), lengths.as_ptr());
+            let (direction, dtype, shape) = (direction.code(), T::DTYPE.code(), lengths.as_ptr());
             sys::sage_session_bind_flat(self.raw, direction, index, dtype, rank, shape, pointer, bytes, error)
         })
     }
@@ -249,19 +253,13 @@ impl Session {
     pub fn unbind_input<T: Element>(&mut self, index: u32) -> Result<Vec<T>> {
         self.inputs.get::<T>(Direction::Input, index)?;
         self.unbind(Direction::Input, index)?;
-        self.inputs.take(Direction::Input, index).map(|data| {
-            self.inputs.forget(index);
-            data
-        })
+        self.inputs.take(Direction::Input, index)
     }
     /// The vector back; the session has memory of its own for this output again.
     pub fn unbind_output<T: ElementMut>(&mut self, index: u32) -> Result<Vec<T>> {
         self.outputs.get::<T>(Direction::Output, index)?;
         self.unbind(Direction::Output, index)?;
-        self.outputs.take(Direction::Output, index).map(|data| {
-            self.outputs.forget(index);
-            data
-        })
+        self.outputs.take(Direction::Output, index)
     }
     fn unbind(&mut self, direction: Direction, index: u32) -> Result<()> {
         check(|error| unsafe { sys::sage_session_bind(self.raw, direction.code(), index, ptr::null(), error) })
@@ -269,11 +267,21 @@ impl Session {
 
     /// One run on borrowed memory, in place: each tensor is bound, and unbound when the run is over. Strides may be
     /// anything the plan accepts; nothing is copied silently. Inputs and outputs that are not named are as they were.
+    ///
+    /// `Unsupported` where the model appends to a cache among its inputs: the library writes to that, and nothing says
+    /// to which one. Its inputs are moved in ([`bind_input`](Session::bind_input)) or copied.
     pub fn run_with(
         &mut self,
         inputs: &[(u32, TensorView<'_>)],
         outputs: &mut [(u32, TensorViewMut<'_>)],
     ) -> Result<()> {
+        if !inputs.is_empty() && self.appends()? {
+            return Err(Error::new(
+                Status::Unsupported,
+                "the model appends to a cache among its inputs, and what is lent for reading is not written to; use \
+                 bind_input or set_input",
+            ));
+        }
         let lent = inputs.iter().map(|(index, view)| (Direction::Input, *index, view.as_raw()));
         let lent = lent.chain(outputs.iter().map(|(index, view)| (Direction::Output, *index, view.as_raw())));
         let mut bound = Vec::with_capacity(inputs.len() + outputs.len());
@@ -295,6 +303,15 @@ impl Session {
             }
         }
         result
+    }
+    /// Whether a run writes to inputs: an option of a node's line, as `docs/problem-string.md` has them. Asked once.
+    fn appends(&mut self) -> Result<bool> {
+        if self.appends.is_none() {
+            let text = self.explain()?;
+            let mut problems = text.split("\"problem\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+            self.appends = Some(problems.any(|line| line.contains("append")));
+        }
+        Ok(self.appends == Some(true))
     }
     /// As the C API has it; None unbinds.
     ///

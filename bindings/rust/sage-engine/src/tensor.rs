@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::ptr;
 
 use crate::element::{Dtype, Element, ElementMut};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::sys;
 
 /// Number of elements.
@@ -42,6 +42,17 @@ pub(crate) fn bytes_of<T: Element>(data: &[T]) -> &[u8] {
 /// The bytes of a slice of elements, writable: every pattern of bits is a value.
 pub(crate) fn bytes_of_mut<T: ElementMut>(data: &mut [T]) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast(), std::mem::size_of_val(data)) }
+}
+
+/// An error, and not the end of the process, where there is no room for as many as the library names.
+pub(crate) fn zeros<T: Element + Default>(count: u64) -> Result<Vec<T>> {
+    let mut data = Vec::new();
+    let length = usize::try_from(count).unwrap_or(usize::MAX);
+    data.try_reserve_exact(length).map_err(|_| {
+        Error::new(Status::OutOfMemory, format!("{count} elements of {} do not fit into memory", T::DTYPE))
+    })?;
+    data.resize(length, T::default());
+    Ok(data)
 }
 
 /// Row-major, and the memory has exactly the shape's size.

@@ -187,10 +187,10 @@ unsafe extern "C" fn create(
     out: *mut *mut Instance,
     error: *mut Error,
 ) -> i32 {
-    // A plugin prints nothing. This is the hook of the plugin's own copy of Rust, not of the program it is loaded
-    // into.
-    std::panic::set_hook(Box::new(|_| {}));
     guard(error, || {
+        // A plugin prints nothing. This is the hook of the plugin's own copy of Rust, not of the program it is loaded
+        // into.
+        std::panic::set_hook(Box::new(|_| {}));
         *out = ptr::null_mut();
         if !options.is_null() && *options != 0 {
             return Err(fail(error, E_INVALID_ARGUMENT, "simple_rust has no options"));

@@ -147,7 +147,16 @@ fn plans_windows_masks_and_strides_are_the_definition() {
     drop(op);
     assert_eq!(o, windowed);
 
-    // Keys stored backwards, and no scale at all.
+    // Keys stored backwards: the first one is the last in memory.
+    let strides = [(HKV * M * D) as isize, (M * D) as isize, -(D as isize), 1];
+    let view = |data| TensorView::strided(data, &[B, HKV, M, D], &strides, (M - 1) * D).unwrap();
+    let mut op = a.op(&mut o);
+    op.slot(Slot::K, view(&a.k[..])).slot(Slot::V, view(&a.v[..])).causal(Align::TopLeft);
+    engine.plan(&op).unwrap().context().unwrap().run(&mut op).unwrap();
+    drop(op);
+    close(&o, &naive(&a.q, &a.k, &a.v, scale, &|i, j| M - 1 - j <= i));
+
+    // No scale at all, and a cap that is far away.
     let averages = a.run(|op| {
         op.scale(0.0);
     });

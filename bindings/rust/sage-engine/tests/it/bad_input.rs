@@ -23,6 +23,8 @@ fn arrays_of_another_length_never_reach_the_library() {
     refused(engine.attention(&shape, &q, &k, &v, &mut o[..4]), Status::InvalidArgument, "o has 4 elements");
     let huge = AttentionShape { batch: usize::MAX / 2, heads_q: 4, ..shape };
     refused(engine.attention(&huge, &q, &k, &v, &mut o), Status::InvalidArgument, "q has 8 elements");
+    let bytes = engine.attention_bytes(Dtype::F32, &shape, &[0; 33], &[0; 48], &[0; 48], &mut [0; 32]);
+    refused(bytes, Status::InvalidArgument, "q has 33 bytes of f32; [batch, heads, sequence, dim] are [1, 1, 2, 4]");
     // An overflow that comes to the right number is one all the same.
     let wraps = AttentionShape { batch: 1 << 63, heads_q: 2, heads_kv: 2, seq_q: 1, seq_kv: 1, dim_qk: 1, ..shape };
     refused(engine.attention::<f32>(&wraps, &[], &[], &[], &mut []), Status::InvalidArgument, "q has 0 elements");

@@ -93,14 +93,12 @@ unsafe impl Allocator for Counting {
             2 => panic!("on purpose"),
             _ => {}
         }
-        // Its size and alignment before it: free is told the size only.
+        // The head's length right before it, at a fixed distance: free is told the size only.
         let head = align.max(16);
         let block = Block::from_size_align(bytes + head, head).unwrap();
         unsafe {
             let start = alloc(block);
-            (start as *mut usize).write(head);
             self.out.fetch_add(bytes as i64, SeqCst);
-            // The head's length is found again at a fixed distance.
             (start.add(head) as *mut usize).sub(1).write(head);
             start.add(head)
         }

@@ -22,3 +22,5 @@ pub fn numbers(count: usize, seed: u32) -> Vec<f32> {
 pub const METABOLIC: &[u8] = include_bytes!("../data/metabolic.fbs");
 /// Two heads over one, then a sum: q [1,2,n,4], k and v [1,1,m,4] to y [1,2,n,4].
 pub const OP_GRAPH: &[u8] = include_bytes!("../data/op_graph.fbs");
+/// One query over a cache of 8 keys: q, k, v, the new key and value, how many keys are in use, to y.
+pub const CACHE: &[u8] = include_bytes!("../data/cache.fbs");

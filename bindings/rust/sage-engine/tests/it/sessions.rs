@@ -1,5 +1,5 @@
 //! Models and sessions: copies, lent and moved memory, ticks, state, traces.
-use crate::{METABOLIC, OP_GRAPH};
+use crate::{CACHE, METABOLIC, OP_GRAPH};
 use sage_engine::*;
 
 const Q: [usize; 4] = [1, 2, 3, 4];
@@ -92,6 +92,28 @@ fn copies_lent_and_moved_memory_give_the_same_and_only_copies_copy() {
     assert!(lent.run().is_err());
     lent.run_with(&inputs[..1], &mut []).unwrap();
     assert_eq!(lent.output::<f32>(0).unwrap(), want);
+}
+
+#[test]
+fn a_cache_is_written_where_it_was_moved_in_and_is_not_lent_for_reading() {
+    let model = Model::from_bytes(&Engine::new().unwrap(), CACHE, None).unwrap();
+    let mut session = Session::new(&model).unwrap();
+    let (token, used, one, eight) = ([7f32; 4], [2i32], [1, 1, 1, 4], [1, 1, 8, 4]);
+    let cache = vec![0f32; 32];
+    let lent = [(1, TensorView::new(&cache, &eight).unwrap()), (2, TensorView::new(&cache, &eight).unwrap())];
+    let refused = session.run_with(&lent, &mut []).unwrap_err();
+    assert_eq!(refused.status(), Status::Unsupported);
+    assert!(refused.message().contains("bind_input"), "{refused}");
+
+    session.set_input(0, &token, &one).unwrap();
+    session.bind_input(1, cache.clone(), &eight).unwrap();
+    session.bind_input(2, cache, &eight).unwrap();
+    session.set_input(3, &token, &one).unwrap();
+    session.set_input(4, &used, &[1]).unwrap();
+    let mut o = [0f32; 4];
+    session.run_with(&[], &mut [(0, TensorViewMut::new(&mut o, &one).unwrap())]).unwrap();
+    let keys = session.unbind_input::<f32>(1).unwrap();
+    assert!(keys[8..12] == token && keys.iter().filter(|&&key| key != 0.0).count() == 4 && o[0] > 0.0);
 }
 
 #[test]
