@@ -6,13 +6,17 @@
 // extraction, by the process number in its folder's name.
 package org.sage;
 
+import static java.nio.file.LinkOption.NOFOLLOW_LINKS;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.Paths;
+import java.nio.file.attribute.UserPrincipal;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Collectors;
@@ -99,8 +103,8 @@ final class NativeLoader {
     Path base = Paths.get(chosen).toAbsolutePath();
     Path folder = null;
     try {
-      removeLeftOver(base);
       folder = Files.createTempDirectory(base, PREFIX + ProcessHandle.current().pid() + "-"); // 0700
+      removeLeftOver(base, Files.getOwner(folder));
       List<String> plugins = new ArrayList<>();
       try (InputStream list = NativeLoader.class.getResourceAsStream(resource("files.txt"))) {
         if (list != null) plugins.addAll(List.of(new String(list.readAllBytes()).split("\\s+")));
@@ -133,14 +137,17 @@ final class NativeLoader {
     }
   }
 
-  /** Of JVMs that were killed. Another user's cannot be removed and stay. */
-  private static void removeLeftOver(Path base) throws IOException {
+  /** Of this user's JVMs that were killed: in another user's, root would follow where that one leads it. */
+  private static void removeLeftOver(Path base, UserPrincipal user) {
     try (DirectoryStream<Path> folders = Files.newDirectoryStream(base, PREFIX + "*")) {
       for (Path folder : folders) {
         String[] parts = folder.getFileName().toString().substring(PREFIX.length()).split("-");
         if (!parts[0].matches("\\d{1,9}") || ProcessHandle.of(Long.parseLong(parts[0])).isPresent()) continue;
-        if (Files.isDirectory(folder, java.nio.file.LinkOption.NOFOLLOW_LINKS)) remove(folder);
+        if (Files.isDirectory(folder, NOFOLLOW_LINKS) && Files.getOwner(folder, NOFOLLOW_LINKS).equals(user))
+          remove(folder);
       }
+    } catch (IOException | DirectoryIteratorException left) {
+      return; // another JVM was faster, or the base cannot be listed: not worth a failure
     }
   }
 
