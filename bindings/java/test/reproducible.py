@@ -12,7 +12,7 @@ jar, classes, content, separator, *command = sys.argv[1:]
 assert separator == "--"
 if not any(argument.startswith("--date") for argument in command):
     print("SKIP: this jar tool cannot set the time of its entries")
-    sys.exit(0)
+    sys.exit(77)
 with tempfile.TemporaryDirectory() as folder:
     again = pathlib.Path(folder) / "again.jar"
     for name, source in (("classes", classes), ("content", content)):
