@@ -1,5 +1,5 @@
 """Fails where a function that libsage exports is not wrapped for Java and C#, where one that is wrapped is used by no
-class of theirs, or where a class of one language has no counterpart in the other. Argument: the source folder."""
+class of theirs, or where a class of Java has no counterpart in C#. Argument: the source folder."""
 import pathlib
 import re
 import sys

@@ -104,7 +104,9 @@ static sage_java_callback* sage_java_callback_new(JNIEnv* env, jobject object) {
   sage_java_callback* callback = malloc(sizeof *callback);
   if (callback == NULL) return NULL;
   callback->object = (*env)->NewGlobalRef(env, object);
-  return callback;
+  if (callback->object != NULL) return callback;
+  free(callback);
+  return NULL;
 }
 static void sage_java_callback_free(JNIEnv* env, sage_java_callback* callback) {
   if (callback == NULL) return;

@@ -39,16 +39,16 @@ _Static_assert(sizeof(sage_attention_memory) == 18 * 8 && offsetof(sage_attentio
                    offsetof(sage_attention_memory, keys_over_block_kv) == 17 * 8,
                "memory");
 
-static inline void sage_flat_fail(sage_error* err, sage_status status, const char* message) {
+static inline sage_status sage_flat_fail(sage_error* err, sage_status status, const char* message) {
   err->status = status, err->native_code = 0;
   strncpy(err->message, message, sizeof err->message - 1);
   err->message[sizeof err->message - 1] = '\0';
+  return status;
 }
 
 /* An array that the language did not give, or had no memory to give. */
 static inline sage_status sage_flat_null(sage_error* err) {
-  sage_flat_fail(err, SAGE_E_INVALID_ARGUMENT, "an array is null");
-  return SAGE_E_INVALID_ARGUMENT;
+  return sage_flat_fail(err, SAGE_E_INVALID_ARGUMENT, "an array is null");
 }
 
 static inline sage_flat_bytes* sage_flat_new(sage_flat_bytes* old, uint64_t size, sage_error* err) {
@@ -64,17 +64,17 @@ static inline sage_flat_bytes* sage_flat_new(sage_flat_bytes* old, uint64_t size
 
 /* To be called before a callback: the engine's threads block every signal that they do not raise themselves, and a
  * run-time that stops its threads by signals (mono) would wait for one of them for ever. True once for each thread of
- * the engine, which is known by a signal that nobody else blocks. */
+ * the engine, which is known by a signal that nobody else blocks; every other thread keeps its mask. */
 static inline int sage_flat_admit_signals(void) {
-  static _Thread_local int admitted;
-  if (admitted) return 0;
-  admitted = 1;
-  static const int own[] = {SIGPWR, SIGXCPU};
-  sigset_t signals, before;
+  static _Thread_local int met;
+  if (met) return 0;
+  met = 1;
+  sigset_t signals;
+  if (pthread_sigmask(SIG_BLOCK, NULL, &signals) != 0 || sigismember(&signals, SIGXCPU) != 1) return 0;
   sigemptyset(&signals);
-  for (size_t i = 0; i < sizeof own / sizeof *own; ++i) sigaddset(&signals, own[i]);
+  sigaddset(&signals, SIGPWR), sigaddset(&signals, SIGXCPU);
   for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) sigaddset(&signals, number);
-  return pthread_sigmask(SIG_UNBLOCK, &signals, &before) == 0 && sigismember(&before, SIGXCPU) == 1;
+  return pthread_sigmask(SIG_UNBLOCK, &signals, NULL) == 0;
 }
 
 /* A copy, since a borrowed text ends with its handle, which another thread may close. Null for null. */
@@ -112,7 +112,7 @@ static inline void sage_flat_tensor(sage_tensor* t, sage_dtype dtype, uint32_t r
                                     const int64_t* stride, int32_t device_type, int32_t device_id, uint32_t flags,
                                     void* data) {
   sage_tensor_init(t, dtype, rank, shape, data);
-  for (uint32_t i = 0; stride != NULL && i < rank; ++i) t->stride[i] = stride[i];
+  for (uint32_t i = 0; i < rank; ++i) t->stride[i] = stride[i];
   t->device_type = device_type, t->device_id = device_id, t->flags = flags;
 }
 
@@ -125,7 +125,7 @@ typedef struct sage_flat_field {
 #define SAGE_FLAT_OF_OP(NAME) \
   { #NAME, offsetof(sage_flat_op, op.NAME), sizeof(((sage_op*)0)->NAME) }
 
-/* The place of a field that holds an integer (number 0) or a double (number 1); null if there is none. */
+/* The place of a field that holds an integer (number 0) or a double (number 1); null with an error if there is none. */
 static inline void* sage_flat_op_field(sage_flat_op* op, const char* name, int number, size_t* bytes, sage_error* err) {
   static const sage_flat_field fields[] = {
       SAGE_FLAT_ATTRIBUTE(scale),         SAGE_FLAT_ATTRIBUTE(softcap),       SAGE_FLAT_ATTRIBUTE(dropout_p),
@@ -136,13 +136,13 @@ static inline void* sage_flat_op_field(sage_flat_op* op, const char* name, int n
       SAGE_FLAT_ATTRIBUTE(granularity_q), SAGE_FLAT_ATTRIBUTE(granularity_k), SAGE_FLAT_ATTRIBUTE(granularity_v),
       SAGE_FLAT_ATTRIBUTE(granularity_p), SAGE_FLAT_ATTRIBUTE(granularity_o), SAGE_FLAT_OF_OP(requirements),
       SAGE_FLAT_OF_OP(accuracy),          SAGE_FLAT_OF_OP(dynamic_axes),      SAGE_FLAT_OF_OP(aliases)};
-  for (size_t i = 0; i < sizeof fields / sizeof *fields; ++i)
+  for (size_t i = 0; name != NULL && i < sizeof fields / sizeof *fields; ++i)
     if (strcmp(fields[i].name, name) == 0 && (i < 3) == (number != 0)) {
       *bytes = fields[i].bytes;
       return (char*)op + fields[i].offset;
     }
   char message[200] = "an attention has no field ";
-  strncat(message, name, 100);
+  strncat(message, name == NULL ? "(null)" : name, 100);
   sage_flat_fail(err, SAGE_E_NOT_FOUND, strcat(message, number ? " that is a double" : " that is an integer"));
   return NULL;
 }
@@ -190,22 +190,24 @@ static inline void sage_flat_op_init(sage_flat_op* op) {
   op->op.attributes = &op->attributes, op->op.slots = op->slots;
 }
 /* rank is at most SAGE_MAX_RANK, index below SAGE_ATTN_NUM_SLOTS: the language has checked them. */
-static inline void sage_flat_op_slot(sage_flat_op* op, uint32_t index, sage_dtype dtype, uint32_t rank,
-                                     const int64_t* shape, const int64_t* stride, int32_t device_type,
-                                     int32_t device_id, uint32_t flags, void* data) {
+static inline sage_status sage_flat_op_slot(sage_flat_op* op, uint32_t index, sage_dtype dtype, uint32_t rank,
+                                            const int64_t* shape, const int64_t* stride, int32_t device_type,
+                                            int32_t device_id, uint32_t flags, void* data, sage_error* err) {
+  if (shape == NULL || stride == NULL) return sage_flat_null(err);
   sage_flat_tensor(&op->tensors[index], dtype, rank, shape, stride, device_type, device_id, flags, data);
   op->slots[index] = &op->tensors[index];
+  return SAGE_OK;
 }
 static inline void sage_flat_op_no_slot(sage_flat_op* op, uint32_t index) { op->slots[index] = NULL; }
-static inline void sage_flat_op_set_integer(sage_flat_op* op, const char* name, int64_t value, sage_error* err) {
+static inline sage_status sage_flat_op_set_integer(sage_flat_op* op, const char* name, int64_t value, sage_error* err) {
   size_t bytes = 0;
   void* field = sage_flat_op_field(op, name, 0, &bytes, err);
   const uint32_t narrow = (uint32_t)value;
-  if (field == NULL) return;
+  if (field == NULL) return err->status;
   if (bytes == sizeof narrow && value != (int64_t)narrow)
-    sage_flat_fail(err, SAGE_E_INVALID_ARGUMENT, "the value does not fit the field's 32 bits without sign");
-  else
-    memcpy(field, bytes == sizeof narrow ? (const void*)&narrow : (const void*)&value, bytes);
+    return sage_flat_fail(err, SAGE_E_INVALID_ARGUMENT, "the value does not fit the field's 32 bits without sign");
+  memcpy(field, bytes == sizeof narrow ? (const void*)&narrow : (const void*)&value, bytes);
+  return SAGE_OK;
 }
 static inline int64_t sage_flat_op_integer(sage_flat_op* op, const char* name, sage_error* err) {
   size_t bytes = 0;
@@ -216,10 +218,12 @@ static inline int64_t sage_flat_op_integer(sage_flat_op* op, const char* name, s
   memcpy(bytes == sizeof narrow ? (void*)&narrow : (void*)&wide, field, bytes);
   return bytes == sizeof narrow ? (int64_t)narrow : wide;
 }
-static inline void sage_flat_op_set_number(sage_flat_op* op, const char* name, double value, sage_error* err) {
+static inline sage_status sage_flat_op_set_number(sage_flat_op* op, const char* name, double value, sage_error* err) {
   size_t bytes = 0;
   void* field = sage_flat_op_field(op, name, 1, &bytes, err);
-  if (field != NULL) memcpy(field, &value, bytes);
+  if (field == NULL) return err->status;
+  memcpy(field, &value, bytes);
+  return SAGE_OK;
 }
 static inline uint64_t sage_flat_op_features(sage_flat_op* op, sage_error* err) {
   uint64_t out = 0;
@@ -240,6 +244,7 @@ static inline sage_flat_bytes* sage_flat_plan_explain(const sage_attention_plan*
 /* sizes: 14, ratios: 3, in the order of the struct. */
 static inline sage_status sage_flat_plan_memory(const sage_attention_plan* plan, int64_t* sizes, double* ratios,
                                                 sage_error* err) {
+  if (sizes == NULL || ratios == NULL) return sage_flat_null(err);
   sage_attention_memory memory = {0};
   memory.struct_size = sizeof memory;
   const sage_status status = sage_attention_plan_memory(plan, &memory, err);
@@ -284,6 +289,10 @@ static inline sage_flat_bytes* sage_flat_model_io_info(const sage_model* model, 
   const char* name = NULL;
   sage_dtype dtype = 0;
   uint32_t rank = 0;
+  if (info == NULL) {
+    sage_flat_null(err);
+    return NULL;
+  }
   if (sage_model_io_info(model, direction, index, &name, &dtype, &rank, info + 2, err) != SAGE_OK) return NULL;
   info[0] = dtype, info[1] = rank;
   return sage_flat_copy(name == NULL ? "" : name, err);
@@ -299,6 +308,7 @@ static inline sage_status sage_flat_session_output_info(const sage_session* sess
   sage_dtype dtype = 0;
   uint32_t rank = 0;
   uint64_t bytes = 0;
+  if (info == NULL) return sage_flat_null(err);
   const sage_status status = sage_session_output_info(session, index, &dtype, &rank, info + 2, &bytes, err);
   info[0] = dtype, info[1] = rank, info[10] = (int64_t)bytes;
   return status;
@@ -308,6 +318,7 @@ static inline sage_status sage_flat_session_bind(sage_session* session, uint32_t
                                                  const int64_t* stride, int32_t device_type, int32_t device_id,
                                                  uint32_t flags, void* data, sage_error* err) {
   sage_tensor tensor;
+  if (shape == NULL || stride == NULL) return sage_flat_null(err);
   sage_flat_tensor(&tensor, dtype, rank, shape, stride, device_type, device_id, flags, data);
   return sage_session_bind(session, direction, index, &tensor, err);
 }
