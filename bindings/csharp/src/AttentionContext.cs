@@ -14,13 +14,16 @@ namespace Sage
         {
             if (plan == null) throw new ArgumentNullException("plan");
             Delegate[] inherited = plan.Handle.Callbacks;
+            object constants = plan.Handle.Lent("constants"); // the plan may be disposed first
             handle = new ContextHandle(SageNative.context_create(plan.Handle), inherited);
+            handle.Lend("constants", constants);
         }
 
         /// <summary>op as planned, with data; dynamic axes may be smaller. Returns when O is ready; allocates
         /// nothing.</summary>
         public void Run(AttentionOp op)
         {
+            if (op == null) throw new ArgumentNullException("op");
             SageNative.attention_run(handle, op.Handle);
             GC.KeepAlive(op); // and with it the pins of its tensors
         }
@@ -34,6 +37,7 @@ namespace Sage
         /// <summary>The same on the thread pool; op is the run's until it is done.</summary>
         public Task RunAsync(AttentionOp op, CancellationToken token = default(CancellationToken))
         {
+            if (op == null) throw new ArgumentNullException("op");
             return Task.Run(() => Run(op, token), token);
         }
 

@@ -29,21 +29,26 @@ namespace Sage
         /// <summary>Bias, masks, lengths, LSE, paged tables and the rest; null takes it away.</summary>
         public AttentionOp Set(Slot slot, Tensor tensor)
         {
-            if ((uint)slot >= slots.Length)
-                throw new SageException(Status.InvalidArgument, "attention has no slot " + (uint)slot);
+            uint index = Index(slot);
             if (tensor == null)
-                SageNative.op_no_slot(Handle, (uint)slot);
+                SageNative.op_no_slot(Handle, index);
             else
-                SageNative.op_slot(Handle, (uint)slot, (uint)tensor.DType, tensor.Rank, tensor.RawShape,
+                SageNative.op_slot(Handle, index, (uint)tensor.DType, tensor.Rank, tensor.RawShape,
                     tensor.RawStrides, (int)Constants.SAGE_CPU, 0, tensor.Flags, tensor.Address);
-            slots[(int)slot] = tensor;
+            slots[index] = tensor;
             return this;
         }
 
         /// <summary>What a slot holds, or null.</summary>
         public Tensor Get(Slot slot)
         {
-            return slots[(int)slot];
+            return slots[Index(slot)];
+        }
+
+        private static uint Index(Slot slot)
+        {
+            if ((uint)slot < Constants.SAGE_ATTN_NUM_SLOTS) return (uint)slot;
+            throw new SageException(Status.InvalidArgument, "attention has no slot " + (uint)slot);
         }
 
         /// <summary>0 is meant; without it 1/sqrt(dim).</summary>
@@ -129,7 +134,6 @@ namespace Sage
         {
             if (field == null) throw new ArgumentNullException("field");
             SageNative.op_set_integer(Handle, field, value);
-            Errors.Check();
             return this;
         }
 
@@ -138,7 +142,6 @@ namespace Sage
         {
             if (field == null) throw new ArgumentNullException("field");
             SageNative.op_set_number(Handle, field, value);
-            Errors.Check();
             return this;
         }
 
@@ -168,10 +171,10 @@ namespace Sage
             return SetField("features", (long)(on ? features | bit : features & ~bit));
         }
 
-        /// <summary>What constants lie in, for the plan to keep.</summary>
-        internal Tensor[] Tensors()
+        /// <summary>What constants lie in, for the plan and its contexts to keep.</summary>
+        internal Tensor[] ConstantTensors()
         {
-            return (Tensor[])slots.Clone();
+            return Array.FindAll(slots, tensor => tensor != null && tensor.Flags != 0);
         }
     }
 }

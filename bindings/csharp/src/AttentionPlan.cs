@@ -19,7 +19,7 @@ namespace Sage
             List<Delegate> lent = new List<Delegate>();
             IntPtr raw = Options.Lend(options, lent, with => SageNative.plan_create(engine.Handle, op.Handle, with));
             Handle = new PlanHandle(raw, NativeHandle.Join(inherited, lent));
-            Handle.Lend("constants", op.Tensors());
+            Handle.Lend("constants", op.ConstantTensors());
         }
 
         internal PlanHandle Handle { get; private set; }

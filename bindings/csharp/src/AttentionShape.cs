@@ -1,7 +1,8 @@
 // The numbers of the plain attention call, by name: eleven of them in a row would be mixed up.
 namespace Sage
 {
-    /// <summary>Sizes of a plain attention call, in elements; all 1 until they are set.</summary>
+    /// <summary>Sizes of a plain attention call, in elements; all 1 until they are set. Not to be changed while a call
+    /// uses it.</summary>
     public sealed class AttentionShape
     {
         public AttentionShape()

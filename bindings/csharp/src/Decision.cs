@@ -30,12 +30,16 @@ namespace Sage
         public static MetabolicState? StateOf(string json)
         {
             // The keys' order is fixed, and before this one are numbers only: it is not inside somebody's text.
+            if (json == null) throw new ArgumentNullException("json");
             int at = json.IndexOf(Key, StringComparison.Ordinal);
             if (at < 0 || json.LastIndexOf('{', at) != 0) return null;
             int begin = at + Key.Length;
-            string name = json.Substring(begin, json.IndexOf('"', begin) - begin);
             foreach (MetabolicState state in Enum.GetValues(typeof(MetabolicState)))
-                if (string.Equals(state.ToString(), name, StringComparison.OrdinalIgnoreCase)) return state;
+            {
+                string name = state + "\"";
+                if (string.Compare(json, begin, name, 0, name.Length, StringComparison.OrdinalIgnoreCase) == 0)
+                    return state;
+            }
             return null;
         }
 

@@ -33,6 +33,7 @@ namespace Sage
         /// <summary>A backend of one's own. It must be trusted: it is loaded into this process.</summary>
         public void LoadPlugin(string absolutePath)
         {
+            if (absolutePath == null) throw new ArgumentNullException("absolutePath");
             SageNative.engine_load_plugin(Handle, absolutePath);
         }
 
@@ -64,6 +65,7 @@ namespace Sage
         public unsafe void Attention(AttentionShape shape, ReadOnlySpan<float> q, ReadOnlySpan<float> k,
             ReadOnlySpan<float> v, Span<float> o)
         {
+            if (shape == null) throw new ArgumentNullException("shape");
             shape.Check(q.Length, k.Length, v.Length, o.Length);
             fixed (float* pq = &MemoryMarshal.GetReference(q))
             fixed (float* pk = &MemoryMarshal.GetReference(k))
@@ -76,6 +78,7 @@ namespace Sage
         public unsafe void Attention(AttentionShape shape, ReadOnlySpan<double> q, ReadOnlySpan<double> k,
             ReadOnlySpan<double> v, Span<double> o)
         {
+            if (shape == null) throw new ArgumentNullException("shape");
             shape.Check(q.Length, k.Length, v.Length, o.Length);
             fixed (double* pq = &MemoryMarshal.GetReference(q))
             fixed (double* pk = &MemoryMarshal.GetReference(k))
@@ -104,6 +107,7 @@ namespace Sage
         public unsafe void Attention(AttentionShape shape, Tensor q, Tensor k, Tensor v, Tensor o)
         {
             RequireArrays(q, k, v, o);
+            if (shape == null) throw new ArgumentNullException("shape");
             shape.Check(q.Count, k.Count, v.Count, o.Count);
             if (k.DType != q.DType || v.DType != q.DType || o.DType != q.DType)
                 throw new SageException(Status.InvalidArgument, "q, k, v and o have one type; they are " + q.DType
@@ -143,6 +147,7 @@ namespace Sage
         /// none.</summary>
         public string Check(string path)
         {
+            if (path == null) throw new ArgumentNullException("path");
             return Text.Of(SageNative.model_check(Handle, path));
         }
 

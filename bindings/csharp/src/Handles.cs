@@ -39,6 +39,14 @@ namespace Sage
             else lent[key] = value;
         }
 
+        /// <summary>What stands at key, or null; as Callbacks, to be read before a child is made.</summary>
+        internal object Lent(string key)
+        {
+            object value;
+            lent.TryGetValue(key, out value);
+            return value;
+        }
+
         protected override bool ReleaseHandle()
         {
             Destroy(handle);

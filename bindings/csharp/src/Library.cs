@@ -81,7 +81,9 @@ namespace Sage
 
         private static SageException Missing(Exception cause)
         {
-            string folder = System.IO.Path.GetDirectoryName(typeof(Library).Assembly.Location);
+            string file = typeof(Library).Assembly.Location; // empty for an assembly inside another file
+            string folder = file.Length == 0 ? AppDomain.CurrentDomain.BaseDirectory
+                : System.IO.Path.GetDirectoryName(file);
             string beside = System.IO.Path.Combine(folder, "libsagecs.so");
             string why = File.Exists(beside) ? beside + " is there but could not be loaded: " + LoaderSays(beside)
                 : beside + " does not exist";

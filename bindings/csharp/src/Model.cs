@@ -40,6 +40,7 @@ namespace Sage
         public static Model Load(Engine engine, string path)
         {
             if (engine == null) throw new ArgumentNullException("engine");
+            if (path == null) throw new ArgumentNullException("path");
             Delegate[] callbacks = engine.Handle.Callbacks;
             return new Model(SageNative.model_load(engine.Handle, path), callbacks);
         }

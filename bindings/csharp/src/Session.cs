@@ -30,6 +30,7 @@ namespace Sage
         /// <summary>Copied; stays set.</summary>
         public void SetInput(int index, Tensor data)
         {
+            if (data == null) throw new ArgumentNullException("data");
             data.RequireData("the input").RequireContiguous("the input");
             SageNative.session_set_input(handle, (uint)index, (uint)data.DType, data.Rank, data.RawShape, data.Address,
                 (ulong)data.SizeInBytes);
@@ -81,6 +82,7 @@ namespace Sage
         /// <summary>Copies the last run's output into memory of its type and size.</summary>
         public void Output(int index, Tensor into)
         {
+            if (into == null) throw new ArgumentNullException("into");
             into.RequireData("the output").RequireContiguous("the output");
             TensorInfo info = OutputInfo(index);
             if (info.DType != into.DType)
@@ -94,22 +96,24 @@ namespace Sage
         /// keeps it pinned so long. An output's shape is its upper bound. Null takes it back.</summary>
         public void Bind(Direction direction, int index, Tensor memory)
         {
-            uint side = (uint)direction, at = (uint)index;
+            if (memory != null) memory.RequireData("what is bound");
+            lock (handle) // so that the last one bound is kept
+            {
+                BindNow((uint)direction, (uint)index, memory);
+                handle.Lend(direction + " " + index, memory); // after the call: one that fails leaves the old one bound
+            }
+        }
+
+        private void BindNow(uint side, uint index, Tensor memory)
+        {
             if (memory == null)
-            {
-                SageNative.session_unbind(handle, side, at);
-            }
+                SageNative.session_unbind(handle, side, index);
+            else if (memory.IsContiguous)
+                SageNative.session_bind_flat(handle, side, index, (uint)memory.DType, memory.Rank, memory.RawShape,
+                    memory.Address, (ulong)memory.SizeInBytes);
             else
-            {
-                memory.RequireData("what is bound");
-                if (memory.IsContiguous)
-                    SageNative.session_bind_flat(handle, side, at, (uint)memory.DType, memory.Rank, memory.RawShape,
-                        memory.Address, (ulong)memory.SizeInBytes);
-                else
-                    SageNative.session_bind(handle, side, at, (uint)memory.DType, memory.Rank, memory.RawShape,
-                        memory.RawStrides, (int)Constants.SAGE_CPU, 0, memory.Flags, memory.Address);
-            }
-            handle.Lend(direction + " " + index, memory); // after the call: one that fails leaves the old one bound
+                SageNative.session_bind(handle, side, index, (uint)memory.DType, memory.Rank, memory.RawShape,
+                    memory.RawStrides, (int)Constants.SAGE_CPU, 0, memory.Flags, memory.Address);
         }
 
         // ---- runs ----

@@ -66,6 +66,7 @@ namespace Sage
         internal static void RequireReach(long offset, long[] shape, long[] strides, long count)
         {
             Count(shape);
+            if (strides == null) throw new ArgumentNullException("strides");
             if (shape.Length != strides.Length) throw new ShapeException("a stride for every axis is needed");
             long low = offset, high = offset;
             bool empty = false;

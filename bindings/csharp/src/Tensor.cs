@@ -95,7 +95,8 @@ namespace Sage
         /// <summary>Memory, used in place: F16, BF16 and fp8 by their bits, or bytes of any type.</summary>
         public static Tensor Of<T>(DType dtype, Memory<T> data, params long[] shape) where T : struct
         {
-            int element = Marshal.SizeOf(typeof(T) == typeof(bool) ? typeof(byte) : typeof(T));
+            // Not Marshal.SizeOf, which tells of a copy made for C: it has 4 bytes for a bool.
+            int element = MemoryMarshal.AsBytes(new ReadOnlySpan<T>(new T[1])).Length;
             if (element != 1 && element != Shapes.Bytes(dtype))
                 throw new SageException(Status.InvalidArgument, "an element of " + dtype + " has " + Shapes.Bytes(dtype)
                     + " bytes, one of " + typeof(T).Name + " has " + element);
@@ -125,6 +126,7 @@ namespace Sage
         public static Tensor Describe(DType dtype, params long[] shape)
         {
             Shapes.Bytes(dtype);
+            Shapes.Count(shape);
             return new Tensor(dtype, shape, null);
         }
 
@@ -167,7 +169,8 @@ namespace Sage
             return new Tensor(DType, (long[])newShape.Clone(), (long[])newStrides.Clone(), pin, start, constant);
         }
 
-        /// <summary>The bytes stay as they are until the plan is disposed: it may prepack them.</summary>
+        /// <summary>The bytes stay as they are until the plan and its contexts are disposed: it may prepack
+        /// them.</summary>
         public Tensor Constant()
         {
             return new Tensor(DType, shape, strides, pin, Address, true);
@@ -206,7 +209,8 @@ namespace Sage
 
         // ---- its elements ----
 
-        /// <summary>A copy of the elements of a contiguous tensor.</summary>
+        /// <summary>A copy of the elements of a contiguous tensor; as bytes, and 16-bit ones also as short or ushort,
+        /// their bits.</summary>
         public T[] ToArray<T>() where T : struct
         {
             RequireType<T>();
@@ -281,9 +285,10 @@ namespace Sage
 
         private void RequireType<T>() where T : struct
         {
+            bool bits = typeof(T) == typeof(short) || typeof(T) == typeof(ushort);
+            if (typeof(T) == typeof(byte) || (bits && Shapes.Bytes(DType) == 2)) return;
             DType given = Shapes.DTypeOf<T>();
-            bool bits = given == DType.U8 || (typeof(T) == typeof(short) && Shapes.Bytes(DType) == 2);
-            if (given != DType && !bits)
+            if (given != DType)
                 throw new SageException(Status.InvalidArgument, "the tensor is " + DType + ", not " + given);
         }
     }

@@ -199,6 +199,8 @@ namespace Sage.Test
                 Check.Refused(Status.NotFound, "no field colour", () => Op().SetField("colour", 1));
                 Check.Refused(Status.InvalidArgument, "32 bits", () => Op().SetField("block_q", 1L << 40));
                 Check.Refused(Status.InvalidArgument, "no slot 28", () => Op().Set((Slot)28, f32));
+                Check.Refused(Status.InvalidArgument, "no slot 28", () => Op().Get((Slot)28));
+                Check.Thrown<ArgumentNullException>(() => engine.Attention(null, Q, K, V, o));
                 Check.Thrown<ArgumentNullException>(() => new AttentionPlan(engine, null));
                 Check.Refused(Status.InvalidArgument, "threads", () => Engine.Open(new Options().Set("threads",
                     "many")));

@@ -22,6 +22,7 @@ namespace Sage.Test
             Check.Test("a log has whole lines, and may throw", LogThrows);
             Check.Test("callbacks live as long as what may call them", CallbacksLive);
             Check.Test("what is forgotten is destroyed by the collector", Forgotten);
+            Check.Test("constants are kept for a context whose plan is disposed, then are let go", Constants);
             Check.Test("bound memory is kept in its place", BoundMemory);
             Check.Test("cancel callbacks are asked on the engine's threads, and may throw there", CancelCallbacks);
             Check.Test("a token stops a run, whenever it comes", Tokens);
@@ -130,6 +131,26 @@ namespace Sage.Test
                 + (Counter.Alive - before));
         }
 
+        private static void Constants()
+        {
+            using (Engine engine = Engine.Open())
+            {
+                WeakReference constant = null;
+                AttentionContext context = Apart(() =>
+                {
+                    Tensor t = Tensor.Allocate(DType.F32, 1, 1, 4, 8),
+                        k = Tensor.Allocate(DType.F32, 1, 1, 4, 8).Constant();
+                    constant = new WeakReference(k);
+                    AttentionOp op = new AttentionOp(t, k, t, Tensor.Allocate(DType.F32, 1, 1, 4, 8));
+                    using (AttentionPlan plan = new AttentionPlan(engine, op)) return new AttentionContext(plan);
+                });
+                Func<bool> gone = () => Apart(() => !constant.IsAlive);
+                Check.IsTrue(!Collected(10, gone), "gone, though the context may read it");
+                context.Dispose();
+                Check.IsTrue(Collected(200, gone), "kept for nobody");
+            }
+        }
+
         private static void BoundMemory()
         {
             using (Engine engine = Engine.Open())
@@ -157,11 +178,11 @@ namespace Sage.Test
         {
             Tensor t = Tensor.Allocate(DType.F32, 1, 8, 1024, 64);
             AttentionOp op = new AttentionOp(t, t, t, Tensor.Allocate(DType.F32, 1, 8, 1024, 64));
-            int asked = 0;
+            ConcurrentDictionary<Thread, bool> isBackground = new ConcurrentDictionary<Thread, bool>();
             bool throws = false;
             Options options = new Options().Cancel(() =>
             {
-                Interlocked.Increment(ref asked);
+                isBackground[Thread.CurrentThread] = Thread.CurrentThread.IsBackground;
                 if (Volatile.Read(ref throws)) throw new InvalidOperationException("stops");
                 return false;
             });
@@ -169,8 +190,11 @@ namespace Sage.Test
             using (AttentionPlan plan = new AttentionPlan(engine, op, options))
             using (AttentionContext context = new AttentionContext(plan))
             {
-                context.Run(op);
-                Check.IsTrue(asked > 0, "not asked");
+                for (int i = 0; i < 100 && isBackground.Count < 2; ++i) context.Run(op);
+                Check.Equal(isBackground.Count, 2);
+                foreach (KeyValuePair<Thread, bool> one in isBackground)
+                    Check.IsTrue(one.Key == Thread.CurrentThread || one.Value,
+                        "a thread of the engine would keep the process alive");
                 Volatile.Write(ref throws, true);
                 Check.Refused(Status.Cancelled, "", () => context.Run(op));
                 Volatile.Write(ref throws, false);

@@ -71,13 +71,17 @@ namespace Sage.Test
                     Check.Thrown<ShapeException>(() => session.SetInput(0, new float[3], 1, 2, 3, 4));
                     Check.Thrown<ShapeException>(() => session.SetInput(0, Tensor.Of(data[0], 24, 1).Broadcast(24, 2)));
                     Check.Thrown<ArgumentNullException>(() => session.SetInput(0, (float[])null, 1));
+                    Check.Thrown<ArgumentNullException>(() => session.SetInput(0, null));
+                    Check.Thrown<ArgumentNullException>(() => session.Output(0, null));
                     Check.IsTrue(session.Explain().Contains("\"nodes\""), "no nodes");
                     Check.Refused(Status.Unsupported, "", () => session.Tick("{\"ts\":1}"));
                 }
                 Check.Refused(Status.NotFound, "/nowhere/at/all.fbs", () => Model.Load(engine, "/nowhere/at/all.fbs"));
                 Check.Refused(Status.BadData, "", () => Model.Load(engine, new ReadOnlySpan<byte>(new byte[] { 1, 2,
                     3 })));
-                Check.Refused(Status.InvalidArgument, "", () => Model.Load(engine, (string)null));
+                Check.Thrown<ArgumentNullException>(() => Model.Load(engine, (string)null));
+                Check.Thrown<ArgumentNullException>(() => engine.Check(null));
+                Check.Thrown<ArgumentNullException>(() => engine.LoadPlugin(null));
             }
         }
 
@@ -130,6 +134,8 @@ namespace Sage.Test
                 }
                 Check.Equal(Decision.StateOf("{\"x\":{\"state\":\"REST\"}}"), null);
                 Check.Equal(Decision.StateOf("{\"state\":null}"), null);
+                Check.Equal(Decision.StateOf("{\"state\":\"RES"), null);
+                Check.Thrown<ArgumentNullException>(() => Decision.StateOf(null));
             }
         }
     }

@@ -41,12 +41,18 @@ namespace Sage.Test
             Check.Equal(Tensor.Of(new byte[1], 1).DType, DType.U8);
             Check.Same(Tensor.Of(new[] { true, false }, 2).CopyBytes(), new byte[] { 1, 0 });
             Check.Same(Tensor.Of(DType.BF16, new ushort[] { 0x3f80 }, 1).CopyBytes(), new byte[] { 0x80, 0x3f });
+            Check.Same(Tensor.Of(DType.BF16, new ushort[] { 0x3f80 }, 1).ToArray<ushort>(), new ushort[] { 0x3f80 });
             Check.Same(Tensor.Of(DType.F32, new byte[] { 0, 0, 128, 63 }, 1).ToArray<float>(), new[] { 1f });
             Check.Same(Tensor.Of(new[] { -7, 8 }, 2).ToArray<int>(), new[] { -7, 8 });
             Check.Equal(Tensor.Of(new[] { 3f }).Shape.Length, 0);
             foreach (DType dtype in Enum.GetValues(typeof(DType))) Check.IsTrue(Tensor.Describe(dtype, 1)
                 .SizeInBytes > 0, dtype.ToString());
         }
+
+        /// <summary>One byte, of which the marshaller makes four.</summary>
+        private struct Flag { public bool On; }
+
+        private struct Named { public string Name; }
 
         private static void Wrong()
         {
@@ -57,9 +63,14 @@ namespace Sage.Test
             Check.Thrown<ShapeException>(() => Tensor.Describe(DType.F32, 1L << 40, 1L << 40));
             Check.Thrown<ShapeException>(() => Tensor.Allocate(DType.F32, 1L << 32));
             Check.Refused(Status.InvalidArgument, "F32 has 4 bytes", () => Tensor.Of(DType.F32, new short[2], 1));
+            Check.Equal(Check.Thrown<ShapeException>(() => Tensor.Of(DType.F32, new Flag[2], 2)).Message,
+                "F32[2] has 8 bytes; 2 were given");
+            Check.Thrown<ArgumentException>(() => Tensor.Of(DType.I64, new Named[2], 2));
             Check.Refused(Status.InvalidArgument, "no tensor has elements of Char", () => Tensor.Of(new char[2], 2));
             Check.Refused(Status.InvalidArgument, "no element type", () => Tensor.Describe((DType)7, 1));
             Check.Thrown<ArgumentNullException>(() => Tensor.Of((float[])null, 3));
+            Check.Thrown<ArgumentNullException>(() => Tensor.Describe(DType.F32, null));
+            Check.Thrown<ArgumentNullException>(() => Tensor.Of(new float[1], 1).Strided(0, new long[1], null));
             Check.Thrown<ArgumentNullException>(() => Tensor.FromPointer(DType.F32, IntPtr.Zero, 4, 1));
             Check.Refused(Status.InvalidArgument, "not F64", () => Tensor.Of(new float[1], 1).ToArray<double>());
             Check.Refused(Status.InvalidArgument, "without memory", () => Tensor.Describe(DType.F32, 1).CopyBytes());

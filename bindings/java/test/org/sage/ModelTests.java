@@ -70,7 +70,9 @@ final class ModelTests {
         refused(Constants.SAGE_E_NOT_FOUND, "/nowhere/at/all.fbs", () -> Model.load(engine, "/nowhere/at/all.fbs"));
         refused(Constants.SAGE_E_BAD_DATA, "", () -> Model.load(engine, new byte[] {1, 2, 3}));
         thrown(NullPointerException.class, () -> Model.load(engine, (byte[]) null));
-        refused(Constants.SAGE_E_INVALID_ARGUMENT, "", () -> Model.load(engine, (String) null));
+        thrown(NullPointerException.class, () -> Model.load(engine, (String) null));
+        thrown(NullPointerException.class, () -> engine.check(null));
+        thrown(NullPointerException.class, () -> engine.loadPlugin(null));
       }
     });
     test("a bound tensor may have strides, and is read where it lies", () -> {
@@ -115,6 +117,7 @@ final class ModelTests {
         }
         equal(MetabolicState.of("{\"x\":{\"state\":\"REST\"}}"), Optional.empty());
         equal(MetabolicState.of("{\"state\":null}"), Optional.empty());
+        equal(MetabolicState.of("{\"state\":\"RES"), Optional.empty());
       }
     });
   }

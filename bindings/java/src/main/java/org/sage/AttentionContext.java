@@ -15,6 +15,7 @@ public final class AttentionContext implements AutoCloseable {
     try {
       handle = NativeHandle.create(this, "attention context", parent.callbacks(), null,
           none -> SageNative.context_create(raw), SageNative::attention_context_destroy);
+      handle.lend("constants", parent.lent("constants")); // the plan may be closed first
     } finally {
       parent.release();
     }

@@ -6,6 +6,7 @@ package org.sage;
 
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
+import java.util.Arrays;
 import java.util.Objects;
 
 /**
@@ -29,6 +30,7 @@ public final class AttentionOp {
     memory = ByteBuffer.allocateDirect((int) SageNative.op_bytes() + 8).alignedSlice(8);
     op = SageNative.buffer_address(memory);
     SageNative.op_init(op);
+    Reference.reachabilityFence(memory);
   }
 
   /** Bias, masks, lengths, LSE, paged tables and the rest; null takes it away. */
@@ -41,6 +43,7 @@ public final class AttentionOp {
           Constants.SAGE_CPU, 0, tensor.flags(), tensor.address());
     }
     slots[slot.index()] = tensor;
+    Reference.reachabilityFence(memory);
     return this;
   }
 
@@ -152,6 +155,7 @@ public final class AttentionOp {
         slots[slot.index()].requireWritable(slot.name());
     SageNative.op_set_integer(op, "aliases", slotBits);
     aliases = slotBits;
+    Reference.reachabilityFence(memory);
     return this;
   }
 
@@ -159,8 +163,8 @@ public final class AttentionOp {
     return op;
   }
 
-  /** What constants lie in, for the plan to keep. */
-  Tensor[] tensors() {
-    return slots.clone();
+  /** What constants lie in, for the plan and its contexts to keep. */
+  Tensor[] constants() {
+    return Arrays.stream(slots).filter(tensor -> tensor != null && tensor.flags() != 0).toArray(Tensor[]::new);
   }
 }

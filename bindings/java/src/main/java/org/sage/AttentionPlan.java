@@ -27,7 +27,7 @@ public final class AttentionPlan implements AutoCloseable {
       parent.release();
       Reference.reachabilityFence(op);
     }
-    handle.lend("constants", op.tensors());
+    handle.lend("constants", op.constants());
   }
 
   /** Who runs it. */

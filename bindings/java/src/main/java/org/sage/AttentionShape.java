@@ -1,7 +1,7 @@
 // The numbers of the plain attention call, by name: eleven of them in a row would be mixed up.
 package org.sage;
 
-/** Sizes of a plain attention call, in elements; all 1 until they are set. */
+/** Sizes of a plain attention call, in elements; all 1 until they are set. Not to be changed while a call uses it. */
 public final class AttentionShape {
   long batch = 1;
   long headsQ = 1;

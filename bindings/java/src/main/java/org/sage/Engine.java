@@ -4,6 +4,7 @@ package org.sage;
 import java.lang.ref.Reference;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Objects;
 
 /**
  * Backends and their threads. Free-threaded: one for a program is enough. What is made of it keeps it alive inside the
@@ -33,6 +34,7 @@ public final class Engine implements AutoCloseable {
 
   /** A backend of one's own. It must be trusted: it is loaded into this process. */
   public void loadPlugin(String absolutePath) {
+    Objects.requireNonNull(absolutePath, "absolutePath");
     long raw = handle.acquire();
     try {
       SageNative.engine_load_plugin(raw, absolutePath);
@@ -113,6 +115,7 @@ public final class Engine implements AutoCloseable {
 
   /** JSON: all errors of a model file, each with its path inside it; {@code "valid"} says whether there are none. */
   public String check(String path) {
+    Objects.requireNonNull(path, "path");
     return handle.call(raw -> Text.of(SageNative.model_check(raw, path)));
   }
 
@@ -122,7 +125,7 @@ public final class Engine implements AutoCloseable {
    * @param weightsFolder where the model's relative paths begin; null: a model without weight files
    */
   public String check(byte[] bytes, String weightsFolder) {
-    java.util.Objects.requireNonNull(bytes, "bytes");
+    Objects.requireNonNull(bytes, "bytes");
     return handle.call(raw -> Text.of(SageNative.model_check_buffer(raw, bytes, weightsFolder)));
   }
 

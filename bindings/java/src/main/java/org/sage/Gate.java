@@ -13,13 +13,13 @@ public final class Gate {
   public static Decision decide(Packet packet, Policy policy) {
     Sage.load();
     int[] out = new int[8];
-    SageNative.gate_decide(packet.words.clone(), policy == null ? null : policy.words.clone(), out);
+    SageNative.gate_decide(packet.words, policy == null ? null : policy.words, out);
     return new Decision(out);
   }
 
   /** Writes the decision's window into op, whose alignment must be set; refused where nothing is to be run. */
   public static void apply(Decision decision, AttentionOp op) {
-    SageNative.gate_apply(decision.words.clone(), op.raw());
+    SageNative.gate_apply(decision.words, op.raw());
     Reference.reachabilityFence(op);
   }
 

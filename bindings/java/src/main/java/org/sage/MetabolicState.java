@@ -19,8 +19,8 @@ public enum MetabolicState {
     int at = decision.indexOf(KEY);
     if (at < 0 || decision.lastIndexOf('{', at) != 0) return Optional.empty();
     int begin = at + KEY.length();
-    String name = decision.substring(begin, decision.indexOf('"', begin));
-    for (MetabolicState state : values()) if (state.name().equals(name)) return Optional.of(state);
+    for (MetabolicState state : values())
+      if (decision.startsWith(state.name() + "\"", begin)) return Optional.of(state);
     return Optional.empty();
   }
 }

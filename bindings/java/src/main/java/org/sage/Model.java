@@ -23,6 +23,7 @@ public final class Model implements AutoCloseable {
 
   /** From a file. */
   public static Model load(Engine engine, String path) {
+    Objects.requireNonNull(path, "path");
     return new Model(engine, raw -> SageNative.model_load(raw, path));
   }
 

@@ -100,6 +100,11 @@ final class NativeHandle implements Runnable {
     else lent.put(key, value);
   }
 
+  /** What stands at key, or null; for who has acquired the handle. */
+  Object lent(Object key) {
+    return lent.get(key);
+  }
+
   private void destroy() {
     destroy.accept(handle);
     for (Callback callback : callbacks) callback.release();

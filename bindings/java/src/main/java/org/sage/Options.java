@@ -40,22 +40,26 @@ public final class Options {
   }
 
   /** Native options for one call of make; the callbacks it was lent are added to `lent`, whose owner releases them. */
-  synchronized long lend(List<Callback> lent, LongUnaryOperator make) {
+  long lend(List<Callback> lent, LongUnaryOperator make) {
     long raw = SageNative.options_create();
     try {
-      for (Map.Entry<String, String> entry : values.entrySet())
-        SageNative.options_set(raw, entry.getKey(), entry.getValue());
-      if (log != null) {
-        lent.add(new Callback(log));
-        SageNative.options_set_log(raw, lent.get(lent.size() - 1).raw());
-      }
-      if (cancel != null) {
-        lent.add(new Callback(cancel));
-        SageNative.options_set_cancel(raw, lent.get(lent.size() - 1).raw());
-      }
-      return make.applyAsLong(raw);
+      fill(raw, lent);
+      return make.applyAsLong(raw); // not synchronized: it may log, and a log may wait for whoever sets an option
     } finally {
       SageNative.options_destroy(raw);
     }
+  }
+
+  private synchronized void fill(long raw, List<Callback> lent) {
+    for (Map.Entry<String, String> entry : values.entrySet())
+      SageNative.options_set(raw, entry.getKey(), entry.getValue());
+    if (log != null) SageNative.options_set_log(raw, lend(lent, log));
+    if (cancel != null) SageNative.options_set_cancel(raw, lend(lent, cancel));
+  }
+
+  private static long lend(List<Callback> lent, Object callback) {
+    Callback made = new Callback(callback);
+    lent.add(made);
+    return made.raw();
   }
 }

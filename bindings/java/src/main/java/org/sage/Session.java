@@ -76,7 +76,7 @@ public final class Session implements AutoCloseable {
    * Uses memory in place, without a copy, until another is bound, an input is set, or the session is closed, which
    * keeps it from the collector so long. An output's shape is its upper bound. Null takes it back.
    */
-  public void bind(Direction direction, int index, Tensor memory) {
+  public synchronized void bind(Direction direction, int index, Tensor memory) { // so that the last one bound is kept
     if (memory == null) {
       with(raw -> SageNative.session_unbind(raw, direction.code(), index));
     } else {

@@ -191,7 +191,7 @@ public final class Tensor {
     return new Tensor(dtype, newShape.clone(), newStrides.clone(), owner, start, constant);
   }
 
-  /** The bytes stay as they are until the plan is closed: it may prepack them. */
+  /** The bytes stay as they are until the plan and its contexts are closed: it may prepack them. */
   public Tensor constant() {
     return new Tensor(dtype, shape, strides, owner, address, true);
   }
