@@ -28,15 +28,18 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_VERBATIM_VARIABLES ON)
 set(CPACK_THREADS 0)
 set(CPACK_COMPONENTS_GROUPING ONE_PER_GROUP)
-set(CPACK_COMPONENTS_ALL libsage0 libsage-dev libsage-static-dev libsage-reputation0
-  libsage-reputation-dev sage-engine sage-plugin-cpu sage-plugin-openblas)
-# The languages, where this build has them.
+# What this build has of them.
 get_cmake_property(components COMPONENTS)
-foreach(language rust go java csharp python)
-  if("sage-${language}" IN_LIST components)
-    list(APPEND CPACK_COMPONENTS_ALL sage-${language})
+set(CPACK_COMPONENTS_ALL)
+foreach(component libsage0 libsage-dev libsage-static-dev libsage-reputation0 libsage-reputation-dev sage-engine
+    sage-plugin-cpu sage-plugin-openblas sage-rust sage-go sage-java sage-csharp sage-python)
+  if(component IN_LIST components)
+    list(APPEND CPACK_COMPONENTS_ALL ${component})
   endif()
 endforeach()
+# Whatever the builder's umask: plugins in folders that a group may write are refused.
+set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
+  WORLD_READ WORLD_EXECUTE)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION science)

@@ -11,6 +11,7 @@
 import filecmp
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -114,7 +115,9 @@ def archives(build, folder):
         print(f"skipped: {', '.join(missing)} not found; scripts/setup --bindings installs what packages take")
         sys.exit(77)
     work = fresh(folder / "archives")
+    before = os.umask(0o002)  # many a builder's: the folders are not to have it
     run("cpack", "--config", build / "CPackConfig.cmake", "-G", "DEB;TGZ", "-B", work)
+    os.umask(before)
     names = sorted(path.name.split("_")[0] for path in work.glob("*.deb"))
     components = ["libsage-dev", "libsage-reputation-dev", "libsage-reputation0", "libsage-static-dev", "libsage0",
                   "sage-engine", "sage-plugin-cpu", "sage-plugin-openblas"]
@@ -123,6 +126,8 @@ def archives(build, folder):
         sys.exit(f"packages {names}, expected {components}")
     for package in work.glob("*.deb"):
         run("dpkg-deb", "-x", package, work / "root")
+        if wide := [line for line in run("dpkg-deb", "-c", package).splitlines() if re.match("[-d].{4}w|[-d].{7}w", line)]:
+            sys.exit(f"{package.name}: others may write to {wide}")
         fields = run("dpkg-deb", "-f", package)
         expect(fields, "Maintainer:", "Description:")
         if package.name.startswith("libsage0"):
