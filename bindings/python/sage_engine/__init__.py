@@ -11,7 +11,10 @@ first use.
 
 from __future__ import annotations
 
+import ctypes as _ctypes
+
 from . import constants
+from ._ffi import whole as _whole
 from ._library import library as _library
 from ._library import require_abi
 from .attention import AttentionContext, AttentionMemory, AttentionOp, AttentionPlan
@@ -166,5 +169,5 @@ def build_info() -> str:
 
 def status_name(status: int) -> str:
     """ "SAGE_E_BUSY"; "unknown" for what the library does not know."""
-    name: bytes = _library().call.sage_status_name(status)
+    name: bytes = _library().call.sage_status_name(_whole("status", status, _ctypes.c_int32))
     return name.decode()

@@ -50,9 +50,12 @@ def whole(name: str, value: Any, kind: Any = c_int64) -> int:
 
 def real(name: str, value: Any) -> float:
     """value as a float: numpy's numbers too, text never."""
-    if isinstance(value, (str, bytes)) or not hasattr(value, "__float__") and not hasattr(value, "__index__"):
-        raise InvalidArgumentError(f"{name} is {value!r}, a number is expected")
-    return float(value)
+    try:
+        if not isinstance(value, (str, bytes)):
+            return float(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InvalidArgumentError(f"{name} is {value!r}, a number is expected")
 
 
 class CheckedStructure(Structure):

@@ -1,8 +1,9 @@
 """Handles of the library: one owner, closed once, never under a running call.
 
 A call pins its handle, so a close in another thread takes effect when the last call has returned; without that, the
-address could be freed between Python's reading it and C's using it. The lock is one for all handles and held for a few
-byte codes only; it is reentrant because the garbage collector may close something at any of them, and new after a fork.
+address could be freed between Python's reading it and C's using it. The lock is one for all handles and kept plans and
+held for a few byte codes only; it is reentrant because the garbage collector may close something at any of them, and new
+after a fork.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import time
 import weakref
 from typing import Any, Callable, List, NoReturn, Optional, Type, TypeVar
 
@@ -19,12 +21,13 @@ from ._library import Library
 from .errors import ClosedError, error_of
 
 _ERROR_SIZE = ctypes.sizeof(sage_error)
-_lock = threading.RLock()
+_PATIENCE = 5.0  # seconds
+lock = threading.RLock()
 
 
 def _renew_lock() -> None:
-    global _lock
-    _lock = threading.RLock()
+    global lock
+    lock = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)
@@ -58,28 +61,28 @@ def fetch(call: Callable[[Any, int, Any, Any], int]) -> bytes:
 class Handle:
     """`with handle as raw:` pins it for a call. keep: what C was lent and may still use, let go after destruction."""
 
-    __slots__ = ("raw", "destroy", "name", "pins", "closed", "keep", "__weakref__")
+    __slots__ = ("raw", "destroy", "name", "pins", "closed", "keep", "process", "__weakref__")
 
     def __init__(self, raw: int, destroy: Callable[[int], None], name: str, keep: List[Any]) -> None:
         self.raw, self.destroy, self.name, self.keep = raw, destroy, name, keep
-        self.pins, self.closed = 0, False
+        self.pins, self.closed, self.process = 0, False, os.getpid()
 
     def __enter__(self) -> int:
-        with _lock:
+        with lock:
             if self.closed:
                 raise ClosedError(f"the {self.name} was closed")
             self.pins += 1
         return self.raw
 
     def __exit__(self, *_: object) -> None:
-        with _lock:
+        with lock:
             self.pins -= 1
             last = self.closed and self.pins == 0
         if last:
             self._destroy()
 
     def close(self) -> None:
-        with _lock:
+        with lock:
             if self.closed:
                 return
             self.closed = True
@@ -93,6 +96,21 @@ class Handle:
             if isinstance(lent, dict):  # a session's bound memory
                 lent.clear()
         self.keep = []
+
+
+def _finalize(handle: Handle) -> None:
+    """The net under close(). Whoever calls holds the object, so a call still runs here only where the interpreter ends
+    under a daemon thread. A callback that came after that end would kill its thread in the middle of C++, and with it
+    the process: a call that may call back is stopped by SystemExit, and waited for as long as patience lasts."""
+    from .options import Lent
+
+    lent = [item for item in handle.keep if isinstance(item, Lent) and item.calls_back]
+    handle.close()
+    end = time.monotonic() + _PATIENCE
+    while lent and handle.keep and handle.process == os.getpid() and time.monotonic() < end:
+        for item in lent:
+            item.raised = SystemExit()
+        time.sleep(0.001)
 
 
 Self = TypeVar("Self", bound="Closing")
@@ -112,7 +130,7 @@ class Closing:
             refuse(status, error)
         assert out.value is not None
         self._handle = Handle(out.value, getattr(self._lib.call, destroy), name, keep)
-        weakref.finalize(self, self._handle.close)
+        weakref.finalize(self, _finalize, self._handle)
 
     def close(self) -> None:
         """Frees it. Any order is right, what was made of it lives on; again does nothing; while a call runs, it takes

@@ -35,19 +35,19 @@ def candidates() -> Iterator[Tuple[Optional[Candidate], str]]:
         path = os.path.join(named, NAME) if os.path.isdir(named) else named
         yield Candidate(path, f"the environment variable {VARIABLE}"), f"{VARIABLE}={named}"
         return
-    inside = pathlib.Path(__file__).resolve().parent / "_lib" / NAME
-    if inside.exists():
-        yield Candidate(str(inside), "this package"), f"inside this package: {inside}"
-    else:
-        yield None, f"inside this package: {inside} does not exist"
-    for beside in _of_this_prefix(inside.parent.parent.parent):
-        if beside.exists():
-            yield Candidate(str(beside), "the prefix of this package"), f"in this package's prefix: {beside}"
-        else:
-            yield None, f"in this package's prefix: {beside} does not exist"
+    package = pathlib.Path(__file__).resolve().parent
+    yield _file(package / "_lib" / NAME, "this package", "inside this package")
+    for beside in _of_this_prefix(package.parent):
+        yield _file(beside, "the prefix of this package", "in this package's prefix")
     folder, said = _pkg_config()
-    yield (Candidate(os.path.join(folder, NAME), "pkg-config sage-engine") if folder else None), said
+    yield _file(pathlib.Path(folder, NAME), said, said) if folder else (None, said)
     yield Candidate(NAME, "the dynamic loader"), f"{NAME} by the dynamic loader (ldconfig, LD_LIBRARY_PATH)"
+
+
+def _file(path: pathlib.Path, origin: str, place: str) -> Tuple[Optional[Candidate], str]:
+    if path.exists():
+        return Candidate(str(path), origin), f"{place}: {path}"
+    return None, f"{place}: {path} does not exist"
 
 
 def _of_this_prefix(packages: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -60,6 +60,7 @@ def _of_this_prefix(packages: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _pkg_config() -> Tuple[Optional[str], str]:
+    """(the library's folder, or None; who said so, or why not)."""
     program = shutil.which("pkg-config") or shutil.which("pkgconf")
     if program is None:
         return None, "pkg-config is not installed"
@@ -78,7 +79,7 @@ def _pkg_config() -> Tuple[Optional[str], str]:
     if asked.returncode != 0 or not folder:
         where = os.environ.get("PKG_CONFIG_PATH")
         return None, "pkg-config knows no sage-engine" + (f" (PKG_CONFIG_PATH={where})" if where else "")
-    return folder, f"pkg-config sage-engine: {folder}"
+    return folder, "pkg-config sage-engine"
 
 
 def require_abi(loaded: int, version: str, path: str) -> None:
@@ -108,14 +109,24 @@ class Library:
         self.abi: int = version()
         require_abi(self.abi, build().decode(), candidate.path)
         for name, (result, arguments) in FUNCTIONS.items():
-            function = getattr(self.call, name)
+            function = getattr(self.call, name, None)
+            if function is None:
+                raise OSError(f"it has ABI {self.abi >> 16}.{self.abi & 0xFFFF} and yet no {name}")
             function.restype, function.argtypes = result, arguments
         self.version: str = self.call.sage_version().decode()
         self.build_info: str = self.call.sage_build_info().decode()
 
 
 _loaded: Optional[Library] = None
-_loading = threading.Lock()
+_loading = threading.RLock()  # of a thread, not of a call: a signal's handler may come to need the library, too
+
+
+def _after_fork() -> None:
+    global _loading
+    _loading = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def library() -> Library:
@@ -139,8 +150,9 @@ def find() -> Library:
             return Library(candidate)
         except OSError as error:
             tried.append(f"{said}: {error}")
+            break
     raise LibraryNotFoundError(
-        f"{NAME} was not found. Looked at:\n"
+        f"{NAME} was not found, or cannot be loaded. Looked at:\n"
         + "".join(f"  {line}\n" for line in tried)
         + f"Install the sage-engine wheel or the package libsage0, or set {VARIABLE} to the file's path."
     )

@@ -4,9 +4,9 @@ serves one call at a time: it is taken out, run, and put back."""
 from __future__ import annotations
 
 import collections
-import threading
 from typing import TYPE_CHECKING, Any, Deque, List, Optional
 
+from . import _handle
 from .errors import ClosedError
 
 if TYPE_CHECKING:
@@ -18,13 +18,15 @@ PLANS, CONTEXTS = 32, 4  # plans kept, and idle contexts of each
 
 class PlanCache:
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._idle: "collections.OrderedDict[Any, Deque[AttentionContext]]" = collections.OrderedDict()
 
     def run(self, engine: Engine, op: AttentionOp) -> None:
         """Plans the op on the engine, or finds its plan, and runs it."""
         if engine.closed:
             raise ClosedError("the engine was closed")
+        for slot, tensor in op._tensors.items():
+            if tensor.constant:  # nobody could say for how long, since nobody sees when the plan goes
+                op.slot(slot, tensor.with_shape(tensor.shape, tensor.strides))
         key = _key_of(op)
         context = self._take(key)
         if context is None:
@@ -38,25 +40,25 @@ class PlanCache:
                 self.clear()
 
     def clear(self) -> None:
-        with self._lock:
+        with _handle.lock:
             idle, self._idle = self._idle, collections.OrderedDict()
         for contexts in idle.values():
             for context in contexts:
                 context.close()
 
     def _take(self, key: Any) -> Optional[AttentionContext]:
-        with self._lock:
+        with _handle.lock:
             idle = self._idle.get(key)
             return idle.pop() if idle else None
 
     def _give(self, key: Any, context: AttentionContext) -> None:
         dropped: List[AttentionContext] = []
-        with self._lock:
-            idle = self._idle.setdefault(key, collections.deque())
-            self._idle.move_to_end(key)
+        with _handle.lock:
+            idle = self._idle.pop(key, None) or collections.deque()
             idle.append(context)
             if len(idle) > CONTEXTS:
                 dropped.append(idle.popleft())
+            self._idle[key] = idle  # the last used one comes last
             while len(self._idle) > PLANS:
                 dropped.extend(self._idle.popitem(last=False)[1])
         for old in dropped:
@@ -64,7 +66,7 @@ class PlanCache:
 
 
 def _key_of(op: AttentionOp) -> Any:
-    """All that a plan depends on. Not for ops with constant tensors, whose bytes are the plan's."""
+    """All that a plan depends on, of an op without constant tensors."""
     tensors = op._tensors
     return (
         bytes(op.attributes),

@@ -81,7 +81,7 @@ class AttentionOp:
 
     def slot(self, slot: int, data: Optional[ArrayLike], dtype: Optional[DtypeLike] = None) -> AttentionOp:
         """Fills a slot, or empties it with None. Arrays are viewed, never copied."""
-        if not 0 <= slot < c.SAGE_ATTN_NUM_SLOTS:
+        if not 0 <= whole("slot", slot) < c.SAGE_ATTN_NUM_SLOTS:
             raise InvalidArgumentError(f"attention has no slot {slot}")
         name = Slot(slot).name.lower()
         if data is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+import warnings
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -37,8 +38,9 @@ PathLike = Union[str, "os.PathLike[str]"]
 class Engine(Closing):
     """Backends and threads. Engine(threads=2, log=print); many threads may use one.
 
-    options: of the whole engine, as in Options; the keywords are more of them. Its cancel serves the sessions of its
-    models; plans take their own.
+    options: of the whole engine, as in Options; the keywords are more of them. Its cancel serves the plain call, and
+    every plan and session of this engine that has none of its own. A RuntimeWarning says why, where backends are there
+    and none but `reference` can be used.
     """
 
     def __init__(
@@ -59,8 +61,12 @@ class Engine(Closing):
                 "engine",
                 lent,
             )
+            self._lent = lent
             finish_run(0, new_error(), lent)
         self.plans = PlanCache()
+        why = unused(self.describe()) if len(self.backends()) == 1 else ""
+        if why:
+            warnings.warn(f"only `reference` can be used, the slowest backend: {why}", RuntimeWarning, stacklevel=2)
 
     def close(self) -> None:
         self.plans.clear()
@@ -71,7 +77,7 @@ class Engine(Closing):
         error = new_error()
         with self._handle as raw:
             status = self._lib.call.sage_engine_load_plugin(raw, encode_path(path), ctypes.byref(error))
-        finish_run(status, error, self._handle.keep)
+        finish_run(status, error, self._lent)
 
     def backends(self) -> List[str]:
         """Names of those that can be used; `reference` is always there."""
@@ -125,10 +131,8 @@ class Engine(Closing):
                 f"{v.dtype.name.lower()}; this call takes one element type"
             )
         shape = (batch, q1, q2, width_v)
-        result, o = output_for(out, shape, q, dtype)
+        result, o = output_for(out, shape, (q, k, v), dtype)
         require_contiguous(o, "out")
-        if out is not None and o.address in (q.address, k.address, v.address):
-            require_apart(o, (q, k, v))
         if scale is None:
             scale = 0.0
         else:
@@ -162,8 +166,8 @@ class Engine(Closing):
                 scale,
                 ctypes.byref(error),
             )
-        if status or self._handle.keep:
-            finish_run(status, error, self._handle.keep)
+        if status or self._lent:
+            finish_run(status, error, self._lent)
         return result
 
     def plan(self, op: AttentionOp, options: OptionsLike = None) -> AttentionPlan:
@@ -229,9 +233,10 @@ def array_of(view: Tensor) -> np.ndarray[Any, Any]:
 
 
 def output_for(
-    out: Optional[ArrayLike], shape: Tuple[int, ...], like: Tensor, dtype: Optional[DtypeLike]
+    out: Optional[ArrayLike], shape: Tuple[int, ...], inputs: Sequence[Tensor], dtype: Optional[DtypeLike]
 ) -> Tuple[Any, Tensor]:
-    """(what the caller gets back, the view of it): out, checked, or a new array of the type that `like` has."""
+    """(what the caller gets back, the view of it): out, checked, or a new array of the first input's type."""
+    like = inputs[0]
     if out is None:
         if not like.on_cpu:
             raise ArrayError("query lies on a device; results there need an out= of the library that owns it")
@@ -243,6 +248,7 @@ def output_for(
         raise ShapeError(f"out has shape {view.shape}, {shape} is expected")
     if view.dtype != like.dtype:
         raise ArrayError(f"out is {view.dtype.name.lower()}, {like.dtype.name.lower()} is expected")
+    require_apart(view, inputs)
     return out, view
 
 
@@ -262,6 +268,17 @@ def parse(text: bytes) -> Dict[str, Any]:
     """JSON that ends in a NUL."""
     parsed: Dict[str, Any] = json.loads(text.rstrip(b"\0"))
     return parsed
+
+
+def unused(described: Dict[str, Any]) -> str:
+    """Of Engine.describe(): why the backends that are there are not used; "" where one is, or there are none."""
+    plugins = described["plugins"]
+    if sum(plugin["usable"] for plugin in plugins) > 1:
+        return ""
+    reasons = [plugin["refused"] for plugin in plugins if plugin["refused"]]
+    return "; ".join(
+        reasons + [folder["note"] for folder in described["folders"] if folder["note"].startswith("skipped")]
+    )
 
 
 def index_of(name: str, value: Any) -> int:

@@ -49,7 +49,7 @@ class Dtype(IntEnum):
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return (self.value >> 8 & 0xFF) // 8
+        return (self >> 8 & 0xFF) // 8
 
     @classmethod
     def of(cls, name: Union[str, int, Dtype]) -> Dtype:

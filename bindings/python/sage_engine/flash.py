@@ -5,7 +5,7 @@ They differ from attention() in layout and in where the causal diagonal lies; do
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from typing import Any, Iterable, List, Optional, Tuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .engine import Engine, output_for
 from .enums import Align, Dtype, Layout, Slot
 from .errors import InvalidArgumentError, ShapeError
 from .functional import default_engine, drop, philox_seed, same_kind
-from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, require_apart
+from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor
 
 Window = Tuple[int, int]
 
@@ -46,9 +46,7 @@ def flash_attn_func(
     """
     tensors = _views(q, k, v, dtype, copy, 4, "[batch, tokens, heads, width]")
     engine = default_engine() if engine is None else engine
-    result, o = output_for(out, tensors[0].shape[:3] + (tensors[2].shape[3],), tensors[0], dtype)
-    if out is not None:
-        require_apart(o, tensors)
+    result, o = output_for(out, tensors[0].shape[:3] + (tensors[2].shape[3],), tensors, dtype)
     plain = not (dropout_p or softcap or return_lse) and alibi_slopes is None and tuple(window_size) == (-1, -1)
     if plain and (softmax_scale is None or softmax_scale != 0) and same_kind((*tensors, o)):
         engine.attention(
@@ -61,19 +59,7 @@ def flash_attn_func(
             scale=softmax_scale,
         )
         return result
-    query, key, value, output = map(_heads_first, (*tensors, o))
-    op = AttentionOp(
-        query,
-        key,
-        value,
-        output,
-        alibi=alibi_slopes,
-        align=Align.BOTTOM_RIGHT,
-        causal=Align.BOTTOM_RIGHT if causal else None,
-        scale=softmax_scale,
-        window=_window(window_size),
-        softcap=softcap,
-    )
+    op = _op(map(_heads_first, (*tensors, o)), causal, softmax_scale, window_size, softcap, alibi=alibi_slopes)
     drop(op, dropout_p, philox_seed(seed), 0)
     return _run(engine, op, result, tensors[0], return_lse)
 
@@ -108,23 +94,9 @@ def flash_attn_varlen_func(
         raise InvalidArgumentError("dropout_p must be 0: there is no dropout over packed sequences")
     tensors = _views(q, k, v, dtype, copy, 3, "[tokens, heads, width]")
     engine = default_engine() if engine is None else engine
-    result, o = output_for(out, tensors[0].shape[:2] + (tensors[2].shape[2],), tensors[0], dtype)
-    if out is not None:
-        require_apart(o, tensors)
-    op = AttentionOp(
-        tensors[0],
-        tensors[1],
-        tensors[2],
-        o,
-        alibi=alibi_slopes,
-        cu_seqlens_q=cu_seqlens_q,
-        cu_seqlens_k=cu_seqlens_k,
-        align=Align.BOTTOM_RIGHT,
-        causal=Align.BOTTOM_RIGHT if causal else None,
-        scale=softmax_scale,
-        window=_window(window_size),
-        softcap=softcap,
-    )
+    result, o = output_for(out, tensors[0].shape[:2] + (tensors[2].shape[2],), tensors, dtype)
+    starts = {"cu_seqlens_q": cu_seqlens_q, "cu_seqlens_k": cu_seqlens_k}
+    op = _op((*tensors, o), causal, softmax_scale, window_size, softcap, alibi=alibi_slopes, **starts)
     op.attributes.max_seq_q, op.attributes.max_seq_kv = max_seqlen_q, max_seqlen_k
     return _run(engine, op, result, tensors[0], return_lse)
 
@@ -148,9 +120,29 @@ def _heads_first(tensor: Tensor) -> Tensor:
     return tensor.with_shape((batch, heads, tokens, width), (b, h, s, d))
 
 
-def _window(size: Window) -> Tuple[Optional[int], Optional[int]]:
-    left, right = size
-    return (left if left >= 0 else None), (right if right >= 0 else None)
+def _op(
+    tensors: Iterable[Tensor],
+    causal: bool,
+    scale: Optional[float],
+    window_size: Window,
+    softcap: float,
+    **slots: Optional[ArrayLike],
+) -> AttentionOp:
+    """tensors: query, key, value, output as the slots have them."""
+    query, key, value, output = tensors
+    left, right = window_size
+    return AttentionOp(
+        query,
+        key,
+        value,
+        output,
+        align=Align.BOTTOM_RIGHT,
+        causal=Align.BOTTOM_RIGHT if causal else None,
+        scale=scale,
+        window=(left if left >= 0 else None, right if right >= 0 else None),
+        softcap=softcap,
+        **slots,
+    )
 
 
 def _run(engine: Engine, op: AttentionOp, result: Any, query: Tensor, return_lse: bool) -> Any:

@@ -19,10 +19,10 @@ from .attention import AttentionOp
 from .engine import Engine, output_for
 from .enums import Align, Dtype, Slot
 from .errors import InvalidArgumentError
-from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, require_apart
+from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor
 
 _default: Optional[Engine] = None
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def default_engine() -> Engine:
@@ -36,7 +36,7 @@ def default_engine() -> Engine:
 
 def _after_fork() -> None:
     global _default, _lock
-    _default, _lock = None, threading.Lock()
+    _default, _lock = None, threading.RLock()
 
 
 os.register_at_fork(after_in_child=_after_fork)
@@ -79,9 +79,7 @@ def attention(
         raise InvalidArgumentError("attn_mask and is_causal were both given; put the diagonal into the mask")
     shape = result_shape(q, k, v, enable_gqa)
     engine = default_engine() if engine is None else engine
-    result, o = output_for(out, shape, q, dtype)
-    if out is not None:
-        require_apart(o, (q, k, v))
+    result, o = output_for(out, shape, (q, k, v), dtype)
     plain = attn_mask is None and not dropout_p and (scale is None or scale != 0)
     if plain and same_kind((q, k, v, o)) and _alike(q, k, v, enable_gqa):
         engine.attention(

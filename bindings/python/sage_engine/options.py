@@ -26,8 +26,8 @@ class Options(Mapping[str, str]):
 
     log(level, text): lines of an engine, from any thread; level is a LogLevel. What it raises is dropped.
     cancel(): asked now and then during a run, from the threads that work on it; true stops it with CancelledError. What
-    it raises stops the run too, and is raised again by the call that ran. `cancel=lambda: None` is enough for Ctrl-C to
-    stop a run of the main thread.
+    it raises stops the run too, and is raised again by the call that ran; of several runs that it serves, by one.
+    `cancel=lambda: None` is enough for Ctrl-C to stop a run of the main thread.
     """
 
     def __init__(
@@ -86,7 +86,8 @@ class Lent:
         self.log_function, self.cancel_function = options.log, options.cancel
         self.log_fn = LOG_FN(self._log) if options.log is not None else LOG_FN(0)
         self.cancel_fn = CANCEL_FN(self._cancel) if options.cancel is not None else CANCEL_FN(0)
-        if options.log is not None or options.cancel is not None:
+        self.calls_back = options.log is not None or options.cancel is not None
+        if self.calls_back:
             _watch_entries()
 
     def _log(self, _user: Any, level: int, text: int, length: int) -> None:

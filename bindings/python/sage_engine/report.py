@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import warnings
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from . import __version__
 from . import constants as c
 from ._library import library
-from .engine import Engine
+from .engine import Engine, unused
 from .errors import SageError
 
 
@@ -26,7 +27,10 @@ def collect() -> Dict[str, Any]:
     }
     try:
         lib = library()
-        with Engine() as engine:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # what is not used stands in the report
+            made = Engine()
+        with made as engine:
             found["engine"] = engine.describe()
             found["self_test"] = self_test(engine)
     except SageError as error:
@@ -104,9 +108,11 @@ def render(found: Dict[str, Any]) -> str:
         lines.append(f"  looked in    {folder['path']} ({folder['origin']}): {folder['note']}")
     lines += ["", "self-test (causal attention, 4/2 heads, against float64)"]
     lines += [f"  {name:12} {'ok' if well else 'WRONG'}, {words}" for name, well, words in found["self_test"]]
+    if unused(engine):
+        lines += ["", "Only `reference` can be used, the slowest backend."]
     lines += ["", "All is well." if is_well(found) else "Something is wrong.", ""]
     return "\n".join(lines)
 
 
 def is_well(found: Dict[str, Any]) -> bool:
-    return "error" not in found and all(well for _, well, _ in found["self_test"])
+    return "error" not in found and all(well for _, well, _ in found["self_test"]) and not unused(found["engine"])

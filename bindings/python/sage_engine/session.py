@@ -257,6 +257,8 @@ class Session(Closing):
 
 def _plain(value: Any) -> Any:
     """What json cannot write by itself."""
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
     raise TypeError(f"a tick cannot hold {type(value).__name__}")

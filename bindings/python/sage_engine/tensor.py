@@ -7,6 +7,7 @@ copied here unless copy=True allows it.
 from __future__ import annotations
 
 import ctypes
+import math
 from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -67,6 +68,7 @@ class Tensor:
         "owner",
         "contiguous",
         "_raw",
+        "_extent",
     )
 
     dtype: Dtype
@@ -79,6 +81,7 @@ class Tensor:
     owner: Any
     contiguous: bool
     _raw: Optional[sage_tensor]
+    _extent: Optional[Tuple[int, int]]
 
     def __init__(
         self,
@@ -89,7 +92,7 @@ class Tensor:
         constant: bool = False,
         name: str = "array",
     ) -> None:
-        self.device, self.constant, self._raw = _HOST, constant, None
+        self.device, self.constant, self._raw, self._extent = _HOST, constant, None, None
         if isinstance(data, np.ndarray):
             self._take_numpy(data, dtype, copy, name)
         elif isinstance(data, Tensor):
@@ -179,7 +182,8 @@ class Tensor:
     ) -> Tensor:
         made = cls.__new__(cls)
         made.dtype, made.shape, made.strides, made.address = dtype, shape, strides, address
-        made.device, made.writable, made.owner, made.constant, made._raw = device, writable, owner, False, None
+        made.device, made.writable, made.owner, made.constant = device, writable, owner, False
+        made._raw = made._extent = None
         made.contiguous = _is_row_major(shape, strides)
         return made
 
@@ -192,10 +196,7 @@ class Tensor:
     @property
     def size(self) -> int:
         """Elements."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -203,11 +204,16 @@ class Tensor:
 
     def extent(self) -> Tuple[int, int]:
         """Addresses of the first byte and of that behind the last; the same twice where there is no element."""
-        if 0 in self.shape:
-            return self.address, self.address
-        steps = [step * (n - 1) * self.dtype.itemsize for n, step in zip(self.shape, self.strides)]
-        low = self.address + sum(min(0, step) for step in steps)
-        return low, self.address + sum(max(0, step) for step in steps) + self.dtype.itemsize
+        if self._extent is None:
+            low, high, size = self.address, self.address, self.dtype.itemsize
+            if self.contiguous:
+                high += math.prod(self.shape) * size
+            elif 0 not in self.shape:
+                steps = [step * (n - 1) * size for n, step in zip(self.shape, self.strides)]
+                low += sum(step for step in steps if step < 0)
+                high += sum(step for step in steps if step > 0) + size
+            self._extent = low, high
+        return self._extent
 
     @property
     def on_cpu(self) -> bool:

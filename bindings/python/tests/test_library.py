@@ -15,9 +15,11 @@ import tempfile
 import typing
 import unittest
 from typing import Any, Dict, Optional
+from unittest import mock
 
 import sage_engine as sage
 from sage_engine import _dlpack, _ffi, constants, enums, errors
+from sage_engine._library import Candidate, Library
 from support import ROOT, needed
 
 PACKAGE = pathlib.Path(sage.__file__).parent
@@ -85,6 +87,21 @@ except ImportError as error:
     def test_a_library_of_something_else_is_said_to_be_that(self) -> None:
         run = import_with({"SAGE_LIBRARY": needed("SAGE_TEST_PLUGIN")})
         self.assertIn("it is no libsage", run.stderr)
+
+    def test_one_that_is_there_and_cannot_be_loaded_is_not_passed_over(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copytree(PACKAGE, f"{folder}/sage_engine", ignore=shutil.ignore_patterns("__pycache__", "_lib"))
+            damaged = pathlib.Path(folder, "sage_engine", "_lib", "libsage.so.0")
+            damaged.parent.mkdir()
+            damaged.write_bytes(b"no library")
+            run = import_with({"SAGE_LIBRARY": None, "PYTHONPATH": folder})  # where PKG_CONFIG_PATH leads to a good one
+        self.assertIn("LibraryNotFoundError", run.stderr)
+        self.assertIn(f"inside this package: {os.path.realpath(damaged)}: ", run.stderr)
+
+    def test_one_without_a_function_that_it_should_have(self) -> None:
+        with mock.patch.dict(_ffi.FUNCTIONS, {"sage_abacus": (None, [])}):
+            with self.assertRaisesRegex(OSError, r"it has ABI \d+\.\d+ and yet no sage_abacus"):
+                Library(Candidate(sage.Engine().describe()["library"], "this test"))
 
     def test_the_prefix_of_the_package(self) -> None:
         """PREFIX/lib/python3/dist-packages/sage_engine finds PREFIX/lib/libsage.so.0, wherever PREFIX was moved to."""
@@ -212,6 +229,8 @@ class AsInTheHeaders(unittest.TestCase):
         for status in enums.Status:
             self.assertEqual(sage.status_name(status), "SAGE_OK" if status == 0 else f"SAGE_E_{status.name}")
         self.assertEqual(sage.status_name(99), "unknown")
+        with self.assertRaisesRegex(sage.InvalidArgumentError, "status is 4294967296"):
+            sage.status_name(1 << 32)
 
     def test_every_status_has_its_error(self) -> None:
         for status in list(enums.Status)[1:]:

@@ -138,6 +138,8 @@ class Plans(Case):
             sage.AttentionOp(*arrays(), biass=np.zeros(3, np.float32))
         with self.assertRaisesRegex(sage.InvalidArgumentError, "no slot 28"):
             sage.AttentionOp(*arrays()).slot(28, np.zeros(3, np.float32))
+        with self.assertRaisesRegex(sage.InvalidArgumentError, "slot is 1.5"):
+            sage.AttentionOp(*arrays()).slot(1.5, None)  # type: ignore[arg-type]
 
     def test_features_are_seen_from_slots_and_numbers(self) -> None:
         op = sage.AttentionOp(
@@ -170,6 +172,8 @@ class Plans(Case):
             ("features", 1 << 64),
             ("block_kv", 1.5),
             ("scale", "1"),
+            ("scale", 10**400),
+            ("softcap", None),
         ):
             with self.assertRaisesRegex(sage.InvalidArgumentError, name):
                 setattr(op.attributes, name, value)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from typing import Any, Dict, Optional
 from unittest import mock
@@ -67,6 +70,34 @@ class Report(unittest.TestCase):
         self.assertIn("refused", done.stdout)
         self.assertIn(needed("SAGE_TEST_PLUGIN"), done.stdout)
         self.assertIn(f"{folder} (SAGE_PLUGIN_PATH)", done.stdout)
+
+    def test_P16_plugins_that_others_could_change_are_missed(self) -> None:
+        """What umask 002 leaves: without a word, all would be computed by the slowest backend."""
+        with sage.Engine() as engine:
+            described = engine.describe()
+        if any(folder["origin"] == "compiled-in folder" and folder["note"] != "does not exist" for folder in described["folders"]):
+            self.skipTest("backends are installed where this library looks, too")
+        with tempfile.TemporaryDirectory() as folder:
+            plugins = pathlib.Path(folder, "sage", "plugins")
+            plugins.mkdir(parents=True)
+            plugins.chmod(0o775)
+            shutil.copy(described["library"], os.path.join(folder, "libsage.so.0"))
+            environment = {"SAGE_LIBRARY": folder}
+            done = run(environment=environment)
+            self.assertEqual((done.returncode, done.stderr), (1, ""))
+            remedy = f"chmod go-w {os.path.realpath(plugins)}"
+            for words in (remedy, "Only `reference` can be used", "Something is wrong."):
+                self.assertIn(words, done.stdout)
+            program = "import sage_engine\nsage_engine.Engine().backends()"
+            warned = subprocess.run(
+                [sys.executable, "-c", program],
+                env={**os.environ, **environment},
+                stderr=subprocess.PIPE,
+                universal_newlines=True,
+                timeout=60,
+            )
+            self.assertEqual(warned.returncode, 0)
+            self.assertRegex(warned.stderr, f"^<string>:2: RuntimeWarning: only `reference` .*{remedy}")
 
     def test_P16_without_a_library_it_says_what_was_tried(self) -> None:
         for arguments in ((), ("--json",)):

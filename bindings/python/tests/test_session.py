@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pathlib
+import types
 import unittest
 from typing import Any
 
@@ -162,7 +163,8 @@ class Ticks(Case):
 
     def test_a_tick_as_text_bytes_or_a_mapping(self) -> None:
         text = json.dumps(METABOLIC)
-        lines = [self.session("metabolic.fbs").tick_line(tick) for tick in (text, text.encode(), METABOLIC)]
+        forms = (text, text.encode(), METABOLIC, types.MappingProxyType(METABOLIC))
+        lines = [self.session("metabolic.fbs").tick_line(tick) for tick in forms]
         self.assertEqual(len(set(lines)), 1)
         session = self.session("metabolic.fbs")
         decision = session.tick(

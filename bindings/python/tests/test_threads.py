@@ -120,6 +120,23 @@ class Callbacks(unittest.TestCase):
             with self.assertRaises(ZeroDivisionError):
                 session.run()
 
+    def test_an_engines_cancel_serves_plans_and_the_short_call(self) -> None:
+        op, q, mask = problem(), normal((1, 1, 64, 8), 1), np.tri(64, dtype=bool)
+        with sage.Engine(cancel=lambda: 1 // 0) as engine:
+            with engine.plan(op) as plan, plan.context() as context:
+                for call in (
+                    lambda: context.run(op),
+                    lambda: engine.attention(q, q, q),
+                    lambda: sage.attention(q, q, q, engine=engine),
+                    lambda: sage.attention(q, q, q, mask, engine=engine),
+                    lambda: sage.flash_attn_func(q, q, q, return_lse=True, engine=engine),
+                ):
+                    with self.assertRaises(ZeroDivisionError) as caught:
+                        call()
+                    self.assertIsInstance(caught.exception.__context__, sage.CancelledError)
+            with engine.plan(op, sage.Options(cancel=lambda: False)) as plan, plan.context() as context:
+                context.run(op)  # by its own
+
     def test_an_idle_callback_lets_signals_stop_a_run(self) -> None:
         class Alarm(Exception):
             pass
@@ -350,6 +367,15 @@ class Closing(unittest.TestCase):
         engine.close()
         self.assertTrue(all(context.closed for context in kept))
 
+    def test_constants_are_none_where_plans_are_kept(self) -> None:
+        q, k, v, other = (normal((1, 2, 64, 64), seed) for seed in range(4))
+        with sage.Engine() as engine:
+            for keys in (k, other):
+                want = sage.attention(q, keys, v, np.tri(64, dtype=bool))
+                for given in (sage.Tensor(keys, constant=True), keys):
+                    got = sage.attention(q, given, v, np.tri(64, dtype=bool), engine=engine)
+                    np.testing.assert_array_equal(got, want)
+
     def test_finalizers_are_the_net(self) -> None:
         engine = sage.Engine()
         handle = engine._handle
@@ -365,6 +391,28 @@ class Closing(unittest.TestCase):
         )
         run = subprocess.run(
             [sys.executable, "-W", "error", "-c", program, model_file("metabolic.fbs")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            timeout=60,
+        )
+        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "end\n", ""))
+
+
+    def test_the_program_may_end_under_a_daemons_run(self) -> None:
+        """A thread that called back after the interpreter's end would take the process with it."""
+        program = """
+import numpy as np, sage_engine as s, threading
+begun = threading.Event()
+op = s.AttentionOp(*(np.zeros((1, 8, 4096, 64), np.float64) for _ in range(4)))
+engine = s.Engine(threads=2)
+context = engine.plan(op, s.Options(backend="reference", cancel=begun.set)).context()
+threading.Thread(target=lambda: context.run(op), daemon=True).start()
+begun.wait()
+print("end")
+"""
+        run = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             universal_newlines=True,
