@@ -91,7 +91,10 @@ namespace Sage
         /// <summary>Of the scratch, what does not grow with the keys.</summary>
         public ulong WorkingSet { get; private set; }
 
+        /// <summary>Of the scratch: K and V in the kernels' form.</summary>
         public ulong PackedKv { get; private set; }
+
+        /// <summary>Of the scratch: results of split keys, before they are merged.</summary>
         public ulong Partials { get; private set; }
 
         /// <summary>Constants packed by the plan, held once; not in the totals.</summary>
@@ -109,11 +112,13 @@ namespace Sage
         /// <summary>Tensors and scores: what is needed where the matrix is kept.</summary>
         public ulong TotalWithScores { get; private set; }
 
+        /// <summary>Scores over Scratch; here and below a ratio over nothing is 0.</summary>
         public double ScoresOverScratch { get; private set; }
 
         /// <summary>TotalWithScores over Total.</summary>
         public double TotalsRatio { get; private set; }
 
+        /// <summary>Tiles in a row of keys, no memory at all; 0: the tile is the backend's own.</summary>
         public double KeysOverBlockKv { get; private set; }
     }
 }

@@ -92,8 +92,9 @@ namespace Sage
             GC.KeepAlive(into);
         }
 
-        /// <summary>Uses memory in place, without a copy, until another is bound or the session is disposed, which
-        /// keeps it pinned so long. An output's shape is its upper bound. Null takes it back.</summary>
+        /// <summary>Uses memory in place, without a copy, until another is bound, an input is set, or the session is
+        /// disposed. It stays pinned until another is bound or the session is disposed. An output's shape is its upper
+        /// bound. Null takes it back.</summary>
         public void Bind(Direction direction, int index, Tensor memory)
         {
             if (memory != null) memory.RequireData("what is bound");

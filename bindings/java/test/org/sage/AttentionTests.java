@@ -173,6 +173,12 @@ final class AttentionTests {
         thrown(UnsupportedException.class, () -> new AttentionPlan(engine, op(), new Options().set("backend", "none")));
         refused(Constants.SAGE_E_NOT_FOUND, "no field colour", () -> op().set("colour", 1));
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "32 bits", () -> op().set("block_q", 1L << 40));
+        // What native code sees where the JVM has no memory for a copy.
+        AttentionOp op = op();
+        refused(Constants.SAGE_E_INVALID_ARGUMENT, "an array is null", () -> SageNative.op_slot(op.raw(), 0,
+            DType.F32.code(), new long[] {1}, null, Constants.SAGE_CPU, 0, 0, 0));
+        refused(Constants.SAGE_E_NOT_FOUND, "(null)", () -> SageNative.op_integer(op.raw(), null));
+        equal(op.slot(Slot.Q).count(), (long) Q.length);
         thrown(NullPointerException.class, () -> new AttentionPlan(engine, null));
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "threads", () -> Engine.open(new Options().set("threads", "many")));
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "threads", () -> Engine.open(new Options().set("thread", "1")));

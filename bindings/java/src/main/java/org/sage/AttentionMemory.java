@@ -13,7 +13,9 @@ public final class AttentionMemory {
   public final long scratch;
   /** Of the scratch, what does not grow with the keys. */
   public final long workingSet;
+  /** Of the scratch: K and V in the kernels' form. */
   public final long packedKv;
+  /** Of the scratch: results of split keys, before they are merged. */
   public final long partials;
   /** Constants packed by the plan, held once; not in the totals. */
   public final long prepack;
@@ -25,9 +27,11 @@ public final class AttentionMemory {
   public final long scoresAvoided;
   /** Tensors and scores: what is needed where the matrix is kept. */
   public final long totalWithScores;
+  /** {@link #scores} over {@link #scratch}; here and below a ratio over nothing is 0. */
   public final double scoresOverScratch;
   /** {@link #totalWithScores} over {@link #total}. */
   public final double totalsRatio;
+  /** Tiles in a row of keys, no memory at all; 0: the tile is the backend's own. */
   public final double keysOverBlockKv;
 
   AttentionMemory(long[] sizes, double[] ratios) {

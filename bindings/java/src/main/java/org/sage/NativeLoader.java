@@ -103,8 +103,9 @@ final class NativeLoader {
     Path base = Paths.get(chosen).toAbsolutePath();
     Path folder = null;
     try {
-      folder = Files.createTempDirectory(base, PREFIX + ProcessHandle.current().pid() + "-"); // 0700
-      removeLeftOver(base, Files.getOwner(folder));
+      String prefix = PREFIX + namespace() + "-";
+      folder = Files.createTempDirectory(base, prefix + ProcessHandle.current().pid() + "-"); // 0700
+      removeLeftOver(base, prefix, Files.getOwner(folder));
       List<String> plugins = new ArrayList<>();
       try (InputStream list = NativeLoader.class.getResourceAsStream(resource("files.txt"))) {
         if (list != null) plugins.addAll(List.of(new String(list.readAllBytes()).split("\\s+")));
@@ -138,16 +139,25 @@ final class NativeLoader {
   }
 
   /** Of this user's JVMs that were killed: in another user's, root would follow where that one leads it. */
-  private static void removeLeftOver(Path base, UserPrincipal user) {
-    try (DirectoryStream<Path> folders = Files.newDirectoryStream(base, PREFIX + "*")) {
+  private static void removeLeftOver(Path base, String prefix, UserPrincipal user) {
+    try (DirectoryStream<Path> folders = Files.newDirectoryStream(base, prefix + "*")) {
       for (Path folder : folders) {
-        String[] parts = folder.getFileName().toString().substring(PREFIX.length()).split("-");
+        String[] parts = folder.getFileName().toString().substring(prefix.length()).split("-");
         if (!parts[0].matches("\\d{1,9}") || ProcessHandle.of(Long.parseLong(parts[0])).isPresent()) continue;
         if (Files.isDirectory(folder, NOFOLLOW_LINKS) && Files.getOwner(folder, NOFOLLOW_LINKS).equals(user))
           remove(folder);
       }
     } catch (IOException | DirectoryIteratorException left) {
       return; // another JVM was faster, or the base cannot be listed: not worth a failure
+    }
+  }
+
+  /** Where process numbers mean something: containers may share a folder, and each has a process 1. */
+  private static String namespace() {
+    try {
+      return Files.readSymbolicLink(Paths.get("/proc/self/ns/pid")).toString().replaceAll("\\D", "");
+    } catch (IOException unknown) {
+      return "0";
     }
   }
 
