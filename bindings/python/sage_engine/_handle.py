@@ -2,8 +2,8 @@
 
 A call pins its handle, so a close in another thread takes effect when the last call has returned; without that, the
 address could be freed between Python's reading it and C's using it. The lock is one for all handles and kept plans and
-held for a few byte codes only; it is reentrant because the garbage collector may close something at any of them, and new
-after a fork.
+held for a few byte codes only; it is reentrant because the garbage collector may close something at any of them, and
+new after a fork.
 """
 
 from __future__ import annotations

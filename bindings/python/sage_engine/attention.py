@@ -10,7 +10,7 @@ from ._ffi import Slots, sage_attention_attributes, sage_attention_memory, sage_
 from ._handle import Closing, fetch, new_error, refuse
 from ._library import library
 from .engine import Engine, alignment, parse
-from .enums import Accuracy, Align, Axis, Feature, Require, Slot
+from .enums import Accuracy, Align, Feature, Slot
 from .errors import InvalidArgumentError
 from .options import OptionsLike, finish_run, lend
 from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, require_output
@@ -38,6 +38,7 @@ class AttentionOp:
     causal: where the diagonal begins; None: not causal.    align: the same for windows and ALiBi alone.
     scale: None is 1/sqrt(D); 0 is meant.                   window: (left, right) keys besides a query's own, None: all.
     dtype: of arrays whose numpy type cannot say it (the bits of bf16).
+    accuracy, require, dynamic: an Accuracy, any of Require and of Axis; the library judges them when it plans.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class AttentionOp:
         self._ready: Optional[Tuple[Any, List[Tensor], Optional[_Strides]]] = None
         self._aliases = 0
         self.attributes = sage_attention_attributes()
-        self.accuracy, self.requirements, self.dynamic_axes = Accuracy(accuracy), Require(require), Axis(dynamic)
+        self.accuracy, self.requirements, self.dynamic_axes = accuracy, require, dynamic
         for slot, data in ((Slot.Q, query), (Slot.K, key), (Slot.V, value), (Slot.O, output)):
             self.slot(slot, data, dtype)
         for name, data in slots.items():

@@ -126,7 +126,7 @@ def _op(
     scale: Optional[float],
     window_size: Window,
     softcap: float,
-    **slots: Optional[ArrayLike],
+    **slots: Any,
 ) -> AttentionOp:
     """tensors: query, key, value, output as the slots have them."""
     query, key, value, output = tensors

@@ -67,6 +67,8 @@ OptionsLike = Union[Options, Mapping[str, OptionValue], None]
 def _text_of(key: str, value: OptionValue) -> str:
     if not isinstance(key, str) or "\0" in key:
         raise InvalidArgumentError(f"{key!r} is no name of an option")
+    if value is None:
+        raise InvalidArgumentError(f"the option {key!r} is None; one that is not set is left out")
     if isinstance(value, bool):
         text = "true" if value else "false"
     elif isinstance(value, (list, tuple)):

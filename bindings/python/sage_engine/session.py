@@ -71,6 +71,8 @@ class Session(Closing):
         direction, number = Direction(direction), self._index(direction, index)
         name = f"{direction.name.lower()} {index}"
         view = None if data is None else as_tensor(data, dtype, name=name)
+        if view is not None and not view.address:
+            raise ArrayError(f"{name} has a shape and no memory; None unbinds")
         if view is not None and direction == Direction.OUTPUT:
             require_output(view, name)
         error = new_error()

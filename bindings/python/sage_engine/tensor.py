@@ -291,7 +291,7 @@ def require_apart(output: Tensor, inputs: Sequence[Tensor]) -> None:
     low, high = output.extent()
     for tensor in inputs:
         begin, end = tensor.extent()
-        if begin < high and low < end and tensor.device == output.device:
+        if begin < high and low < end and low and tensor.device == output.device:  # none lies at 0, a shape alone
             raise InvalidArgumentError("out shares memory with an input; results need memory of their own")
 
 

@@ -1,4 +1,4 @@
-"""What the tests share: attention in float64 by the book, the models, and a DLPack producer that counts.
+"""What the tests share: attention in float64 by the book, models, a fresh Python, and a DLPack producer that counts.
 
 SAGE_TEST_VECTORS names the folder of the conformance models (build/vectors), SAGE_TEST_PLUGIN a plugin of another ABI,
 SAGE_TEST_TOOL the sage-engine program; CTest sets them.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import os
 import pathlib
-from typing import Any, List, Optional, Tuple
+import subprocess
+import sys
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -21,6 +23,22 @@ def needed(variable: str) -> str:
     if not value:
         raise RuntimeError(f"{variable} is not set; run these tests by ctest, or set it as tests/support.py says")
     return value
+
+
+def run_python(
+    *words: Any, environment: Optional[Dict[str, Optional[str]]] = None, warnings: str = "error"
+) -> "subprocess.CompletedProcess[str]":
+    """A fresh Python in another folder. environment: on top of this one's; None takes a variable away."""
+    variables = {**os.environ, **(environment or {})}
+    return subprocess.run(
+        [sys.executable, "-W", warnings, *map(str, words)],
+        env={key: value for key, value in variables.items() if value is not None},
+        cwd="/",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=60,
+    )
 
 
 def model_file(name: str) -> str:

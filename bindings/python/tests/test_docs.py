@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import unittest
 from typing import Any, Dict, List
@@ -17,7 +17,7 @@ from typing import Any, Dict, List
 import numpy as np
 
 import sage_engine as sage
-from support import ROOT, causal_mask, needed, normal, softmax_attention
+from support import ROOT, causal_mask, needed, normal, run_python, softmax_attention
 
 MODELS = ("expert", "metabolic", "fusion", "gqa_expert_attention", "gqa_layer")
 
@@ -169,27 +169,16 @@ class Pages(unittest.TestCase):
         self.assertEqual(text.count("```python"), 15, "a new piece of code needs a test here")
 
     def test_examples(self) -> None:
-        for program, argument, words in (
-            ("attention.py", None, "ran on"),
-            ("ticks.py", "metabolic.fbs", "CRISIS: door 100.0"),
+        for program, arguments, words in (
+            ("attention.py", [], "ran on"),
+            ("ticks.py", [os.path.join(self.folder, "metabolic.fbs")], "CRISIS: door 100.0"),
         ):
-            command = [
-                sys.executable,
-                "-W",
-                "error",
-                str(ROOT / "examples" / "python" / program),
-                *([argument] if argument else []),
-            ]
-            run = subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60
-            )
+            run = run_python(ROOT / "examples" / "python" / program, *arguments)
             self.assertEqual((run.returncode, run.stderr), (0, ""))
             self.assertIn(words, run.stdout)
 
 
 def read_safetensors(path: str) -> Dict[str, Any]:
-    import json
-
     with open(path, "rb") as stream:
         data = stream.read()
     size = int.from_bytes(data[:8], "little")

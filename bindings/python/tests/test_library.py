@@ -9,8 +9,6 @@ import pathlib
 import pickle
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 import typing
 import unittest
@@ -20,26 +18,13 @@ from unittest import mock
 import sage_engine as sage
 from sage_engine import _dlpack, _ffi, constants, enums, errors
 from sage_engine._library import Candidate, Library
-from support import ROOT, needed
+from support import ROOT, needed, run_python
 
 PACKAGE = pathlib.Path(sage.__file__).parent
 
 
 def import_with(environment: Dict[str, Optional[str]], program: str = "sage_engine.version()") -> Any:
-    """Runs a fresh Python; None takes a variable away."""
-    variables = {**os.environ, **{key: value for key, value in environment.items() if value is not None}}
-    for key, value in environment.items():
-        if value is None:
-            variables.pop(key, None)
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-c", f"import sage_engine\n{program}"],
-        env=variables,
-        cwd="/",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=60,
-    )
+    return run_python("-c", f"import sage_engine\n{program}", environment=environment)
 
 
 class Finding(unittest.TestCase):

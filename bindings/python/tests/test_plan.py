@@ -86,6 +86,11 @@ class Engines(Case):
             (lambda: self.engine.attention(q, k, v, layout=7), sage.InvalidArgumentError, "layout is 7"),
             (lambda: self.engine.attention(q, k, v, scale=0), sage.InvalidArgumentError, "scale of 0"),
             (lambda: self.engine.attention(q, k, v, scale="1"), sage.InvalidArgumentError, "a number"),
+            (
+                lambda: self.engine.attention(*(sage.Tensor.describe(x.shape, "f32") for x in (q, k, v, o))),
+                sage.InvalidArgumentError,
+                "no data",
+            ),
         ):
             with self.assertRaisesRegex(kind, words):
                 call()
@@ -104,6 +109,8 @@ class Engines(Case):
             sage.Engine(thread=2)
         with self.assertRaisesRegex(sage.InvalidArgumentError, "1..256|1 to 256"):
             sage.Engine({"threads": 100000})
+        with self.assertRaisesRegex(sage.InvalidArgumentError, "'backend' is None"):
+            sage.Engine(backend=None)  # type: ignore[arg-type]
         with self.assertRaisesRegex(sage.InvalidArgumentError, "NUL"):
             sage.Options({"a": "b\0c"})
         self.assertEqual(
@@ -278,6 +285,10 @@ class Plans(Case):
         with self.assertRaises(sage.SageError) as caught:
             self.engine.plan(op)
         self.assertIn(caught.exception.status, (sage.Status.UNKNOWN_FIELD, sage.Status.UNSUPPORTED))
+        for name in ("accuracy", "dynamic", "require"):
+            for value in (1 << 31, 1 << 32, "x"):
+                with self.assertRaises(sage.SageError, msg=f"{name}={value}"):
+                    self.engine.plan(sage.AttentionOp(q, k, v, o, **{name: value}))
 
 
 class Sparse(Case):

@@ -7,8 +7,6 @@ import os
 import pathlib
 import platform
 import shutil
-import subprocess
-import sys
 import tempfile
 import unittest
 from typing import Any, Dict, Optional
@@ -18,18 +16,11 @@ import numpy as np
 
 import sage_engine as sage
 from sage_engine import report
-from support import needed
+from support import needed, run_python
 
 
-def run(*arguments: str, environment: Optional[Dict[str, str]] = None) -> Any:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "sage_engine", *arguments],
-        env={**os.environ, **(environment or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=60,
-    )
+def run(*arguments: str, environment: Optional[Dict[str, Optional[str]]] = None) -> Any:
+    return run_python("-m", "sage_engine", *arguments, environment=environment)
 
 
 class Report(unittest.TestCase):
@@ -75,27 +66,22 @@ class Report(unittest.TestCase):
         """What umask 002 leaves: without a word, all would be computed by the slowest backend."""
         with sage.Engine() as engine:
             described = engine.describe()
-        if any(folder["origin"] == "compiled-in folder" and folder["note"] != "does not exist" for folder in described["folders"]):
+        notes = {folder["origin"]: folder["note"] for folder in described["folders"]}
+        if notes["compiled-in folder"] != "does not exist":
             self.skipTest("backends are installed where this library looks, too")
         with tempfile.TemporaryDirectory() as folder:
             plugins = pathlib.Path(folder, "sage", "plugins")
             plugins.mkdir(parents=True)
             plugins.chmod(0o775)
             shutil.copy(described["library"], os.path.join(folder, "libsage.so.0"))
-            environment = {"SAGE_LIBRARY": folder}
+            environment: Dict[str, Optional[str]] = {"SAGE_LIBRARY": folder}
             done = run(environment=environment)
             self.assertEqual((done.returncode, done.stderr), (1, ""))
             remedy = f"chmod go-w {os.path.realpath(plugins)}"
             for words in (remedy, "Only `reference` can be used", "Something is wrong."):
                 self.assertIn(words, done.stdout)
             program = "import sage_engine\nsage_engine.Engine().backends()"
-            warned = subprocess.run(
-                [sys.executable, "-c", program],
-                env={**os.environ, **environment},
-                stderr=subprocess.PIPE,
-                universal_newlines=True,
-                timeout=60,
-            )
+            warned = run_python("-c", program, environment=environment, warnings="default")
             self.assertEqual(warned.returncode, 0)
             self.assertRegex(warned.stderr, f"^<string>:2: RuntimeWarning: only `reference` .*{remedy}")
 

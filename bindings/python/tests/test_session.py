@@ -127,6 +127,7 @@ class Runs(Case):
             (lambda: session.set_input("nobody", q), LookupError, "no input 'nobody'; it has "),
             (lambda: session.set_input(1.5, q), sage.InvalidArgumentError, "whole number"),
             (lambda: session.bind_output(0, b"abc"), sage.ArrayError, "read-only"),
+            (lambda: session.bind_input(0, sage.Tensor.describe(q.shape, "f32")), sage.ArrayError, "no memory"),
             (lambda: session.output(7), sage.SageError, ""),
             (lambda: session.tick({"ts": 1}), NotImplementedError, ""),
         ):

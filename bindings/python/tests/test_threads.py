@@ -6,8 +6,6 @@ import gc
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import unittest
@@ -18,7 +16,7 @@ from typing import Any, Callable, List
 import numpy as np
 
 import sage_engine as sage
-from support import model_file, needed, normal
+from support import model_file, needed, normal, run_python
 
 
 def problem(seq: int = 64, dtype: Any = np.float32, heads: int = 1) -> sage.AttentionOp:
@@ -389,13 +387,7 @@ class Closing(unittest.TestCase):
             "engine = s.Engine(log=print); session = engine.model(sys.argv[1]).session({'trace': True})\n"
             "session.tick('{\"ts\":1,\"targets\":[]}'); print('end')\n"
         )
-        run = subprocess.run(
-            [sys.executable, "-W", "error", "-c", program, model_file("metabolic.fbs")],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-            timeout=60,
-        )
+        run = run_python("-c", program, model_file("metabolic.fbs"))
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "end\n", ""))
 
 
@@ -411,13 +403,7 @@ threading.Thread(target=lambda: context.run(op), daemon=True).start()
 begun.wait()
 print("end")
 """
-        run = subprocess.run(
-            [sys.executable, "-W", "error", "-c", program],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-            timeout=60,
-        )
+        run = run_python("-c", program)
         self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "end\n", ""))
 
 
