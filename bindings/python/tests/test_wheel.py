@@ -33,9 +33,10 @@ with sage.Engine() as engine:
 
 
 def clean() -> Dict[str, str]:
-    """Without what would lead to another library."""
+    """Without what would lead to another library; and nothing is written beside the sources."""
     leading = ("PYTHON", "SAGE_", "PKG_CONFIG", "LD_LIBRARY_PATH", "PIP_")
-    return {key: value for key, value in os.environ.items() if not key.startswith(leading)}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(leading)}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def run(*command: Any, cwd: str = "/") -> str:
@@ -165,8 +166,7 @@ class Wheel(unittest.TestCase):
         self.assertRegex(run(where / "bin" / "python", "-c", program), r"^\d|libsage.so.0 was not found")
         self.assertEqual(os.listdir(os.path.join(target, "sage_engine")).count("_lib"), 0)
         self.assertFalse(
-            list((ROOT / "bindings" / "python").glob("build"))
-            + list((ROOT / "bindings" / "python").glob("*.egg-info")),
+            [path for name in ("build", "*.egg-info") for path in MAKE.parent.glob(name)],
             "nothing is written beside the sources",
         )
 
