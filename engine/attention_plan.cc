@@ -10,6 +10,7 @@
 #include "plan/explain.h"
 #include "plan/policy_options.h"
 #include "plan/problem.h"
+#include "run/extent.h"
 #include "run/verify_node.h"
 #include "sage/support/check_op.h"
 #include "sage/support/take_in.h"
@@ -60,6 +61,30 @@ std::string Misfit(const support::OpView& planned, const sage_tensor* const* slo
         return fmt::format(": {}'s axis {} has length {}, {} was planned", name, axis, given.shape[axis], most);
     }
     if (given.data == nullptr) return fmt::format(": {} has no data", name);
+  }
+  return {};
+}
+
+// What is written shares no element with anything else: results would depend on the order of the work.
+Status CheckApart(const support::OpView& planned, const sage_tensor* const* slots) {
+  uint32_t given[SAGE_ATTN_NUM_SLOTS], count = 0;
+  Extent extents[SAGE_ATTN_NUM_SLOTS];
+  for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) {
+    if (slots[slot] == nullptr) continue;
+    if (!ExtentOf(*slots[slot], &extents[count]))
+      return Status(SAGE_E_INVALID_ARGUMENT,
+                    fmt::format("{} reaches beyond the address space", support::SlotName(SAGE_OP_ATTENTION, slot)));
+    given[count++] = slot;
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t written = given[i];
+    if (!support::SlotIsOutput(SAGE_OP_ATTENTION, written) && (planned.op.aliases >> written & 1u) == 0) continue;
+    for (uint32_t j = 0; j < count; ++j)
+      if (j != i && SurelyOverlap(*slots[written], extents[i], *slots[given[j]], extents[j]))
+        return Status(
+            SAGE_E_INVALID_ARGUMENT,
+            fmt::format("{} is written and overlaps {} in memory; give them memory apart",
+                        support::SlotName(SAGE_OP_ATTENTION, written), support::SlotName(SAGE_OP_ATTENTION, given[j])));
   }
   return {};
 }
@@ -211,6 +236,7 @@ Status AttentionContext::Run(const sage_tensor* const* slots, uint32_t num_slots
   const char* why = "";
   sage_status status = support::CheckRunSlots(plan.planned(), pointers_.data(), SAGE_ATTN_NUM_SLOTS, &why);
   if (status != SAGE_OK) return Status(status, why + Misfit(plan.planned(), pointers_.data()));
+  SAGE_RETURN_IF_ERROR(CheckApart(plan.planned(), pointers_.data()));
   const bool on_cpu = device_ == nullptr;
   if (on_cpu) {
     if (stream != nullptr)

@@ -89,10 +89,11 @@ Status Session::Bind(uint32_t direction, uint32_t index, const sage_tensor* tens
   if (mine.data == nullptr) {  // unbinds
     impl_->dirty = true;
     if (input) {
+      if (impl_->inputs[index].set) impl_->GiveUp(impl_->inputs[index].tensor);
       impl_->inputs[index].set = impl_->inputs[index].bound = false;
     } else {
+      if (impl_->outputs[index].bound) impl_->GiveUp(impl_->outputs[index].caller);
       impl_->outputs[index].bound = false;
-      impl_->ran = false;  // what the last run left is the caller's memory
     }
     return {};
   }
@@ -114,6 +115,7 @@ Status Session::Run() {
   if (!status.ok()) return status;
   ++impl.counters.runs;
   impl.ran = true;
+  for (OutputState& output : impl.outputs) output.stale = false;
   return status;
 }
 
@@ -125,6 +127,12 @@ Result<sage_tensor> Session::Output(uint32_t index) const {
   if (!impl_->ran) {
     return Status(SAGE_E_INVALID_ARGUMENT,
                   impl_->OutputName(index) + " has no contents: there was no run yet, or the last one failed");
+  }
+  if (impl_->outputs[index].stale) {
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  impl_->OutputName(index) +
+                      " has no contents: its memory, or that of an input it lies in, was bound, "
+                      "unbound or set anew since the last run");
   }
   return impl_->outputs[index].result;
 }

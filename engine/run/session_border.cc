@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "run/extent.h"
 #include "run/session_impl.h"
 #include "sage/support/check_op.h"
 
@@ -21,42 +22,6 @@ std::string DeclaredText(const Graph& graph, std::span<const Dim> dims) {
   std::vector<std::string> texts;
   for (const Dim& dim : dims) texts.push_back(DimText(graph, dim));
   return fmt::format("[{}]", fmt::join(texts, ", "));
-}
-
-struct Extent {
-  uintptr_t begin = 0, end = 0;
-};
-
-// The bytes a tensor's elements lie in; false when address or offsets leave 64 bits.
-bool ExtentOf(const sage_tensor& tensor, Extent* out) {
-  int64_t lowest = 0, highest = 0;
-  for (uint32_t i = 0; i < tensor.rank; ++i) {
-    if (tensor.shape[i] == 0) {
-      *out = {};
-      return true;
-    }
-    int64_t reach = 0;
-    if (__builtin_mul_overflow(tensor.shape[i] - 1, tensor.stride[i], &reach) ||
-        __builtin_add_overflow(reach < 0 ? lowest : highest, reach, reach < 0 ? &lowest : &highest)) {
-      return false;
-    }
-  }
-  const int64_t size = support::DtypeSize(tensor.dtype);
-  const auto address = reinterpret_cast<intptr_t>(tensor.data);
-  intptr_t begin = 0, end = 0;
-  if (__builtin_mul_overflow(lowest, size, &lowest) || __builtin_mul_overflow(highest, size, &highest) ||
-      __builtin_add_overflow(highest, size, &highest) || __builtin_add_overflow(address, lowest, &begin) ||
-      __builtin_add_overflow(address, highest, &end)) {
-    return false;
-  }
-  *out = {static_cast<uintptr_t>(begin), static_cast<uintptr_t>(end)};
-  return true;
-}
-
-bool Overlap(const sage_tensor& a, const sage_tensor& b) {
-  Extent x, y;
-  if (!ExtentOf(a, &x) || !ExtentOf(b, &y)) return true;
-  return x.begin < y.end && y.begin < x.end;
 }
 
 // A tensor from outside is one whose elements can be addressed at all.
@@ -123,6 +88,7 @@ Status Session::Impl::ReserveInput(uint32_t index, std::span<const int64_t> shap
   const bool same = input.set && !input.bound && input.own.data() != nullptr &&
                     std::equal(shape.begin(), shape.end(), input.tensor.shape);
   *moved = !same;
+  if (input.set) GiveUp(input.tensor);
   if (same) return {};
   if (bytes > input.own.bytes()) {
     input.set = input.bound = false;  // whatever happens next, the old contents are gone
@@ -140,6 +106,7 @@ Status Session::Impl::ReserveInput(uint32_t index, std::span<const int64_t> shap
 Status Session::Impl::BindInput(uint32_t index, const sage_tensor& tensor) {
   SAGE_RETURN_IF_ERROR(CheckInput(index, tensor.dtype, {tensor.shape, tensor.rank}));
   SAGE_RETURN_IF_ERROR(CheckOutside(tensor, InputName(index)));
+  if (inputs[index].set) GiveUp(inputs[index].tensor);
   inputs[index].tensor = tensor;
   inputs[index].set = inputs[index].bound = true;
   dirty = true;
@@ -166,10 +133,16 @@ Status Session::Impl::BindOutput(uint32_t index, const sage_tensor& tensor) {
                                 OutputName(index), i, tensor.shape[i]));
     }
   }
+  if (outputs[index].bound) GiveUp(outputs[index].caller);
+  outputs[index].stale = true;
   outputs[index].caller = tensor;
   outputs[index].bound = true;
   dirty = true;
   return {};
+}
+
+void Session::Impl::GiveUp(const sage_tensor& memory) {
+  for (OutputState& output : outputs) output.stale |= ran && MayOverlap(output.result, memory);
 }
 
 // An output written in place must not lie where something is still to be read.
@@ -181,7 +154,7 @@ Status Session::Impl::CheckOverlaps() const {
     std::copy(std::begin(actual[tensor].shape), std::end(actual[tensor].shape), written.shape);
     for (uint32_t j = 0; j < inputs.size(); ++j) {
       const bool itself = graph->inputs[j] == graph->outputs[i] && inputs[j].tensor.data == written.data;
-      if (!itself && inputs[j].set && Overlap(written, inputs[j].tensor)) {
+      if (!itself && inputs[j].set && MayOverlap(written, inputs[j].tensor)) {
         return Status(SAGE_E_INVALID_ARGUMENT,
                       fmt::format("{} and {} overlap in memory; bind them apart", OutputName(i), InputName(j)));
       }
@@ -191,7 +164,7 @@ Status Session::Impl::CheckOverlaps() const {
       sage_tensor other = outputs[j].caller;
       const auto other_tensor = static_cast<size_t>(graph->outputs[j]);
       std::copy(std::begin(actual[other_tensor].shape), std::end(actual[other_tensor].shape), other.shape);
-      if (Overlap(written, other)) {
+      if (MayOverlap(written, other)) {
         return Status(SAGE_E_INVALID_ARGUMENT,
                       fmt::format("{} and {} overlap in memory; bind them apart", OutputName(j), OutputName(i)));
       }

@@ -33,6 +33,7 @@ struct OutputState {
   bool bound = false;
   sage_tensor caller{};  // bound: upper bound of the shape, the caller's strides and memory
   sage_tensor result{};  // of the last run
+  bool stale = false;    // `result` lies in memory that has since been given up or written over
   Block own;             // row-major, where planned strides are not
 };
 
@@ -77,6 +78,9 @@ struct Session::Impl {
   Status BindInput(uint32_t index, const sage_tensor& tensor);
   Status BindOutput(uint32_t index, const sage_tensor& tensor);
   Status CheckOverlaps() const;
+  // To be called before an input's or output's memory is let go or written: results that lie in it can no longer be
+  // read.
+  void GiveUp(const sage_tensor& memory);
 
   // session_plan.cc
   Status Initialise();  // checks the graph, finds which symbols must be exact, costs the maxima
@@ -138,7 +142,7 @@ struct Session::Impl {
   std::vector<InputState> inputs;
   std::vector<OutputState> outputs;
   bool dirty = true;  // something the bound plan depends on has changed
-  bool ran = false;   // the last run succeeded: outputs are valid
+  bool ran = false;   // the last run succeeded: outputs that are not stale are valid
 
   uint64_t exact_symbols = 0;              // planned at their size at run
   bool all_exact = false;                  // a bucket once did not fit: no more buckets in this session

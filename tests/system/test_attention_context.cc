@@ -142,6 +142,43 @@ TEST_CASE("run refuses tensors that are not the planned ones, and a stream on th
   sage_engine_destroy(engine);
 }
 
+TEST_CASE("run refuses results that lie on what is read, and takes those that lie between its rows") {
+  // q and o are rows of 8 in one buffer of rows of 16, o behind q or, moved, on it.
+  const Problem apart;
+  Problem problem;
+  sage_engine* engine = MakeEngine();
+  std::vector<float> wide(2 * problem.q.size());
+  for (size_t i = 0; i < problem.q.size(); ++i) wide[i / 8 * 16 + i % 8] = problem.q[i];
+  for (const size_t slot : {0u, 3u}) {
+    sage_tensor& tensor = problem.tensors[slot];
+    tensor.stride[2] = 16, tensor.stride[1] = 16 * 6, tensor.stride[0] = 16 * 12;
+    tensor.data = wide.data() + (slot == 0 ? 0 : 8);
+  }
+  sage_attention_plan* plan = nullptr;
+  sage_attention_context* context = MakeContext(engine, problem, &plan);
+  Error e;
+  REQUIRE_MESSAGE(sage_attention_run(context, problem.slots.data(), 4, nullptr, &e) == SAGE_OK, e.message);
+  for (size_t i = 0; i < problem.o.size(); ++i) problem.o[i] = wide[i / 8 * 16 + 8 + i % 8];
+  CHECK(problem.Right());
+  problem.tensors[3].data = wide.data();
+  CHECK(sage_attention_run(context, problem.slots.data(), 4, nullptr, &e) == SAGE_E_INVALID_ARGUMENT);
+  CHECK_MESSAGE(e.Says("O is written and overlaps Q in memory; give them memory apart"), e.message);
+  sage_attention_context_destroy(context);
+  sage_attention_plan_destroy(plan);
+
+  // The short call: on the last element of v, and on the first of k.
+  std::vector<float> memory(3 * 96);
+  const auto call = [&](float* v, float* o) {
+    return sage_attention(engine, SAGE_F32, 0, 1, 2, 2, 6, 6, 8, 8, apart.q.data(), apart.k.data(), v, o, 0, 0, &e);
+  };
+  CHECK(call(memory.data(), memory.data() + 96) == SAGE_OK);
+  CHECK(call(memory.data(), memory.data() + 95) == SAGE_E_INVALID_ARGUMENT);
+  CHECK_MESSAGE(e.Says("O is written and overlaps V in memory"), e.message);
+  CHECK(call(memory.data() + 96, memory.data() + 1) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(call(memory.data() + 96, memory.data()) == SAGE_OK);
+  sage_engine_destroy(engine);
+}
+
 TEST_CASE("N14 dynamic axes: smaller runs of one plan equal plans of their own") {
   Problem big(12, 8);
   big.op.dynamic_axes = SAGE_AXIS_SQ | SAGE_AXIS_SKV;
