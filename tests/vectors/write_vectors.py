@@ -13,9 +13,10 @@ import sys
 
 PATH = pathlib.Path(__file__).with_name("conformance.txt")
 Q, K, V, O, LSE, BIAS, MASK, BIT_MASK, BLOCK_MASK, INDPTR, INDICES, ALIBI, SINKS, CU_Q, CU_K, USED_Q, USED_K = range(17)
-TABLE, K_NEW, V_NEW, SCALE_Q, SCALE_K, SCALE_V = range(17, 23)
+TABLE, K_NEW, V_NEW, SCALE_Q, SCALE_K, SCALE_V, SCALE_P, SCALE_O = range(17, 25)
 PHILOX, WEIGHTS, SCORES = 25, 26, 27
 SCALE, CAUSAL, LEFT, RIGHT = 1, 1 << 2, 1 << 4, 1 << 5
+PER_TENSOR, PER_HEAD, PER_TOKEN, PER_CHANNEL, PER_BLOCK = range(1, 6)
 FORMATS = {"f32": "f", "f64": "d", "f16": "e", "i8": "b", "i32": "i", "i64": "q", "u8": "B", "u64": "Q", "bool": "B"}
 
 lines = ["sage-vectors 1"]
@@ -200,6 +201,61 @@ def every_feature():
     say("set block_q 4")
     say("set block_kv 16")
     finish()
+
+
+def scales(granularities, shapes):
+    for slot, letter in enumerate("qkvpo", SCALE_Q):
+        tensor(slot, "f32", shapes[letter], [round(draws.uniform(0.005, 0.03), 4) for _ in range(count(shapes[letter]))])
+        say(f"set granularity_{letter}", granularities[letter])
+    say("set scale_block 2")
+
+
+def integers(slot, shape):
+    tensor(slot, "i8", shape, [draws.randrange(-128, 128) for _ in range(count(shape))])
+
+
+def fields_told_apart():
+    """Fields of one type that lie side by side: whoever swaps two of them is refused, or gets other numbers."""
+    begin("varlen_longest", "the longest query sequence has 4 rows, the longest of keys 5; then a bound is one too low")
+    tensor(Q, "f32", [7, 2, 4])
+    tensor(K, "f32", [9, 2, 4])
+    tensor(V, "f32", [9, 2, 4])
+    say("result", O, "f32", "7,2,4")
+    tensor(CU_Q, "i32", [4], [0, 3, 3, 7])
+    tensor(CU_K, "i32", [4], [0, 4, 4, 9])
+    for longest_q, longest_kv in ((4, 5), (3, 5), (4, 4)):
+        say("set max_seq_q", longest_q)
+        say("set max_seq_kv", longest_kv)
+        finish("plan", "memory", "attend")
+    begin("quantised_each_its_way", "a granularity of its own for each of q, k, v, p and o, the result in bytes",
+          backend="reference")
+    integers(Q, [2, 2, 3, 4])
+    integers(K, [2, 1, 5, 4])
+    integers(V, [2, 1, 5, 4])
+    say("result", O, "i8", "2,2,3,4")
+    say("result", LSE, "f32", "2,2,3")
+    scales({"q": PER_TOKEN, "k": PER_BLOCK, "v": PER_CHANNEL, "p": PER_TENSOR, "o": PER_HEAD},
+           {"q": [2, 2, 3], "k": [2, 1, 3], "v": [1, 1, 4], "p": [1], "o": [1, 2]})
+    finish("features", "plan", "attend")
+    begin("quantised_by_blocks", "a scale for every two tokens, the last block cut short", backend="reference")
+    integers(Q, [1, 2, 3, 4])
+    integers(K, [1, 2, 5, 4])
+    integers(V, [1, 2, 5, 4])
+    say("result", O, "f32", "1,2,3,4")
+    scales(dict.fromkeys("qkvpo", PER_BLOCK),
+           {"q": [1, 2, 2], "k": [1, 2, 3], "v": [1, 2, 3], "p": [1, 2, 2], "o": [1, 2, 2]})
+    finish()
+    begin("numbers_named", "refusals that name the numbers given")
+    qkvo()
+    for unknown, letter in enumerate("qkvpo", PER_BLOCK + 1):
+        say(f"set granularity_{letter}", unknown)
+        finish("plan")
+        say(f"set granularity_{letter}", 0)
+    say("set scale_block 9")
+    finish("plan")
+    say("set block_q 65537")
+    say("set block_kv 65538")
+    finish("plan")
 
 
 def memory_as_it_comes():
@@ -403,6 +459,19 @@ def masks_and_gate():
                    "flags=1", "lambda=100 policy.lambda_min=101 policy.safe.window=9", "flags=64"):
         say("gate", *fields.split())
         say("gate_apply 1")
+    begin("gate_policy", "a number of its own in every field: what is at the limits, then past each of them", backend=None)
+    limits = {"lambda_min": 75, "drop_ratio_q15_max": 8192, "boundary_edges_max": 5,
+              "boundary_concentration_q15_max": 1000, "partitions_max": 3, "spike_rate_q15_max": 2000}
+    tiers = {"normal": (5, 65, 17), "reduced": (3, 33, 9), "safe": (2, 10, 6)}
+    policy = [f"policy.{field}={limit}" for field, limit in limits.items()]
+    policy += [f"policy.{tier}.{field}={number}" for tier, numbers in tiers.items()
+               for field, number in zip(("layers", "sequence", "window"), numbers)]
+    within = {"flags": 4, "lambda": 75, "lambda_prev": 100, "boundary_edges": 5, "boundary_concentration_q15": 1000,
+              "partition_count": 3, "spike_fired": 1, "spike_rate_q15": 2000}
+    for past in ({}, {"lambda": 74}, {"lambda_prev": 101}, {"boundary_edges": 6}, {"boundary_concentration_q15": 1001},
+                 {"partition_count": 4}, {"spike_rate_q15": 2001}):
+        say("gate", *(f"{field}={number}" for field, number in (within | past).items()), *policy)
+        say("gate_apply 1")
 
 
 def scenarios():
@@ -416,8 +485,8 @@ def scenarios():
 
 
 def main():
-    for part in (attention_in_every_type, every_feature, memory_as_it_comes, flat, refusals, models, masks_and_gate,
-                 scenarios):
+    for part in (attention_in_every_type, every_feature, fields_told_apart, memory_as_it_comes, flat, refusals, models,
+                 masks_and_gate, scenarios):
         part()
     text = "\n".join(lines) + "\n"
     if "--check" in sys.argv:

@@ -276,14 +276,40 @@ namespace Sage.Conformance
                     case "spike_fired": packet.SpikeFired = value; break;
                     case "spike_rate_q15": packet.SpikeRateQ15 = value; break;
                     case "policy.lambda_min": policy.LambdaMin = value; break;
-                    case "policy.safe.window": policy.Safe = new GateTier { Window = value }; break;
-                    default: throw new InvalidDataException(words[i]);
+                    case "policy.drop_ratio_q15_max": policy.DropRatioQ15Max = value; break;
+                    case "policy.boundary_edges_max": policy.BoundaryEdgesMax = value; break;
+                    case "policy.boundary_concentration_q15_max": policy.BoundaryConcentrationQ15Max = value; break;
+                    case "policy.partitions_max": policy.PartitionsMax = value; break;
+                    case "policy.spike_rate_q15_max": policy.SpikeRateQ15Max = value; break;
+                    default:
+                        string[] parts = field.Split('.');
+                        if (parts.Length != 3) throw new InvalidDataException(words[i]);
+                        switch (parts[1])
+                        {
+                            case "normal": policy.Normal = WithField(policy.Normal, parts[2], value); break;
+                            case "reduced": policy.Reduced = WithField(policy.Reduced, parts[2], value); break;
+                            case "safe": policy.Safe = WithField(policy.Safe, parts[2], value); break;
+                            default: throw new InvalidDataException(words[i]);
+                        }
+                        break;
                 }
             }
             decision = new GateDecision(new uint[8]);
             decision = Gate.Decide(packet, policy);
             Out.Say("gate " + (uint)decision.Verdict + " " + decision.Tier + " " + decision.DropRatioQ15 + " "
                 + decision.Layers + " " + decision.Sequence + " " + decision.Window);
+        }
+
+        private static GateTier WithField(GateTier tier, string field, uint value)
+        {
+            switch (field)
+            {
+                case "layers": tier.Layers = value; break;
+                case "sequence": tier.Sequence = value; break;
+                case "window": tier.Window = value; break;
+                default: throw new InvalidDataException(field);
+            }
+            return tier;
         }
     }
 }

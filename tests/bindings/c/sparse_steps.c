@@ -60,6 +60,19 @@ static void gate(runner* r, const words* w) {
                 {"spike_fired", &packet.spike_fired},
                 {"spike_rate_q15", &packet.spike_rate_q15},
                 {"policy.lambda_min", &policy.lambda_min},
+                {"policy.drop_ratio_q15_max", &policy.drop_ratio_q15_max},
+                {"policy.boundary_edges_max", &policy.boundary_edges_max},
+                {"policy.boundary_concentration_q15_max", &policy.boundary_concentration_q15_max},
+                {"policy.partitions_max", &policy.partitions_max},
+                {"policy.spike_rate_q15_max", &policy.spike_rate_q15_max},
+                {"policy.normal.layers", &policy.normal.layers},
+                {"policy.normal.sequence", &policy.normal.sequence},
+                {"policy.normal.window", &policy.normal.window},
+                {"policy.reduced.layers", &policy.reduced.layers},
+                {"policy.reduced.sequence", &policy.reduced.sequence},
+                {"policy.reduced.window", &policy.reduced.window},
+                {"policy.safe.layers", &policy.safe.layers},
+                {"policy.safe.sequence", &policy.safe.sequence},
                 {"policy.safe.window", &policy.safe.window}};
   bool with_policy = false;
   for (int i = 1; i < w->count; ++i) {

@@ -246,7 +246,17 @@ func (r *runner) gate() {
 		"boundary_edges": &packet.BoundaryEdges, "boundary_concentration_q15": &packet.BoundaryConcentrationQ15,
 		"partition_count": &packet.PartitionCount, "spike_fired": &packet.SpikeFired,
 		"spike_rate_q15": &packet.SpikeRateQ15, "policy.lambda_min": &policy.LambdaMin,
-		"policy.safe.window": &policy.Safe.Window}
+		"policy.drop_ratio_q15_max":             &policy.DropRatioQ15Max,
+		"policy.boundary_edges_max":             &policy.BoundaryEdgesMax,
+		"policy.boundary_concentration_q15_max": &policy.BoundaryConcentrationQ15Max,
+		"policy.partitions_max":                 &policy.PartitionsMax,
+		"policy.spike_rate_q15_max":             &policy.SpikeRateQ15Max}
+	for name, tier := range map[string]*sage.GateTier{"normal": &policy.Normal, "reduced": &policy.Reduced,
+		"safe": &policy.Safe} {
+		fields["policy."+name+".layers"] = &tier.Layers
+		fields["policy."+name+".sequence"] = &tier.Sequence
+		fields["policy."+name+".window"] = &tier.Window
+	}
 	var given *sage.GatePolicy
 	for _, word := range r.words[1:] {
 		name, value, _ := strings.Cut(word, "=")

@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.Locale;
 import java.util.TreeMap;
 
 public final class Conformance {
@@ -270,7 +271,7 @@ public final class Conformance {
   private void gate(String[] words) {
     Gate.Packet packet = new Gate.Packet();
     Gate.Policy policy = null;
-    int[] safe = new int[3];
+    int[][] tiers = new int[Gate.Tier.values().length][3];
     for (String word : words) {
       if (!word.contains("=")) continue;
       String field = word.substring(0, word.indexOf('='));
@@ -304,17 +305,41 @@ public final class Conformance {
         case "policy.lambda_min":
           policy.lambdaMin(value);
           break;
-        case "policy.safe.window":
-          safe[2] = value;
-          policy.tier(Gate.Tier.SAFE, safe[0], safe[1], safe[2]);
+        case "policy.drop_ratio_q15_max":
+          policy.dropRatioQ15Max(value);
+          break;
+        case "policy.boundary_edges_max":
+          policy.boundaryEdgesMax(value);
+          break;
+        case "policy.boundary_concentration_q15_max":
+          policy.boundaryConcentrationQ15Max(value);
+          break;
+        case "policy.partitions_max":
+          policy.partitionsMax(value);
+          break;
+        case "policy.spike_rate_q15_max":
+          policy.spikeRateQ15Max(value);
           break;
         default:
-          throw new IllegalArgumentException(word);
+          ofTier(tiers, field, value);
+          break;
       }
+    }
+    for (Gate.Tier tier : Gate.Tier.values()) {
+      int[] numbers = tiers[tier.ordinal()];
+      if (policy != null) policy.tier(tier, numbers[0], numbers[1], numbers[2]);
     }
     decision = new Gate.Decision(new int[8]);
     decision = Gate.decide(packet, policy);
     out.say("gate " + decision.verdict().code() + " " + decision.tier() + " " + decision.dropRatioQ15() + " "
         + decision.layers() + " " + decision.sequence() + " " + decision.window());
+  }
+
+  // field: policy.TIER.FIELD
+  private static void ofTier(int[][] tiers, String field, int value) {
+    String[] parts = field.split("\\.");
+    int number = parts.length == 3 ? List.of("layers", "sequence", "window").indexOf(parts[2]) : -1;
+    if (number < 0) throw new IllegalArgumentException(field);
+    tiers[Gate.Tier.valueOf(parts[1].toUpperCase(Locale.ROOT)).ordinal()][number] = value;
   }
 }
