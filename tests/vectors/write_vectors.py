@@ -247,15 +247,16 @@ def fields_told_apart():
     finish()
     begin("numbers_named", "refusals that name the numbers given")
     qkvo()
-    for unknown, letter in enumerate("qkvpo", PER_BLOCK + 1):
-        say(f"set granularity_{letter}", unknown)
+    refused = [{f"granularity_{letter}": unknown} for unknown, letter in enumerate("qkvpo", PER_BLOCK + 1)]
+    refused += [{"scale_block": 11}, {"scale": 0.5}, {"alignment": 12}, {"algorithm": 13},
+                {"block_q": 65537, "block_kv": 65538}, {"dynamic_axes": 1 << 20},
+                {"requirements": 1 << 21}]  # the last stays: a binding may only add to it
+    for fields in refused:
+        for field, number in fields.items():
+            say("set", field, number)
         finish("plan")
-        say(f"set granularity_{letter}", 0)
-    say("set scale_block 9")
-    finish("plan")
-    say("set block_q 65537")
-    say("set block_kv 65538")
-    finish("plan")
+        for field in fields:
+            say("set", field, 0)
 
 
 def memory_as_it_comes():
@@ -462,7 +463,7 @@ def masks_and_gate():
     begin("gate_policy", "a number of its own in every field: what is at the limits, then past each of them", backend=None)
     limits = {"lambda_min": 75, "drop_ratio_q15_max": 8192, "boundary_edges_max": 5,
               "boundary_concentration_q15_max": 1000, "partitions_max": 3, "spike_rate_q15_max": 2000}
-    tiers = {"normal": (5, 65, 17), "reduced": (3, 33, 9), "safe": (2, 10, 6)}
+    tiers = {"normal": (7, 65, 17), "reduced": (4, 33, 9), "safe": (2, 10, 6)}
     policy = [f"policy.{field}={limit}" for field, limit in limits.items()]
     policy += [f"policy.{tier}.{field}={number}" for tier, numbers in tiers.items()
                for field, number in zip(("layers", "sequence", "window"), numbers)]
