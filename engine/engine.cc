@@ -111,7 +111,12 @@ Result<std::shared_ptr<Engine>> Engine::Create(const Options& options) {
     SAGE_RETURN_IF_ERROR(engine->Adopt(std::move(file)));
   }
   engine->reference_ = engine->FindBackend("reference");
-  for (PluginFile& file : FindPlugins(search, &engine->folders_)) {
+  std::vector<PluginFile> found = FindPlugins(search, &engine->folders_);
+  for (const PluginFolder& folder : engine->folders_)
+    if (folder.skipped)
+      engine->host_->Log(SAGE_LOG_WARNING,
+                         fmt::format("plugins of {} ({}): {}", folder.path, folder.origin, folder.note));
+  for (PluginFile& file : found) {
     const std::string name = file.table != nullptr ? file.table->name : "";
     const bool usable_so_far = file.refused.ok();
     const Status adopted = engine->Adopt(std::move(file));
@@ -195,9 +200,12 @@ Status Engine::CheckBackendOptions() const {
         return file.refused.At(fmt::format("option '{}'", key));
     const std::vector<std::string_view> names = BackendNames();
     const std::string nearest = NearestName(name, names);
-    return Status(SAGE_E_NOT_FOUND, fmt::format("option '{}': backend '{}' is not loaded{}; loaded are {}", key, name,
-                                                nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest),
-                                                fmt::join(names, ", ")));
+    std::string message =
+        fmt::format("option '{}': backend '{}' is not loaded{}; loaded are {}", key, name,
+                    nearest.empty() ? "" : fmt::format("; did you mean '{}'?", nearest), fmt::join(names, ", "));
+    for (const PluginFolder& folder : folders_)
+      if (folder.skipped) message += fmt::format("; plugins of {}: {}", folder.path, folder.note);
+    return Status(SAGE_E_NOT_FOUND, message);
   }
   return {};
 }

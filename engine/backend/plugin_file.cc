@@ -4,13 +4,16 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <memory>
+#include <vector>
 
 #include "fmt/format.h"
 
@@ -24,7 +27,12 @@ Status SystemRefusal(const std::string& what, const std::string& path) {
                 fmt::format("{} {}: {}", what, path, strerror_r(error, buffer, sizeof buffer)), error);
 }
 
-bool WritableByOthers(const struct stat& info) { return (info.st_mode & (S_IWGRP | S_IWOTH)) != 0; }
+// The group may write, but it is nobody else's: what a umask of 002 leaves where every user has a group of their own.
+bool WritableByOthers(const struct stat& info) {
+  if ((info.st_mode & S_IWOTH) != 0) return true;
+  if ((info.st_mode & S_IWGRP) == 0) return false;
+  return info.st_uid != geteuid() || !IsPrivateGroup(info.st_uid, info.st_gid);
+}
 
 // The folder that holds a resolved path; "" above "/".
 std::string ParentOf(const std::string& path) {
@@ -33,7 +41,32 @@ std::string ParentOf(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
+// getpwuid_r and getgrgid_r, which want more room until they have enough; null where there is no such entry.
+template <typename Entry, typename Id>
+const Entry* Look(int (*ask)(Id, Entry*, char*, size_t, Entry**), Id id, Entry* entry, std::vector<char>* room) {
+  constexpr size_t kMostBytes = 1 << 20;
+  for (room->resize(1024); room->size() <= kMostBytes; room->resize(2 * room->size())) {
+    Entry* found = nullptr;
+    const int error = ask(id, entry, room->data(), room->size(), &found);
+    if (error != ERANGE && error != EINTR) return found;
+  }
+  return nullptr;
+}
+
 }  // namespace
+
+bool IsPrivateGroup(uid_t user, gid_t group) {
+  if (user == 0) return false;  // nobody shares root's files by accident
+  passwd password{};
+  struct group members {};
+  std::vector<char> password_room, group_room;
+  if (Look(getpwuid_r, user, &password, &password_room) == nullptr || password.pw_gid != group ||
+      Look(getgrgid_r, group, &members, &group_room) == nullptr || strcmp(members.gr_name, password.pw_name) != 0)
+    return false;
+  for (char** member = members.gr_mem; *member != nullptr; ++member)
+    if (strcmp(*member, password.pw_name) != 0) return false;
+  return true;
+}
 
 std::string FolderRefusal(const std::string& resolved_folder) {
   for (std::string folder = resolved_folder; !folder.empty(); folder = ParentOf(folder)) {

@@ -5,6 +5,8 @@
 #ifndef SAGE_ENGINE_BACKEND_PLUGIN_FILE_H_
 #define SAGE_ENGINE_BACKEND_PLUGIN_FILE_H_
 
+#include <sys/types.h>
+
 #include <string>
 
 #include "descriptor.h"
@@ -19,12 +21,16 @@ struct CheckedFile {
 };
 
 // Opens `path` if it is absolute and, resolved, a regular file of root or the effective user that nobody else can
-// write, in folders that nobody else can write (sticky ones excepted). explicitly_named: a foreign owner is then a
-// warning, the caller has said what they want.
+// write, in folders that nobody else can write (sticky ones excepted). A private group is nobody else.
+// explicitly_named: a foreign owner is then a warning, the caller has said what they want.
 Result<CheckedFile> OpenPluginFile(const std::string& path, bool explicitly_named);
 
 // dlopen through the descriptor: RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE. The text of dlerror is kept in the status.
 Result<void*> LoadDescriptor(int descriptor, const std::string& path);
+
+// A user's own group: their first one, of their name, with no other member. Not root's, and false for whom the system
+// does not know.
+bool IsPrivateGroup(uid_t user, gid_t group);
 
 // Of a folder that is about to be searched: empty, or why it is not ("group- or world-writable: /a/b").
 std::string FolderRefusal(const std::string& resolved_folder);

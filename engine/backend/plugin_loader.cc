@@ -60,15 +60,17 @@ Result<sage_plugin_query_fn> FindQuery(void* library, const std::string& path) {
 // The folder's libraries by name, so that the order does not depend on the file system.
 void SearchFolder(const std::string& folder, const std::string& origin, std::vector<PluginFile>* files,
                   std::vector<PluginFolder>* folders, std::set<std::string>* seen) {
-  PluginFolder entry{folder, origin, ""};
+  PluginFolder entry{folder, origin, "", true};
   if (folder.empty()) {
     entry.note = "an empty entry, skipped: it would mean the working folder";
   } else if (folder[0] != '/') {
     entry.note = "not an absolute path, skipped: plugins are never looked for relative to the working folder";
   } else if (const std::string resolved = Resolved(folder); resolved.empty()) {
     char buffer[128];
-    entry.note = errno == ENOENT ? "does not exist" : strerror_r(errno, buffer, sizeof buffer);
+    entry.skipped = errno != ENOENT;
+    entry.note = entry.skipped ? strerror_r(errno, buffer, sizeof buffer) : "does not exist";
   } else if (!seen->insert(resolved).second) {
+    entry.skipped = false;
     entry.note = "searched already";
   } else if (const std::string why = FolderRefusal(resolved); !why.empty()) {
     entry.note = "skipped: " + why;
@@ -83,6 +85,7 @@ void SearchFolder(const std::string& folder, const std::string& origin, std::vec
     }
     std::sort(names.begin(), names.end());
     for (const std::string& name : names) files->push_back(LoadPluginFile(resolved + "/" + name, origin, false));
+    entry.skipped = false;
     entry.note = fmt::format("{} {}", names.size(), names.size() == 1 ? "library" : "libraries");
   }
   if (folders != nullptr) folders->push_back(std::move(entry));
@@ -152,7 +155,7 @@ std::vector<PluginFile> FindPlugins(const PluginSearch& search, std::vector<Plug
   for (const std::string& path : search.explicit_paths)
     files.push_back(LoadPluginFile(path, "option", true, search.privileged));
   if (search.use_environment && search.privileged) {
-    if (folders != nullptr) folders->push_back({"", "SAGE_PLUGIN_PATH", "not read: this process is setuid"});
+    if (folders != nullptr) folders->push_back({"", "SAGE_PLUGIN_PATH", "not read: this process is setuid", true});
   } else if (search.use_environment) {
     // secure_getenv: the C library, too, has not a word from the environment for a privileged process.
     if (const char* entries = secure_getenv("SAGE_PLUGIN_PATH"); entries != nullptr && entries[0] != '\0') {
@@ -171,7 +174,7 @@ std::vector<PluginFile> FindPlugins(const PluginSearch& search, std::vector<Plug
     if (!search.privileged)
       SearchFolder(beside, "beside libsage", &files, folders, &seen);
     else if (folders != nullptr)
-      folders->push_back({beside, "beside libsage", "skipped: this process is setuid"});
+      folders->push_back({beside, "beside libsage", "skipped: this process is setuid", true});
     SearchFolder(SAGE_PLUGIN_FOLDER, "compiled-in folder", &files, folders, &seen);
   }
   // The first usable one of a name holds; the copies after it are told so.

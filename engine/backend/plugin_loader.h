@@ -45,6 +45,7 @@ struct PluginSearch {
 // A folder that was looked into (or not: the reason), for doctor.
 struct PluginFolder {
   std::string path, origin, note;
+  bool skipped = false;  // it is there, or somebody named it, and it was not searched: the note says why
 };
 
 // Everything found, in search order. Never fails: each file carries its own refusal.

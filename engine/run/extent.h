@@ -21,8 +21,8 @@ bool ExtentOf(const sage_tensor& tensor, Extent* out);
 // Their extents meet, or one has none. Elements may still lie between each other's.
 bool MayOverlap(const sage_tensor& a, const sage_tensor& b);
 
-// They surely share an element. False where strides leave room between elements, as those of an output that lies between
-// the rows of a wider buffer do. x and y are the extents of a and b.
+// They surely share an element. False where strides leave room between elements, as those of an output that lies
+// between the rows of a wider buffer do. x and y are the extents of a and b.
 inline bool SurelyOverlap(const sage_tensor& a, const Extent& x, const sage_tensor& b, const Extent& y) {
   if (x.begin >= y.end || y.begin >= x.end) return false;
   return (x.dense && y.dense) || a.data == b.data;

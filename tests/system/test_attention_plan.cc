@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <string>
 #include <thread>
 #include <vector>
@@ -212,4 +213,29 @@ TEST_CASE("S10 N8 plan options: the backend insisted on, wishes in explain, unkn
   CHECK(sage_attention_plan_create(engine, &linear, nullptr, &plan, &e) == SAGE_E_INVALID_ARGUMENT);
   CHECK(e.Says("SAGE_OP_ATTENTION is expected"));
   sage_engine_destroy(engine);
+}
+
+TEST_CASE(
+    "a folder of plugins that is named and not searched is in the log, and in the error of a backend that is missed") {
+  std::string log;
+  OptionsOf options({{"plugin_folders", "false"}, {"log_level", "warning"}});
+  REQUIRE(sage_options_set_log(
+              options.handle,
+              [](void* user, int32_t, const char* text, uint64_t length) {
+                static_cast<std::string*>(user)->append(text, length).push_back('\n');
+              },
+              &log, nullptr) == SAGE_OK);
+  REQUIRE(setenv("SAGE_PLUGIN_PATH", "some/where:/none/such", 1) == 0);
+  sage_engine_destroy(MakeEngine(options.handle));
+  CHECK_MESSAGE(
+      log.find("plugins of some/where (SAGE_PLUGIN_PATH): not an absolute path, skipped") != std::string::npos, log);
+  CHECK_MESSAGE(log.find("/none/such") == std::string::npos, log);  // not there: nothing is missed
+  REQUIRE(sage_options_set(options.handle, "elsewhere.key", "1", nullptr) == SAGE_OK);
+  sage_engine* engine = nullptr;
+  Error e;
+  CHECK(sage_engine_create(options.handle, &engine, &e) == SAGE_E_NOT_FOUND);
+  CHECK_MESSAGE(
+      e.Says("backend 'elsewhere' is not loaded; loaded are reference; plugins of some/where: not an absolute"),
+      e.message);
+  REQUIRE(unsetenv("SAGE_PLUGIN_PATH") == 0);
 }

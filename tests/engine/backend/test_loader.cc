@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <elf.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -14,6 +15,7 @@
 #include <fstream>
 #include <string>
 
+#include "backend/plugin_file.h"
 #include "backend/plugin_loader.h"
 #include "backend/shared_object.h"
 
@@ -108,7 +110,9 @@ TEST_CASE("relative, empty and missing paths, folders, pipes, dangling links") {
 TEST_CASE("what others may write is not loaded: the file, its folder, a folder above; a sticky one is fine") {
   const Folder folder;
   const std::string path = folder.Put("libtoy.so", "libtoy.so");
+  const bool group_is_me = IsPrivateGroup(geteuid(), getegid());
   for (const mode_t mode : {0664u, 0646u}) {
+    if (mode == 0664 && group_is_me) continue;
     REQUIRE(chmod(path.c_str(), mode) == 0);
     CHECK(Says(Load(path).refused.message(), {path, "may be written", "chmod go-w"}));
   }
@@ -118,12 +122,54 @@ TEST_CASE("what others may write is not loaded: the file, its folder, a folder a
   const std::string inner = folder.Put("libtoy.so", "inner/libtoy.so");
   CHECK(Load(inner).refused.ok());
   for (const mode_t mode : {0775u, 0777u}) {
+    if (mode == 0775 && group_is_me) continue;
     REQUIRE(chmod(folder.path().c_str(), mode) == 0);
     CHECK(Says(Load(path).refused.message(), {"may be written", folder.path()}));
     CHECK(Says(Load(inner).refused.message(), {"may be written", folder.path()}));
   }
   REQUIRE(chmod(folder.path().c_str(), 01777) == 0);
   CHECK(Load(path).refused.ok());
+}
+
+TEST_CASE("a group of one's own is nobody else: what umask 002 leaves is loaded, a group with others is not") {
+  CHECK_FALSE(IsPrivateGroup(0, 0));
+  CHECK_FALSE(IsPrivateGroup(123456, 123456));  // nobody
+  const passwd* user = getpwnam("daemon");
+  if (geteuid() != 0 || user == nullptr || !IsPrivateGroup(user->pw_uid, user->pw_gid)) {
+    MESSAGE("skipped: root and a user \"daemon\" with a group of its own are needed");
+    return;
+  }
+  const uid_t id = user->pw_uid;
+  const gid_t group = user->pw_gid;
+  CHECK_FALSE(IsPrivateGroup(id, group + 1));
+  const Folder folder;
+  const std::string path = folder.Put("libtoy.so", "libtoy.so");
+  const auto give = [&](gid_t to, mode_t mode) {
+    REQUIRE(chown(path.c_str(), id, to) == 0);
+    REQUIRE(chown(folder.path().c_str(), id, to) == 0);
+    REQUIRE(chmod(path.c_str(), mode & 0664) == 0);
+    REQUIRE(chmod(folder.path().c_str(), mode) == 0);
+  };
+  const auto loads_for_its_user = [&] {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      const bool loads = setgid(group) == 0 && setuid(id) == 0 && OpenPluginFile(path, false).ok();
+      _exit(loads ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  };
+  give(group, 0775);
+  CHECK(loads_for_its_user());
+  CHECK(Says(Load(path).refused.message(), {"may be written by its group"}));  // root is somebody else
+  give(group, 0777);
+  CHECK_FALSE(loads_for_its_user());
+  give(group + 1, 0775);
+  CHECK_FALSE(loads_for_its_user());
+  give(group + 1, 0755);
+  CHECK(loads_for_its_user());
 }
 
 TEST_CASE("a foreign owner: refused in a folder, a warning when named") {
@@ -294,6 +340,7 @@ TEST_CASE("the search: order, shadowing, broken ones in between, every folder ac
   CHECK(folders[5].note == "does not exist");
   CHECK(folders[6].note == "2 libraries");
   CHECK(folders[7].note == "searched already");
+  for (size_t i = 0; i < 8; ++i) CHECK_MESSAGE(folders[i].skipped == (i < 2 || i == 3 || i == 4), folders[i].note);
   search.use_environment = false;
   CHECK(FindPlugins(search, nullptr).size() == 1);
 }

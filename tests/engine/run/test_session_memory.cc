@@ -64,7 +64,8 @@ TEST_CASE("session: results in an input's memory end when the input is bound, un
   const Status gone = f.session->GetOutput(1, read.data(), 400);
   CHECK(gone.code() == SAGE_E_INVALID_ARGUMENT);
   CHECK(gone.message() ==
-        "output 1 \"x\" has no contents: its memory, or that of an input it lies in, was bound, unbound or set anew since "
+        "output 1 \"x\" has no contents: its memory, or that of an input it lies in, was bound, unbound or set anew "
+        "since "
         "the last run");
   REQUIRE(Set(*f.session, 0, {100}, other).ok());
   f.Run();
