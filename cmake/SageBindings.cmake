@@ -1,6 +1,8 @@
 # Tests of the bindings: what languages this machine has, and what happens without one.
 find_package(Python3 COMPONENTS Interpreter REQUIRED)
 set(SAGE_REQUIRE_BINDINGS OFF CACHE BOOL "A language whose tools are missing is a failed test, not a skipped one")
+# Before the command of a test: a pattern that a line of its output must fit, beside the exit status 0.
+set(SAGE_PRINTS sh "${CMAKE_SOURCE_DIR}/tests/support/prints.sh")
 
 # sage_binding_tool(LANGUAGE VARIABLE NAMES...): finds a program. Without it the test LANGUAGE_binding says so: skipped,
 # or failed where every binding is required. Sets VARIABLE as find_program does.
