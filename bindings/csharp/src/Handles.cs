@@ -13,6 +13,7 @@ namespace Sage
     internal abstract class NativeHandle : SafeHandle
     {
         private readonly GCHandle root;
+        private readonly long key;
         private readonly ConcurrentDictionary<string, object> lent = new ConcurrentDictionary<string, object>();
 
         protected NativeHandle(IntPtr raw, Delegate[] callbacks) : base(IntPtr.Zero, true)
@@ -20,6 +21,7 @@ namespace Sage
             Callbacks = callbacks;
             root = GCHandle.Alloc(new object[] { callbacks, lent });
             SetHandle(raw);
+            key = AtExit.Remember(this);
         }
 
         /// <summary>What the library may call through this one; children inherit them. To be read before a child is
@@ -49,6 +51,7 @@ namespace Sage
 
         protected override bool ReleaseHandle()
         {
+            AtExit.Forget(key);
             Destroy(handle);
             root.Free();
             Callbacks = new Delegate[0];

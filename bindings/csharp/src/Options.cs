@@ -64,7 +64,9 @@ namespace Sage
         /// <summary>The run-time takes a thread of the engine for one of the program, which it is not.</summary>
         private static void Met(IntPtr first)
         {
-            if (first != IntPtr.Zero) Thread.CurrentThread.IsBackground = true;
+            if (first == IntPtr.Zero) return;
+            Thread.CurrentThread.IsBackground = true;
+            AtExit.Met();
         }
 
         private unsafe void Fill(OptionsHandle raw, List<Delegate> lent)
