@@ -60,6 +60,8 @@ std::string Misfit(const support::OpView& planned, const sage_tensor* const* slo
           (given.shape[axis] < most && planned.op.dynamic_axes == 0))
         return fmt::format(": {}'s axis {} has length {}, {} was planned", name, axis, given.shape[axis], most);
     }
+    const bool written = support::SlotIsOutput(SAGE_OP_ATTENTION, slot) || (planned.op.aliases >> slot & 1u) != 0;
+    if (written && (given.flags & SAGE_TENSOR_READ_ONLY) != 0) return fmt::format(": {}", name);
     if (given.data == nullptr) return fmt::format(": {} has no data", name);
   }
   return {};
@@ -125,6 +127,8 @@ Result<std::shared_ptr<const AttentionPlan>> AttentionPlan::Create(std::shared_p
   attributes.struct_size = sizeof attributes;
   view.op.attributes = &attributes;
   SAGE_RETURN_IF_ERROR(AttentionFeatures(view.op, &made->features_));
+  // Said of the caller's memory and checked by now: no matter of backends, which may be older than the flag.
+  for (sage_tensor& tensor : view.tensors) tensor.flags &= ~SAGE_TENSOR_READ_ONLY;
   ApplyPolicy(made->policy_, KeyRows(view), &view.op, &attributes);
   attributes.features = made->features_;
 

@@ -74,7 +74,8 @@ SAGE_API sage_status sage_attention(sage_engine *engine, sage_dtype dtype, uint3
                                     int64_t heads_q, int64_t heads_kv, int64_t seq_q, int64_t seq_kv, int64_t dim_qk,
                                     int64_t dim_v, const void *q, const void *k, const void *v, void *o,
                                     uint32_t causal, double scale, sage_error *err);
-/* op->kind is SAGE_OP_ATTENTION; data pointers matter for constants only. SAGE_E_UNSUPPORTED lists every reason. */
+/* op->kind is SAGE_OP_ATTENTION; data pointers matter for constants only. SAGE_E_UNSUPPORTED lists every
+ * backend's reason; a workspace above max_memory is one. */
 SAGE_API sage_status sage_attention_plan_create(sage_engine *engine, const sage_op *op, const sage_options *options,
                                                 sage_attention_plan **out, sage_error *err);
 SAGE_API void sage_attention_plan_destroy(sage_attention_plan *plan);
@@ -144,7 +145,8 @@ SAGE_API sage_status sage_model_io_info(const sage_model *model, uint32_t direct
 SAGE_API sage_status sage_session_create(sage_model *model, const sage_options *options, sage_session **out,
                                          sage_error *err);
 SAGE_API void sage_session_destroy(sage_session *session);
-/* Copy in, run, copy out: contiguous CPU memory. bytes must equal the product of shape and dtype. An input stays set. */
+/* Copy in, run, copy out: contiguous CPU memory. bytes must equal the product of shape and dtype. An input stays set.
+ * An output that is an input, or a view of one, has no contents once that input is set or bound anew. */
 SAGE_API sage_status sage_session_set_input(sage_session *session, uint32_t index, sage_dtype dtype, uint32_t rank,
                                             const int64_t *shape, const void *data, uint64_t bytes, sage_error *err);
 SAGE_API sage_status sage_session_output_info(const sage_session *session, uint32_t index, sage_dtype *dtype,
@@ -153,7 +155,9 @@ SAGE_API sage_status sage_session_get_output(const sage_session *session, uint32
                                              sage_error *err);
 /* Zero copy: used in place until bound again, set or the session is gone; the caller keeps the memory alive. An output's
  * shape is its upper bound. Strides and device may be anything the plan accepts, never copied silently: if they would
- * have to be, SAGE_E_UNSUPPORTED. Null tensor or data unbinds. The flat form is for contiguous CPU memory. */
+ * have to be, SAGE_E_UNSUPPORTED. SAGE_TENSOR_READ_ONLY is refused for outputs and for an input that a node appends to.
+ * A result lies in bound memory as long as that stays bound. Null tensor or data unbinds. The flat form is for contiguous
+ * CPU memory. */
 SAGE_API sage_status sage_session_bind(sage_session *session, uint32_t direction, uint32_t index,
                                        const sage_tensor *tensor, sage_error *err);
 SAGE_API sage_status sage_session_bind_flat(sage_session *session, uint32_t direction, uint32_t index, sage_dtype dtype,

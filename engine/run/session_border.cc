@@ -33,9 +33,10 @@ Status CheckOutside(const sage_tensor& tensor, const std::string& what) {
                     "never copies silently: copy it first",
                     what, tensor.device_type, SAGE_CPU));
   }
-  if (tensor.flags != 0) {
+  if ((tensor.flags & ~SAGE_TENSOR_READ_ONLY) != 0) {
     return Status(SAGE_E_INVALID_ARGUMENT,
-                  fmt::format("{}: flags {} were given, a bound tensor has none", what, tensor.flags));
+                  fmt::format("{}: flags {} were given, a bound tensor has SAGE_TENSOR_READ_ONLY (2) or none", what,
+                              tensor.flags));
   }
   Extent extent;
   if (!ExtentOf(tensor, &extent)) {
@@ -106,8 +107,14 @@ Status Session::Impl::ReserveInput(uint32_t index, std::span<const int64_t> shap
 Status Session::Impl::BindInput(uint32_t index, const sage_tensor& tensor) {
   SAGE_RETURN_IF_ERROR(CheckInput(index, tensor.dtype, {tensor.shape, tensor.rank}));
   SAGE_RETURN_IF_ERROR(CheckOutside(tensor, InputName(index)));
+  if ((tensor.flags & SAGE_TENSOR_READ_ONLY) != 0 && inputs[index].writer != nullptr) {
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  fmt::format("{}: the memory given is read-only, and node \"{}\" appends to it", InputName(index),
+                              inputs[index].writer->name));
+  }
   if (inputs[index].set) GiveUp(inputs[index].tensor);
   inputs[index].tensor = tensor;
+  inputs[index].tensor.flags = 0;
   inputs[index].set = inputs[index].bound = true;
   dirty = true;
   return {};
@@ -118,6 +125,9 @@ Status Session::Impl::BindOutput(uint32_t index, const sage_tensor& tensor) {
     return Status(SAGE_E_NOT_FOUND, fmt::format("output {} was given, the model has {}", index, outputs.size()));
   }
   SAGE_RETURN_IF_ERROR(CheckOutside(tensor, OutputName(index)));
+  if (tensor.flags != 0) {
+    return Status(SAGE_E_INVALID_ARGUMENT, OutputName(index) + ": is written, and the memory given is read-only");
+  }
   const auto planned = static_cast<size_t>(graph->outputs[index]);
   // Symbols do not change a tensor's dtype or rank.
   const sage_tensor& description = current->tensors[planned].description;
@@ -145,7 +155,7 @@ void Session::Impl::GiveUp(const sage_tensor& memory) {
   for (OutputState& output : outputs) output.stale |= ran && MayOverlap(output.result, memory);
 }
 
-// An output written in place must not lie where something is still to be read.
+// What is written in place, an output or a cache, must not lie where something else is read.
 Status Session::Impl::CheckOverlaps() const {
   for (uint32_t i = 0; i < outputs.size(); ++i) {
     const auto tensor = static_cast<size_t>(graph->outputs[i]);
@@ -167,6 +177,19 @@ Status Session::Impl::CheckOverlaps() const {
       if (MayOverlap(written, other)) {
         return Status(SAGE_E_INVALID_ARGUMENT,
                       fmt::format("{} and {} overlap in memory; bind them apart", OutputName(j), OutputName(i)));
+      }
+    }
+  }
+  for (uint32_t i = 0; i < inputs.size(); ++i) {
+    Extent written;
+    if (inputs[i].writer == nullptr || !inputs[i].bound || !ExtentOf(inputs[i].tensor, &written)) continue;
+    for (uint32_t j = 0; j < inputs.size(); ++j) {
+      Extent read;
+      if (j == i || !inputs[j].bound || !ExtentOf(inputs[j].tensor, &read)) continue;
+      if (SurelyOverlap(inputs[i].tensor, written, inputs[j].tensor, read)) {
+        return Status(
+            SAGE_E_INVALID_ARGUMENT,
+            fmt::format("{} is appended to and overlaps {} in memory; bind them apart", InputName(i), InputName(j)));
       }
     }
   }

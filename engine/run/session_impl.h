@@ -24,7 +24,8 @@ inline constexpr size_t kMaxPlans = 64;
 struct InputState {
   explicit InputState(std::shared_ptr<Host> host) : own(std::move(host)) {}
   bool set = false, bound = false;
-  sage_tensor tensor{};  // as given: the shape at run, row-major in `own`, or the caller's strides
+  const Node* writer = nullptr;  // appends to it, so it is in-out
+  sage_tensor tensor{};          // as given: the shape at run, row-major in `own`, or the caller's strides
   Block own;
 };
 

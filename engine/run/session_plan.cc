@@ -70,6 +70,8 @@ Status Session::Impl::Initialise() {
                       fmt::format("node \"{}\": k_new is appended to \"{}\", which is a constant; make it an input",
                                   node.name, TensorOf(node.slots[slot]).name));
       }
+      const auto input = std::find(graph->inputs.begin(), graph->inputs.end(), node.slots[slot]);
+      if (input != graph->inputs.end()) inputs[static_cast<size_t>(input - graph->inputs.begin())].writer = &node;
     }
   }
   MakeKey(exact_symbols == AllSymbols(*graph));

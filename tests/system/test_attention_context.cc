@@ -142,6 +142,27 @@ TEST_CASE("run refuses tensors that are not the planned ones, and a stream on th
   sage_engine_destroy(engine);
 }
 
+TEST_CASE("memory that may not be written is refused where it would be, and taken where it is read") {
+  Problem problem;
+  sage_engine* engine = MakeEngine();
+  sage_attention_plan* plan = nullptr;
+  Error e;
+  for (const size_t slot : {0u, 1u, 2u}) problem.tensors[slot].flags = SAGE_TENSOR_READ_ONLY;
+  problem.tensors[3].flags = SAGE_TENSOR_READ_ONLY;
+  CHECK(sage_attention_plan_create(engine, &problem.op, nullptr, &plan, &e) == SAGE_E_INVALID_ARGUMENT);
+  CHECK_MESSAGE(e.Says("O is written, and its memory is read-only"), e.message);
+  problem.tensors[3].flags = 0;
+  sage_attention_context* context = MakeContext(engine, problem, &plan);
+  CHECK(sage_attention_run(context, problem.slots.data(), 4, nullptr, &e) == SAGE_OK);
+  CHECK(problem.Right());
+  problem.tensors[3].flags = SAGE_TENSOR_READ_ONLY;
+  CHECK(sage_attention_run(context, problem.slots.data(), 4, nullptr, &e) == SAGE_E_INVALID_ARGUMENT);
+  CHECK_MESSAGE(e.Says("is written, and its memory is read-only: O"), e.message);
+  sage_attention_context_destroy(context);
+  sage_attention_plan_destroy(plan);
+  sage_engine_destroy(engine);
+}
+
 TEST_CASE("run refuses results that lie on what is read, and takes those that lie between its rows") {
   // q and o are rows of 8 in one buffer of rows of 16, o behind q or, moved, on it.
   const Problem apart;

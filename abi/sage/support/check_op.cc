@@ -59,6 +59,8 @@ sage_status CheckTensor(const OpRef& op, uint32_t slot, const Complaint& complai
   if (SlotIsOutput(op.kind, slot) || in_out) {
     if ((tensor.flags & SAGE_TENSOR_CONSTANT) != 0)
       return complain.Invalid("%s is written, so it cannot be constant", name);
+    if ((tensor.flags & SAGE_TENSOR_READ_ONLY) != 0)
+      return complain.Invalid("%s is written, and its memory is read-only", name);
     // An empty tensor is never written; row-major strides of one are 0 left of the empty axis.
     bool empty = false;
     for (uint32_t axis = 0; axis < tensor.rank; ++axis) empty = empty || tensor.shape[axis] == 0;

@@ -93,9 +93,10 @@ sage_status TakeInOp(const sage_op* theirs, OpView* out, std::string* why) {
     sage_tensor& tensor = out->tensors[slot];
     if (const sage_status status = sage_take_in(&tensor, sizeof tensor, slots[slot]); status != SAGE_OK)
       return Explain(status, SlotName(op.kind, slot), complain);
-    if ((tensor.flags & ~SAGE_TENSOR_CONSTANT) != 0)
+    constexpr uint32_t kKnownFlags = SAGE_TENSOR_CONSTANT | SAGE_TENSOR_READ_ONLY;
+    if ((tensor.flags & ~kKnownFlags) != 0)
       return complain.Unknown("%s has tensor flags 0x%x, newer than this build", SlotName(op.kind, slot),
-                              tensor.flags & ~SAGE_TENSOR_CONSTANT);
+                              tensor.flags & ~kKnownFlags);
     if (tensor.device_type == 0) tensor.device_type = SAGE_CPU;
     out->pointers[slot] = &tensor;
   }

@@ -38,6 +38,7 @@ namespace Sage
         public const uint SAGE_CUDA = 2;
         public const uint SAGE_CUDA_HOST = 3;
         public const uint SAGE_TENSOR_CONSTANT = 1;
+        public const uint SAGE_TENSOR_READ_ONLY = 2;
         public const uint SAGE_MAX_RANK = 8;
         public const uint SAGE_OP_ATTENTION = 1;
         public const uint SAGE_REQUIRE_DETERMINISTIC = 1;

@@ -356,6 +356,26 @@ TEST_CASE("session: a KV cache that the caller binds is appended to in place") {
   REQUIRE(session->Bind(SAGE_INPUT, 1, &tensor).ok());
   tensor.data = values.data();
   REQUIRE(session->Bind(SAGE_INPUT, 2, &tensor).ok());
+  // Memory that may not be written, or that is read besides, is no place to append to.
+  tensor.flags = SAGE_TENSOR_READ_ONLY;
+  CHECK(session->Bind(SAGE_INPUT, 2, &tensor).message() ==
+        "input 2 \"v\": the memory given is read-only, and node \"attn\" appends to it");
+  CHECK(session->Bind(SAGE_OUTPUT, 0, &tensor).message().find("is written, and the memory given is read-only") !=
+        std::string::npos);
+  {
+    const int64_t rows[] = {1, 1, 1, 2};
+    sage_tensor fresh_keys;
+    sage_tensor_init(&fresh_keys, SAGE_F32, 4, rows, keys.data() + 6);
+    fresh_keys.flags = SAGE_TENSOR_READ_ONLY;  // read only it is
+    REQUIRE(session->Bind(SAGE_INPUT, 3, &fresh_keys).ok());
+    REQUIRE(Set(*session, 0, {1, 1, 1, 2}, {0, 0}).ok());
+    REQUIRE(Set(*session, 4, {1, 1, 1, 2}, {0, 0}).ok());
+    const int64_t one[] = {1};
+    const int32_t zero = 0;
+    REQUIRE(session->SetInput(5, SAGE_I32, one, &zero, 4).ok());
+    CHECK(session->Run().message() ==
+          "input 1 \"k\" is appended to and overlaps input 3 \"k_new\" in memory; bind them apart");
+  }
   for (int32_t step = 0; step < 4; ++step) {
     const float f = static_cast<float>(step);
     REQUIRE(Set(*session, 0, {1, 1, 1, 2}, {0, 0}).ok());

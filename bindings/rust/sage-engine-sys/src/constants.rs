@@ -35,6 +35,7 @@ pub const SAGE_CPU: u32 = 1;
 pub const SAGE_CUDA: u32 = 2;
 pub const SAGE_CUDA_HOST: u32 = 3;
 pub const SAGE_TENSOR_CONSTANT: u32 = 1;
+pub const SAGE_TENSOR_READ_ONLY: u32 = 2;
 pub const SAGE_MAX_RANK: usize = 8;
 pub const SAGE_OP_ATTENTION: u32 = 1;
 pub const SAGE_REQUIRE_DETERMINISTIC: u32 = 1;
@@ -137,7 +138,7 @@ pub const SAGE_GATE_QUIET: u32 = 7;
 pub const SAGE_GATE_SKIPPED: u32 = 8;
 
 /// Every constant by its name in C.
-pub const CONSTANTS: [(&str, u64); 134] = [
+pub const CONSTANTS: [(&str, u64); 135] = [
     ("SAGE_ABI_MAJOR", SAGE_ABI_MAJOR as u64),
     ("SAGE_ABI_MINOR", SAGE_ABI_MINOR as u64),
     ("SAGE_OK", SAGE_OK as u64),
@@ -172,6 +173,7 @@ pub const CONSTANTS: [(&str, u64); 134] = [
     ("SAGE_CUDA", SAGE_CUDA as u64),
     ("SAGE_CUDA_HOST", SAGE_CUDA_HOST as u64),
     ("SAGE_TENSOR_CONSTANT", SAGE_TENSOR_CONSTANT as u64),
+    ("SAGE_TENSOR_READ_ONLY", SAGE_TENSOR_READ_ONLY as u64),
     ("SAGE_MAX_RANK", SAGE_MAX_RANK as u64),
     ("SAGE_OP_ATTENTION", SAGE_OP_ATTENTION as u64),
     ("SAGE_REQUIRE_DETERMINISTIC", SAGE_REQUIRE_DETERMINISTIC as u64),

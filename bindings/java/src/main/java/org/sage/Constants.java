@@ -37,6 +37,7 @@ public final class Constants {
   public static final int SAGE_CUDA = 2;
   public static final int SAGE_CUDA_HOST = 3;
   public static final int SAGE_TENSOR_CONSTANT = 1;
+  public static final int SAGE_TENSOR_READ_ONLY = 2;
   public static final int SAGE_MAX_RANK = 8;
   public static final int SAGE_OP_ATTENTION = 1;
   public static final int SAGE_REQUIRE_DETERMINISTIC = 1;
