@@ -175,7 +175,7 @@ TEST_CASE("TakeInOp: what is newer than this build is an unknown field, wherever
   expect([](Unary& u) { u.op.requirements = 1u << 30; }, SAGE_E_UNKNOWN_FIELD);
   expect([](Unary& u) { u.op.accuracy = 4; }, SAGE_E_UNKNOWN_FIELD);
   expect([](Unary& u) { u.op.dynamic_axes = 1u << 10; }, SAGE_E_UNKNOWN_FIELD);
-  expect([](Unary& u) { u.x.flags = 2; }, SAGE_E_UNKNOWN_FIELD);
+  expect([](Unary& u) { u.x.flags = 4; }, SAGE_E_UNKNOWN_FIELD);
   expect([](Unary& u) { u.slots[3] = &u.x, u.op.num_slots = 4; }, SAGE_E_UNKNOWN_FIELD);
   expect([](Unary& u) { u.op.num_slots = 4; }, SAGE_OK);
   expect([](Unary& u) { u.op.kind = 0; }, SAGE_E_INVALID_ARGUMENT);

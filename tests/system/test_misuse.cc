@@ -332,12 +332,12 @@ TEST_CASE("attention: absurd numbers are refused with a sentence, before anythin
 
 TEST_CASE("the flat call: every number at its worst is a status, never a read") {
   const ApiEngine engine = MakeEngine();
-  float value[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+  float value[8] = {1, 2, 3, 4, 5, 6, 7, 8}, out[8];
   const auto call = [&](std::array<int64_t, 7> n, uint32_t layout = 0, uint32_t causal = 0, double scale = 0,
                         sage_dtype dtype = SAGE_F32) {
     Error error;
     const sage_status status = sage_attention(engine.get(), dtype, layout, n[0], n[1], n[2], n[3], n[4], n[5], n[6],
-                                              value, value, value, value, causal, scale, &error);
+                                              value, value, value, out, causal, scale, &error);
     CHECK((status == SAGE_OK) == (error.message[0] == '\0'));
     CHECK(status != SAGE_E_INTERNAL);
     return status;
