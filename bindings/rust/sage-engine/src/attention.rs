@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::element::Element;
 use crate::engine::Align;
-use crate::error::{check, Error, Result};
-use crate::slot::{Accuracy, Algorithm, Axes, Granularity, Requirements, Slot, ALL_SLOTS, SLOTS};
+use crate::error::{check, Result};
+use crate::slot::{Accuracy, Algorithm, Axes, Granularity, Requirements, Slot, SLOTS};
 use crate::sys;
 use crate::tensor::{TensorView, TensorViewMut};
 
@@ -17,7 +17,7 @@ use crate::tensor::{TensorView, TensorViewMut};
 /// need memory, which is borrowed as long as this lives.
 ///
 /// What the library writes must be given as a [`TensorViewMut`]: O, LSE, WEIGHTS, SCORES, and K and V where keys are
-/// appended. A run refuses anything else.
+/// appended. Anything else is refused, by the plan and by a run.
 ///
 /// ```
 /// # use sage_engine::*;
@@ -39,9 +39,8 @@ use crate::tensor::{TensorView, TensorViewMut};
 pub struct AttentionOp<'a> {
     // On the heap: 4.5 kB would be moved about.
     tensors: Box<[sys::sage_tensor; SLOTS]>,
-    /// By slot: it is there; it may be written.
+    /// By slot: it is there.
     present: u32,
-    writable: u32,
     attributes: sys::sage_attention_attributes,
     requirements: Requirements,
     accuracy: Accuracy,
@@ -70,7 +69,6 @@ impl<'a> AttentionOp<'a> {
         AttentionOp {
             tensors: Box::new([sys::sage_tensor::new(0, &[], ptr::null_mut()); SLOTS]),
             present: 0,
-            writable: 0,
             attributes: sys::sage_attention_attributes::default(),
             requirements: Requirements::default(),
             accuracy: Accuracy::Auto,
@@ -83,11 +81,11 @@ impl<'a> AttentionOp<'a> {
 
     /// A tensor that is read.
     pub fn slot(&mut self, slot: Slot, view: TensorView<'a>) -> &mut Self {
-        self.put(slot, view.as_raw(), false)
+        self.put(slot, view.as_raw())
     }
     /// A tensor that may be written.
     pub fn slot_mut(&mut self, slot: Slot, view: TensorViewMut<'a>) -> &mut Self {
-        self.put(slot, view.as_raw(), true)
+        self.put(slot, view.as_raw())
     }
     /// Contiguous elements that never change, weights of a cross attention: the plan may prepack them, and holds
     /// them.
@@ -95,12 +93,11 @@ impl<'a> AttentionOp<'a> {
         let mut raw = *TensorView::new(&data, shape)?.as_raw();
         raw.flags |= sys::SAGE_TENSOR_CONSTANT;
         self.constants.push(Arc::new(data));
-        Ok(self.put(slot, &raw, false))
+        Ok(self.put(slot, &raw))
     }
-    fn put(&mut self, slot: Slot, raw: &sys::sage_tensor, writable: bool) -> &mut Self {
+    fn put(&mut self, slot: Slot, raw: &sys::sage_tensor) -> &mut Self {
         self.tensors[slot as usize] = *raw;
         self.present |= slot.bit();
-        self.writable = if writable { self.writable | slot.bit() } else { self.writable & !slot.bit() };
         self
     }
 
@@ -285,28 +282,7 @@ impl<'a> AttentionOp<'a> {
         }
         (slots, count)
     }
-    /// The slots a plan of this op writes to.
-    pub(crate) fn writes(&self) -> u32 {
-        let appended =
-            if self.present & (Slot::KNew.bit() | Slot::VNew.bit()) != 0 { Slot::K.bit() | Slot::V.bit() } else { 0 };
-        Slot::outputs() | appended | self.aliases as u32
-    }
-    /// Memory that was only lent for reading is not written to, whatever slot it was put into.
-    #[inline]
-    pub(crate) fn require_writable(&self, writes: u32) -> Result<()> {
-        let missing = self.present & writes & !self.writable;
-        if missing == 0 {
-            return Ok(());
-        }
-        Err(read_only(missing))
-    }
     pub(crate) fn constants(&self) -> &[Constant] {
         &self.constants
     }
-}
-
-#[cold]
-fn read_only(slots: u32) -> Error {
-    let slot = ALL_SLOTS[slots.trailing_zeros() as usize];
-    Error::invalid(format!("{slot:?} is written to and was given as a TensorView; give it as a TensorViewMut"))
 }

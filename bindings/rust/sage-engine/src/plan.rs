@@ -86,7 +86,6 @@ struct Held {
 /// An attention chosen and prepared; shared by any number of threads, each with its own [`AttentionContext`].
 pub struct AttentionPlan {
     raw: *mut sys::sage_attention_plan,
-    writes: u32,
     held: Arc<Held>, // after the handle is gone
 }
 
@@ -104,13 +103,13 @@ impl AttentionPlan {
             })
         })?;
         let held = Held { _constants: op.constants().to_vec(), _keep: Keep::new(options, Some(engine.keep())) };
-        Ok(AttentionPlan { raw, writes: op.writes(), held: Arc::new(held) })
+        Ok(AttentionPlan { raw, held: Arc::new(held) })
     }
     /// The workspace of one caller.
     pub fn context(&self) -> Result<AttentionContext> {
         let mut raw = ptr::null_mut();
         check(|error| unsafe { sys::sage_attention_context_create(self.raw, &mut raw, error) })?;
-        Ok(AttentionContext { raw, writes: self.writes, cancel: Cancellable::context(raw), _held: self.held.clone() })
+        Ok(AttentionContext { raw, cancel: Cancellable::context(raw), _held: self.held.clone() })
     }
     /// Who runs it.
     pub fn backend(&self) -> &str {
@@ -191,7 +190,6 @@ impl fmt::Debug for AttentionPlan {
 /// ```
 pub struct AttentionContext {
     raw: *mut sys::sage_attention_context,
-    writes: u32,
     cancel: Arc<Cancellable>,
     _held: Arc<Held>, // after the handle is gone
 }
@@ -215,7 +213,6 @@ impl AttentionContext {
     }
     #[inline]
     fn run_raw(&mut self, op: &mut AttentionOp<'_>, stream: *mut c_void) -> Result<()> {
-        op.require_writable(self.writes)?;
         let (slots, count) = op.slots();
         check(|error| unsafe { sys::sage_attention_run(self.raw, slots.as_ptr(), count, stream, error) })
     }

@@ -102,8 +102,6 @@ pub struct Session {
     outputs: Bound,
     // Memory that was lent for one run could not be taken back: nothing runs any more.
     tainted: bool,
-    // None: not asked yet.
-    appends: Option<bool>,
     _keep: Arc<Keep>,
 }
 
@@ -129,7 +127,6 @@ impl Session {
             inputs: Bound::default(),
             outputs: Bound::default(),
             tainted: false,
-            appends: None,
             _keep: Keep::new(options, Some(model.keep())),
         })
     }
@@ -268,20 +265,14 @@ impl Session {
     /// One run on borrowed memory, in place: each tensor is bound, and unbound when the run is over. Strides may be
     /// anything the plan accepts; nothing is copied silently. Inputs and outputs that are not named are as they were.
     ///
-    /// `Unsupported` where the model appends to a cache among its inputs: the library writes to that, and nothing says
-    /// to which one. Its inputs are moved in ([`bind_input`](Session::bind_input)) or copied.
+    /// `InvalidArgument` for an input that the model appends to: a cache is written, and is moved in
+    /// ([`bind_input`](Session::bind_input)) or copied. An output that is an input that was lent, or a view of one, has
+    /// no contents once the run is over.
     pub fn run_with(
         &mut self,
         inputs: &[(u32, TensorView<'_>)],
         outputs: &mut [(u32, TensorViewMut<'_>)],
     ) -> Result<()> {
-        if !inputs.is_empty() && self.appends()? {
-            return Err(Error::new(
-                Status::Unsupported,
-                "the model appends to a cache among its inputs, and what is lent for reading is not written to; use \
-                 bind_input or set_input",
-            ));
-        }
         let lent = inputs.iter().map(|(index, view)| (Direction::Input, *index, view.as_raw()));
         let lent = lent.chain(outputs.iter().map(|(index, view)| (Direction::Output, *index, view.as_raw())));
         let mut bound = Vec::with_capacity(inputs.len() + outputs.len());
@@ -303,15 +294,6 @@ impl Session {
             }
         }
         result
-    }
-    /// Whether a run writes to inputs: an option of a node's line, as `docs/problem-string.md` has them. Asked once.
-    fn appends(&mut self) -> Result<bool> {
-        if self.appends.is_none() {
-            let text = self.explain()?;
-            let mut problems = text.split("\"problem\":\"").skip(1).filter_map(|rest| rest.split('"').next());
-            self.appends = Some(problems.any(|line| line.contains("append")));
-        }
-        Ok(self.appends == Some(true))
     }
     /// As the C API has it; None unbinds.
     ///

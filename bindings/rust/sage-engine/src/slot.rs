@@ -13,7 +13,7 @@ macro_rules! slots {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Slot { $($(#[$about])* $name = sys::$constant as isize,)* }
-        pub(crate) const ALL_SLOTS: [Slot; SLOTS] = [$(Slot::$name,)*];
+        const ALL_SLOTS: [Slot; SLOTS] = [$(Slot::$name,)*];
     };
 }
 slots! {
@@ -85,10 +85,6 @@ impl Slot {
     }
     pub(crate) fn bit(self) -> u32 {
         1 << self as u32
-    }
-    /// What every attention writes to.
-    pub(crate) const fn outputs() -> u32 {
-        1 << Slot::O as u32 | 1 << Slot::Lse as u32 | 1 << Slot::Weights as u32 | 1 << Slot::Scores as u32
     }
 }
 

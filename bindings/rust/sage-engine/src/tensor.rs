@@ -102,7 +102,15 @@ fn strided(
     Ok(tensor)
 }
 
-/// A tensor that is read: borrowed memory, or a description without any.
+/// Row-major, without memory.
+fn described(dtype: Dtype, shape: &[usize]) -> Result<sys::sage_tensor> {
+    let lengths = lengths(shape)?;
+    count_of(shape)?;
+    Ok(sys::sage_tensor::new(dtype.code(), &lengths[..shape.len()], ptr::null_mut()))
+}
+
+/// A tensor that is read: borrowed memory, or a description without any. Where it would be written, the library refuses
+/// it.
 ///
 /// ```
 /// # use sage_engine::{Dtype, TensorView};
@@ -156,11 +164,9 @@ impl<'a> TensorView<'a> {
     }
     /// Without memory: enough for planning.
     pub fn describe(dtype: Dtype, shape: &[usize]) -> Result<TensorView<'static>> {
-        let lengths = lengths(shape)?;
-        count_of(shape)?;
-        Ok(TensorView::wrap(sys::sage_tensor::new(dtype.code(), &lengths[..shape.len()], ptr::null_mut())))
+        Ok(TensorView::wrap(described(dtype, shape)?))
     }
-    /// As the C API has it: memory of a device, flags, anything.
+    /// As the C API has it: memory of a device, flags, anything; `SAGE_TENSOR_READ_ONLY` is added.
     ///
     /// # Safety
     /// The description is true, its memory may be read as long as `'a` lasts, and nobody writes to it then. With
@@ -168,7 +174,10 @@ impl<'a> TensorView<'a> {
     pub unsafe fn from_raw(raw: sys::sage_tensor) -> TensorView<'a> {
         TensorView::wrap(raw)
     }
-    fn wrap(raw: sys::sage_tensor) -> TensorView<'a> {
+    // The flag is what keeps safe programs from having shared memory written: only the library knows what an op or a
+    // model writes.
+    fn wrap(mut raw: sys::sage_tensor) -> TensorView<'a> {
+        raw.flags |= sys::SAGE_TENSOR_READ_ONLY;
         TensorView { raw, memory: PhantomData }
     }
     /// The description as the C API has it.
@@ -218,7 +227,7 @@ impl<'a> TensorViewMut<'a> {
     }
     /// Without memory: enough for planning.
     pub fn describe(dtype: Dtype, shape: &[usize]) -> Result<TensorViewMut<'static>> {
-        Ok(TensorViewMut::wrap(TensorView::describe(dtype, shape)?.raw))
+        Ok(TensorViewMut::wrap(described(dtype, shape)?))
     }
     /// As the C API has it.
     ///

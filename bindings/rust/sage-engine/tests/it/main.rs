@@ -24,3 +24,5 @@ pub const METABOLIC: &[u8] = include_bytes!("../data/metabolic.fbs");
 pub const OP_GRAPH: &[u8] = include_bytes!("../data/op_graph.fbs");
 /// One query over a cache of 8 keys: q, k, v, the new key and value, how many keys are in use, to y.
 pub const CACHE: &[u8] = include_bytes!("../data/cache.fbs");
+/// x [n] to relu(x), x itself, and views [n,1] of x and of relu(x).
+pub const VIEWS: &[u8] = include_bytes!("../data/views.fbs");

@@ -1,5 +1,5 @@
 //! Models and sessions: copies, lent and moved memory, ticks, state, traces.
-use crate::{CACHE, METABOLIC, OP_GRAPH};
+use crate::{CACHE, METABOLIC, OP_GRAPH, VIEWS};
 use sage_engine::*;
 
 const Q: [usize; 4] = [1, 2, 3, 4];
@@ -100,18 +100,20 @@ fn a_cache_is_written_where_it_was_moved_in_and_is_not_lent_for_reading() {
     let mut session = Session::new(&model).unwrap();
     let (token, used, one, eight) = ([7f32; 4], [2i32], [1, 1, 1, 4], [1, 1, 8, 4]);
     let cache = vec![0f32; 32];
-    let lent = [(1, TensorView::new(&cache, &eight).unwrap()), (2, TensorView::new(&cache, &eight).unwrap())];
-    let refused = session.run_with(&lent, &mut []).unwrap_err();
-    assert_eq!(refused.status(), Status::Unsupported);
-    assert!(refused.message().contains("bind_input"), "{refused}");
+    for (index, name) in [(1, "k"), (2, "v")] {
+        let refused = session.run_with(&[(index, TensorView::new(&cache, &eight).unwrap())], &mut []).unwrap_err();
+        assert_eq!(refused.status(), Status::InvalidArgument);
+        let want =
+            format!(r#"input {index} "{name}": the memory given is read-only, and node "attention" appends to it"#);
+        assert_eq!(refused.message(), want);
+    }
 
-    session.set_input(0, &token, &one).unwrap();
     session.bind_input(1, cache.clone(), &eight).unwrap();
     session.bind_input(2, cache, &eight).unwrap();
-    session.set_input(3, &token, &one).unwrap();
-    session.set_input(4, &used, &[1]).unwrap();
+    let new = TensorView::new(&token, &one).unwrap();
     let mut o = [0f32; 4];
-    session.run_with(&[], &mut [(0, TensorViewMut::new(&mut o, &one).unwrap())]).unwrap();
+    let lent = [(0, new), (3, new), (4, TensorView::new(&used, &[1]).unwrap())];
+    session.run_with(&lent, &mut [(0, TensorViewMut::new(&mut o, &one).unwrap())]).unwrap();
     let keys = session.unbind_input::<f32>(1).unwrap();
     assert!(keys[8..12] == token && keys.iter().filter(|&&key| key != 0.0).count() == 4 && o[0] > 0.0);
 }
@@ -135,6 +137,72 @@ fn bound_memory_is_replaced_and_set_over() {
     assert_eq!(session.bound_input::<f32>(1).unwrap(), kv);
     session.run().unwrap();
     assert!(session.explain().unwrap().contains("reference"));
+}
+
+/// Which outputs can be read; the others say that they have no contents.
+#[track_caller]
+fn readable(session: &Session) -> Vec<u32> {
+    let read = |&index: &u32| match session.output::<f32>(index) {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.status(), Status::InvalidArgument);
+            assert!(error.message().contains("has no contents"), "{error}");
+            false
+        }
+    };
+    (0..4).filter(read).collect()
+}
+
+#[test]
+fn results_in_memory_that_was_taken_back_are_not_read() {
+    let model = Model::from_bytes(&Engine::new().unwrap(), VIEWS, None).unwrap();
+    let five = vec![5f32; 100];
+    let session = || Session::new(&model).unwrap();
+
+    // A result's vector is dropped for another one: it, and the view of it that lies in it.
+    let mut bound = session();
+    bound.set_input(0, &five, &[100]).unwrap();
+    bound.bind_output(0, vec![0f32; 100], &[100]).unwrap();
+    bound.run().unwrap();
+    assert_eq!(readable(&bound), [0, 1, 2, 3]);
+    assert_eq!(bound.output::<f32>(3).unwrap(), five);
+    bound.bind_output(0, vec![0f32; 100], &[100]).unwrap();
+    assert_eq!(readable(&bound), [1, 2]);
+    bound.run().unwrap();
+    drop(bound.unbind_output::<f32>(0).unwrap());
+    assert_eq!(readable(&bound), [1, 2]);
+
+    // An input's vector goes back: x itself and the view of it lay there.
+    let mut bound = session();
+    bound.bind_input(0, five.clone(), &[100]).unwrap();
+    bound.run().unwrap();
+    assert_eq!(bound.output::<f32>(2).unwrap(), five);
+    drop(bound.unbind_input::<f32>(0).unwrap());
+    assert_eq!(readable(&bound), [0, 3]);
+    bound.bind_input(0, five.clone(), &[100]).unwrap();
+    bound.run().unwrap();
+    bound.bind_input(0, vec![6f32; 50], &[50]).unwrap();
+    assert_eq!(readable(&bound), [0, 3]);
+
+    // Lent for one run.
+    let mut lent = session();
+    lent.run_with(&[(0, TensorView::new(&five.clone(), &[100]).unwrap())], &mut []).unwrap();
+    assert_eq!(readable(&lent), [0, 3]);
+    assert_eq!(lent.output::<f32>(0).unwrap(), five);
+    let mut o = vec![0f32; 100];
+    lent.set_input(0, &five, &[100]).unwrap();
+    lent.run_with(&[], &mut [(0, TensorViewMut::new(&mut o, &[100]).unwrap())]).unwrap();
+    drop(o);
+    assert_eq!(readable(&lent), [1, 2]);
+
+    // The session's own copy moves when it grows.
+    let mut copied = session();
+    copied.set_input(0, &five[..10], &[10]).unwrap();
+    copied.run().unwrap();
+    copied.set_input(0, &[6f32; 1000], &[1000]).unwrap();
+    assert_eq!(readable(&copied), [0, 3]);
+    copied.run().unwrap();
+    assert_eq!(copied.output::<f32>(1).unwrap(), [6f32; 1000]);
 }
 
 fn tick(ts: u32, salience: f32) -> String {
