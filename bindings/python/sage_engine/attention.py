@@ -13,9 +13,8 @@ from .engine import Engine, alignment, parse
 from .enums import Accuracy, Align, Feature, Slot
 from .errors import InvalidArgumentError
 from .options import OptionsLike, finish_run, lend
-from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor, require_output
+from .tensor import ArrayLike, DtypeLike, Tensor, as_tensor
 
-_WRITTEN = (Slot.O, Slot.LSE, Slot.WEIGHTS, Slot.SCORES)
 _NAMES = {slot.name.lower(): slot for slot in Slot}
 _POINTER = ctypes.POINTER(sage_tensor)
 _Strides = Dict[int, Tuple[int, ...]]
@@ -81,15 +80,15 @@ class AttentionOp:
         self.attributes.softcap = softcap
 
     def slot(self, slot: int, data: Optional[ArrayLike], dtype: Optional[DtypeLike] = None) -> AttentionOp:
-        """Fills a slot, or empties it with None. Arrays are viewed, never copied."""
+        """Fills a slot, or empties it with None. Arrays are viewed, never copied; what would be written and is
+        read-only is refused when it is planned, or run."""
         if not 0 <= whole("slot", slot) < c.SAGE_ATTN_NUM_SLOTS:
             raise InvalidArgumentError(f"attention has no slot {slot}")
         name = Slot(slot).name.lower()
         if data is None:
             self._tensors.pop(slot, None)
         else:
-            tensor = as_tensor(data, dtype, name=name)
-            self._tensors[slot] = require_output(tensor, name) if slot in _WRITTEN else tensor
+            self._tensors[slot] = as_tensor(data, dtype, name=name)
         self._ready = None
         return self
 
@@ -157,8 +156,6 @@ class AttentionOp:
         if ready is None or ready[2] is not planned:
             tensors, pointers = [], Slots()
             for slot, tensor in self._tensors.items():
-                if self._aliases >> slot & 1:
-                    require_output(tensor, Slot(slot).name.lower())
                 wanted = planned.get(slot) if planned is not None else None
                 if wanted is not None and wanted != tensor.strides and _same_walk(tensor, wanted):
                     tensor = tensor.with_shape(tensor.shape, wanted)

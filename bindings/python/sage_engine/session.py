@@ -67,17 +67,16 @@ class Session(Closing):
     ) -> None:
         """Lends memory, which is used in place until it is bound again (None: no more) or the session is closed; the
         session keeps the array alive. Any strides the plan accepts; never copied. An output's shape is an upper bound.
+        A read-only array is refused for an output, and for an input that the model appends to.
         """
         direction, number = Direction(direction), self._index(direction, index)
         name = f"{direction.name.lower()} {index}"
         view = None if data is None else as_tensor(data, dtype, name=name)
         if view is not None and not view.address:
             raise ArrayError(f"{name} has a shape and no memory; None unbinds")
-        if view is not None and direction == Direction.OUTPUT:
-            require_output(view, name)
         error = new_error()
         with self._handle as raw:
-            if view is not None and view.contiguous and view.on_cpu and not view.constant:
+            if view is not None and view.contiguous and view.on_cpu and view.writable and not view.constant:
                 shape = (ctypes.c_int64 * c.SAGE_MAX_RANK)(*view.shape)
                 status = self._lib.call.sage_session_bind_flat(
                     raw,

@@ -226,6 +226,8 @@ class Tensor:
             made.struct_size, made.dtype, made.rank = ctypes.sizeof(made), self.dtype.value, len(self.shape)
             made.device_type, made.device_id = self.device
             made.flags = c.SAGE_TENSOR_CONSTANT if self.constant else 0
+            if not self.writable:
+                made.flags |= c.SAGE_TENSOR_READ_ONLY
             for axis, (length, step) in enumerate(zip(self.shape, self.strides)):
                 made.shape[axis], made.stride[axis] = length, step
             made.data = self.address or None

@@ -106,20 +106,31 @@ class NumpyArrays(unittest.TestCase):
 
     def test_read_only_memory_is_no_output(self) -> None:
         q, o = normal((1, 1, 2, 4), 1), np.zeros((1, 1, 2, 4), np.float32)
+        out, used = o.copy(), np.array([1], np.int32)
         o.flags.writeable = False
-        for call in (
-            lambda: sage.AttentionOp(q, q, q, o),
-            lambda: sage.attention(q, q, q, out=o),
-            lambda: sage.AttentionOp(q, q, q, q.copy(), lse=np.broadcast_to(np.float32(0), (1, 1, 2))),
-        ):
-            with self.assertRaisesRegex(sage.ArrayError, "read-only"):
-                call()
+        with self.assertRaisesRegex(sage.ArrayError, "out is read-only"):
+            sage.attention(q, q, q, out=o)
         q.flags.writeable = False  # an input may be
         np.testing.assert_array_equal(sage.attention(q, q, q).shape, q.shape)
-        op = sage.AttentionOp(q, q, q, o.copy())
-        op.aliases = 1 << sage.Slot.K
-        with self.assertRaisesRegex(sage.ArrayError, "k is read-only"):
-            op.features()
+        lent = Producer(q, FLOAT, 32, versioned=True, flags=1)
+        written = "is written, and its memory is read-only"
+        with sage.Engine() as engine:
+            for op, words in (
+                (sage.AttentionOp(q, q, q, o), f"O {written}"),
+                (sage.AttentionOp(q, q, q, lent), f"O {written}"),
+                (sage.AttentionOp(q, q, q, out, lse=np.broadcast_to(np.float32(0), (1, 1, 2))), f"LSE {written}"),
+                (sage.AttentionOp(q, q, q, out, seqused_k=used).append(q[:, :, :1], q[:, :, :1]), f"K {written}"),
+                (sage.AttentionOp(q, q.copy(), lent, out, seqused_k=used).append(q[:, :, :1], lent), f"V {written}"),
+            ):
+                with self.assertRaisesRegex(sage.InvalidArgumentError, words):
+                    engine.plan(op)
+            good = sage.AttentionOp(q, lent, q, out)
+            with engine.plan(good) as plan, plan.context() as context:
+                context.run(good)
+                np.testing.assert_array_equal(out, sage.attention(q, q, q))
+                with self.assertRaisesRegex(sage.InvalidArgumentError, "read-only: O"):
+                    context.run(sage.AttentionOp(q, q, q, o))
+        np.testing.assert_array_equal(o, 0)
 
     def test_the_arrays_owner_is_kept(self) -> None:
         class Owned(np.ndarray):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import sage_engine as sage
-from support import causal_mask, model_file, normal, softmax_attention
+from support import Producer, causal_mask, model_file, normal, softmax_attention
 
 METABOLIC = {"ts": 1, "targets": [{"id": "door", "salience": 0.9}, {"id": "lamp", "salience": 0.6}]}
 
@@ -113,6 +113,31 @@ class Runs(Case):
         session.run()
         np.testing.assert_allclose(session.output(0), 2 * first, rtol=1e-5)
 
+    def test_a_cache_is_not_appended_to_where_it_is_read_only(self) -> None:
+        session = self.session("cache.fbs")
+        token, used, cache = np.full((1, 1, 1, 4), 7, np.float32), np.array([2], np.int32), normal((1, 1, 8, 4), 1)
+        kept = cache.copy()
+        cache.flags.writeable = token.flags.writeable = used.flags.writeable = False
+        turned = np.broadcast_to(normal((1, 1, 4, 8), 2), (1, 1, 4, 8)).swapaxes(2, 3)
+        for lent in (cache, turned, Producer(kept, 2, 32, versioned=True, flags=1)):
+            with self.assertRaisesRegex(
+                sage.InvalidArgumentError,
+                'input 2 "v": the memory given is read-only, and node "attention" appends to it',
+            ):
+                session.bind_input("v", lent)
+        k, v, out = kept.copy(), kept.copy(), np.zeros_like(token)
+        for name, data in (("q", token), ("k", k), ("v", v), ("new", token), ("used", used)):
+            session.bind_input(name, data)
+        with self.assertRaisesRegex(sage.InvalidArgumentError, 'output 0 "y": is written, .* read-only'):
+            session.bind_output(0, token)
+        session.bind_output(0, out)
+        session.run()
+        for written in (k, v):
+            np.testing.assert_array_equal(written[0, 0, 2], token[0, 0, 0])
+            written[0, 0, 2] = kept[0, 0, 2]
+            np.testing.assert_array_equal(written, kept)
+        np.testing.assert_array_equal(cache, kept)
+
     def test_what_does_not_fit_is_refused(self) -> None:
         session = self.session("op_graph.fbs")
         q = normal(self.SHAPES[0], 1)
@@ -126,7 +151,7 @@ class Runs(Case):
             (lambda: session.set_input(-1, q), sage.InvalidArgumentError, "input is -1"),
             (lambda: session.set_input("nobody", q), LookupError, "no input 'nobody'; it has "),
             (lambda: session.set_input(1.5, q), sage.InvalidArgumentError, "whole number"),
-            (lambda: session.bind_output(0, b"abc"), sage.ArrayError, "read-only"),
+            (lambda: session.bind_output(0, b"abc"), sage.InvalidArgumentError, "read-only"),
             (lambda: session.bind_input(0, sage.Tensor.describe(q.shape, "f32")), sage.ArrayError, "no memory"),
             (lambda: session.output(7), sage.SageError, ""),
             (lambda: session.tick({"ts": 1}), NotImplementedError, ""),
