@@ -90,6 +90,30 @@ final class ModelTests {
         equal(t[3].toFloatArray(), want);
       }
     });
+    test("a cache is not appended to where its buffer is read-only", () -> {
+      try (Engine engine = Engine.open(); Model model = Model.load(engine, folder + "/cache.fbs");
+          Session session = new Session(model)) {
+        Tensor sevens = Tensor.of(new float[] {7, 7, 7, 7}, 4);
+        Tensor token = Tensor.wrap(DType.F32, sevens.bytes().asReadOnlyBuffer(), 1, 1, 1, 4);
+        Tensor[] cache = {Tensor.allocate(DType.F32, 1, 1, 8, 4), Tensor.allocate(DType.F32, 1, 1, 8, 4)};
+        for (int i = 1; i < 3; ++i) {
+          int index = i;
+          Tensor readOnly = Tensor.wrap(DType.F32, cache[i - 1].bytes().asReadOnlyBuffer(), 1, 1, 8, 4);
+          String want = "input " + i + " \"" + (i == 1 ? "k" : "v")
+              + "\": the memory given is read-only, and node \"attention\" appends to it";
+          refused(Constants.SAGE_E_INVALID_ARGUMENT, want, () -> session.bind(Direction.INPUT, index, readOnly));
+          session.bind(Direction.INPUT, i, cache[i - 1]);
+        }
+        refused(Constants.SAGE_E_INVALID_ARGUMENT, "read-only", () -> session.bind(Direction.OUTPUT, 0, token));
+        session.bind(Direction.INPUT, 0, token);
+        session.bind(Direction.INPUT, 3, token);
+        session.setInput(4, Tensor.of(new int[] {2}, 1));
+        session.run();
+        float[] want = new float[32];
+        java.util.Arrays.fill(want, 8, 12, 7f);
+        for (Tensor written : cache) equal(written.toFloatArray(), want);
+      }
+    });
     test("ticks give decisions, by stream and iterator; a bad one is answered and the stream goes on", () -> {
       try (Engine engine = Engine.open(); Model model = Model.load(engine, folder + "/metabolic.fbs");
           Session session = new Session(model)) {

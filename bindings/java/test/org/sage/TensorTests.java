@@ -53,10 +53,17 @@ final class TensorTests {
       refused(Constants.SAGE_E_INVALID_ARGUMENT, "order", () -> Tensor.wrap(swapped, 3));
       Tensor readOnly = Tensor.wrap(direct(8).asReadOnlyBuffer(), 1, 1, 1, 8);
       Tensor good = Tensor.wrap(direct(8), 1, 1, 1, 8);
-      refused(Constants.SAGE_E_INVALID_ARGUMENT, "read-only", () -> new AttentionOp(good, good, good, readOnly));
-      refused(Constants.SAGE_E_INVALID_ARGUMENT, "read-only",
-          () -> new AttentionOp(good, readOnly, good, good).append(good, good));
       try (Engine engine = Engine.open()) {
+        refused(Constants.SAGE_E_INVALID_ARGUMENT, "O is written, and its memory is read-only",
+            () -> new AttentionPlan(engine, new AttentionOp(good, good, good, readOnly)));
+        refused(Constants.SAGE_E_INVALID_ARGUMENT, "K is written, and its memory is read-only",
+            () -> new AttentionPlan(engine, new AttentionOp(good, readOnly, good, good).append(good, good)));
+        AttentionOp op = new AttentionOp(readOnly, readOnly, readOnly.constant(), good);
+        try (AttentionPlan plan = new AttentionPlan(engine, op);
+            AttentionContext context = new AttentionContext(plan)) {
+          context.run(op);
+          refused(Constants.SAGE_E_INVALID_ARGUMENT, "read-only: O", () -> context.run(op.slot(Slot.O, readOnly)));
+        }
         engine.attention(new AttentionShape().dim(8), readOnly, readOnly, readOnly, good);
         refused(Constants.SAGE_E_INVALID_ARGUMENT, "read-only",
             () -> engine.attention(new AttentionShape().dim(8), good, good, good, readOnly));

@@ -16,7 +16,6 @@ import java.util.Objects;
 public final class AttentionOp {
   private final ByteBuffer memory; // the address below is inside it
   private final long op;
-  private long aliases;
   private final Tensor[] slots = new Tensor[Constants.SAGE_ATTN_NUM_SLOTS];
 
   public AttentionOp(Tensor q, Tensor k, Tensor v, Tensor o) {
@@ -33,12 +32,14 @@ public final class AttentionOp {
     Reference.reachabilityFence(memory);
   }
 
-  /** Bias, masks, lengths, LSE, paged tables and the rest; null takes it away. */
+  /**
+   * Bias, masks, lengths, LSE, paged tables and the rest; null takes it away. A read-only buffer that would be written
+   * is refused by the plan, or by a run.
+   */
   public AttentionOp slot(Slot slot, Tensor tensor) {
     if (tensor == null) {
       SageNative.op_no_slot(op, slot.index());
     } else {
-      if (slot.isWritten() || (aliases >>> slot.index() & 1) != 0) tensor.requireWritable(slot.name());
       SageNative.op_slot(op, slot.index(), tensor.dtype().code(), tensor.rawShape(), tensor.rawStrides(),
           Constants.SAGE_CPU, 0, tensor.flags(), tensor.address());
     }
@@ -101,7 +102,7 @@ public final class AttentionOp {
 
   /** kNew and vNew are written behind the keys in use, then attended to: K and V are written. */
   public AttentionOp append(Tensor kNew, Tensor vNew) {
-    return aliases(1L << Constants.SAGE_ATTN_K | 1L << Constants.SAGE_ATTN_V).slot(Slot.K_NEW, kNew)
+    return set("aliases", 1L << Constants.SAGE_ATTN_K | 1L << Constants.SAGE_ATTN_V).slot(Slot.K_NEW, kNew)
         .slot(Slot.V_NEW, vNew);
   }
 
@@ -122,8 +123,7 @@ public final class AttentionOp {
 
   /** A field of {@code sage_attention_attributes} or {@code sage_op}, by its name in C: what has no method here. */
   public AttentionOp set(String field, long value) {
-    if (Objects.requireNonNull(field).equals("aliases")) return aliases(value);
-    SageNative.op_set_integer(op, field, value);
+    SageNative.op_set_integer(op, Objects.requireNonNull(field), value);
     Reference.reachabilityFence(memory);
     return this;
   }
@@ -149,22 +149,12 @@ public final class AttentionOp {
     return bits;
   }
 
-  private AttentionOp aliases(long slotBits) {
-    for (Slot slot : Slot.values())
-      if ((slotBits >>> slot.index() & 1) != 0 && slots[slot.index()] != null)
-        slots[slot.index()].requireWritable(slot.name());
-    SageNative.op_set_integer(op, "aliases", slotBits);
-    aliases = slotBits;
-    Reference.reachabilityFence(memory);
-    return this;
-  }
-
   long raw() {
     return op;
   }
 
   /** What constants lie in, for the plan and its contexts to keep. */
   Tensor[] constants() {
-    return Arrays.stream(slots).filter(tensor -> tensor != null && tensor.flags() != 0).toArray(Tensor[]::new);
+    return Arrays.stream(slots).filter(tensor -> tensor != null && tensor.isConstant()).toArray(Tensor[]::new);
   }
 }

@@ -74,16 +74,16 @@ public final class Session implements AutoCloseable {
 
   /**
    * Uses memory in place, without a copy, until another is bound, an input is set, or the session is closed, which
-   * keeps it from the collector so long. An output's shape is its upper bound. Null takes it back.
+   * keeps it from the collector so long. An output's shape is its upper bound. A read-only buffer is refused for an
+   * output, and for an input that the model appends to. Null takes it back.
    */
   public synchronized void bind(Direction direction, int index, Tensor memory) { // so that the last one bound is kept
     if (memory == null) {
       with(raw -> SageNative.session_unbind(raw, direction.code(), index));
     } else {
       memory.requireData("what is bound");
-      if (direction == Direction.OUTPUT) memory.requireWritable("a bound output");
       int dtype = memory.dtype().code();
-      if (memory.isContiguous())
+      if (memory.isContiguous() && !memory.isReadOnly())
         with(raw -> SageNative.session_bind_flat(raw, direction.code(), index, dtype, memory.rawShape(),
             memory.address(), memory.sizeInBytes()));
       else

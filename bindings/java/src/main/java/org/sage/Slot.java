@@ -52,10 +52,6 @@ public enum Slot {
     return index;
   }
 
-  boolean isWritten() {
-    return this == O || this == LSE || this == WEIGHTS || this == SCORES;
-  }
-
   static Slot of(int index) {
     for (Slot slot : values()) if (slot.index == index) return slot;
     throw new SageException(Constants.SAGE_E_INVALID_ARGUMENT, "attention has no slot " + index);

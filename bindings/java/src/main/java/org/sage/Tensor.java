@@ -306,13 +306,22 @@ public final class Tensor {
     return strides;
   }
 
+  /** The engine refuses what is read-only where an op or a model would write it. */
   int flags() {
-    return constant ? Constants.SAGE_TENSOR_CONSTANT : 0;
+    return (constant ? Constants.SAGE_TENSOR_CONSTANT : 0) | (isReadOnly() ? Constants.SAGE_TENSOR_READ_ONLY : 0);
   }
 
-  /** Memory that may be written through it; name for the message. */
+  boolean isConstant() {
+    return constant;
+  }
+
+  boolean isReadOnly() {
+    return owner != null && owner.isReadOnly();
+  }
+
+  /** For calls that pass an address without flags; name for the message. */
   Tensor requireWritable(String name) {
-    if (owner != null && owner.isReadOnly())
+    if (isReadOnly())
       throw new SageException(Constants.SAGE_E_INVALID_ARGUMENT, name + " is written, and its buffer is read-only");
     return this;
   }
