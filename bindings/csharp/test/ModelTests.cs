@@ -33,6 +33,7 @@ namespace Sage.Test
             folder = vectors;
             Check.Test("a model runs on copies and in place", CopiesAndPlaces);
             Check.Test("a bound tensor may have strides, and is read where it lies", StridedBinding);
+            Check.Test("a cache is appended to where it is bound, and in a copy of what may only be read", Caches);
             Check.Test("ticks give decisions; a bad one is answered and the stream goes on", Ticks);
         }
 
@@ -100,6 +101,25 @@ namespace Sage.Test
                 Array.Clear(data[3], 0, 24);
                 session.Run();
                 Check.Same(data[3], want);
+            }
+        }
+
+        private static void Caches()
+        {
+            using (Engine engine = Engine.Open())
+            using (Model model = Model.Load(engine, Path.Combine(folder, "cache.fbs")))
+            using (Session session = new Session(model))
+            {
+                float[] token = { 7, 7, 7, 7 }, k = new float[32], v = new float[32], want = new float[32];
+                session.SetInput(0, token, 1, 1, 1, 4);
+                session.Bind(Direction.Input, 1, Tensor.Of(k, 1, 1, 8, 4));
+                session.SetInput(2, new ReadOnlySpan<float>(v), 1, 1, 8, 4);
+                session.SetInput(3, token, 1, 1, 1, 4);
+                session.SetInput(4, new[] { 2 }, 1);
+                session.Run();
+                Check.Same(v, want);
+                for (int i = 8; i < 12; ++i) want[i] = 7;
+                Check.Same(k, want);
             }
         }
 
