@@ -240,6 +240,7 @@ Status AttentionContext::Run(const sage_tensor* const* slots, uint32_t num_slots
   const char* why = "";
   sage_status status = support::CheckRunSlots(plan.planned(), pointers_.data(), SAGE_ATTN_NUM_SLOTS, &why);
   if (status != SAGE_OK) return Status(status, why + Misfit(plan.planned(), pointers_.data()));
+  for (sage_tensor& tensor : tensors_) tensor.flags &= ~SAGE_TENSOR_READ_ONLY;  // as of a plan's tensors
   SAGE_RETURN_IF_ERROR(CheckApart(plan.planned(), pointers_.data()));
   const bool on_cpu = device_ == nullptr;
   if (on_cpu) {
