@@ -16,6 +16,11 @@ function(sage_compile_options target)
   endif()
 endfunction()
 
+# Of a target whose speed is nobody's concern: compiled in two thirds of the time.
+function(sage_built_quickly target)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+endfunction()
+
 # sage_plugin(NAME SOURCES...): a backend, dlopen'ed from lib/sage/plugins. Only its entry symbol is visible.
 function(sage_plugin name)
   add_library(sage_plugin_${name} MODULE ${ARGN})
@@ -45,6 +50,9 @@ function(sage_test name)
   target_compile_definitions(${name} PRIVATE ${T_DEFINITIONS} SAGE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
     SAGE_BINARY_DIR="${CMAKE_BINARY_DIR}")
   sage_compile_options(${name})
+  if(NOT SAGE_OPTIMISED_TESTS)
+    sage_built_quickly(${name})
+  endif()
   set(cases "${CMAKE_CURRENT_BINARY_DIR}/${name}_cases.cmake")
   string(REPLACE ";" "$<SEMICOLON>" labels "${T_LABELS}")
   set(timeout 120)

@@ -2,7 +2,6 @@
 #ifndef SAGE_TOOLS_COMMON_H_
 #define SAGE_TOOLS_COMMON_H_
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -12,6 +11,10 @@
 
 #include "api.h"
 #include "files.h"
+
+namespace CLI {
+class App;
+}
 
 namespace sage::tool {
 

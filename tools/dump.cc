@@ -1,6 +1,7 @@
 // dump.cc: the verb `dump`: a model as text, JSON, a drawing, what it becomes when lowered, or its memory map.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -1,6 +1,7 @@
 // explain.cc: the verb `explain`: the choice per node, without running.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -2,6 +2,7 @@
 // table in which the scratch is what an allocator saw. The ratios that are quoted under one name have a column each.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 

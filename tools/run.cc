@@ -1,6 +1,7 @@
 // run.cc: the verb `run`: inputs to outputs for an op graph, a tick stream to decisions for a SAGE graph.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cmath>
 #include <cstring>

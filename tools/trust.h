@@ -4,10 +4,13 @@
 #ifndef SAGE_TOOLS_TRUST_H_
 #define SAGE_TOOLS_TRUST_H_
 
-#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 #include <string_view>
+
+namespace CLI {
+class App;
+}
 
 namespace sage::tool {
 

@@ -1,6 +1,7 @@
 // validate.cc: the verb `validate`: everything that is wrong with a file, each with its path; then weights and plan.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 

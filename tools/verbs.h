@@ -2,8 +2,11 @@
 #ifndef SAGE_TOOLS_VERBS_H_
 #define SAGE_TOOLS_VERBS_H_
 
-#include <CLI/CLI.hpp>
 #include <functional>
+
+namespace CLI {
+class App;
+}
 
 namespace sage::tool {
 

@@ -38,7 +38,7 @@ class TestOp {
   }
   TestOp& Slot(uint32_t slot, const OwnedTensor& tensor) { return Slot(slot, tensor.tensor()); }
   TestOp& Slot(uint32_t slot, const sage_tensor* tensor) {
-    if (slot >= slots_.size()) slots_.resize(slot + 1, nullptr);
+    while (slots_.size() <= slot) slots_.push_back(nullptr);
     slots_[slot] = tensor;
     return *this;
   }

@@ -3,13 +3,16 @@
 #ifndef SAGE_TOOLS_LIVE_LIVE_H_
 #define SAGE_TOOLS_LIVE_LIVE_H_
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "report/summary.h"
 #include "tick_stream.h"
+
+namespace CLI {
+class App;
+}
 
 namespace sage::tool {
 

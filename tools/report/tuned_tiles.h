@@ -3,7 +3,7 @@
 #ifndef SAGE_TOOLS_REPORT_TUNED_TILES_H_
 #define SAGE_TOOLS_REPORT_TUNED_TILES_H_
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "common.h"
 
