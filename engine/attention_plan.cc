@@ -159,10 +159,29 @@ Result<std::shared_ptr<const AttentionPlan>> AttentionPlan::Create(std::shared_p
     choice.fallback_reason += (choice.fallback_reason.empty() ? "" : "; ") + failures;
   }
   made->problem_ = ProblemString(view.op);
+  for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) {
+    if (!view.Has(slot)) continue;
+    sage_tensor tensor = view.Slot(slot);
+    tensor.data = nullptr;
+    Extent extent;
+    if (!ExtentOf(tensor, &extent) || extent.begin == extent.end) continue;  // checked: within 2^56 bytes
+    const bool written = support::SlotIsOutput(SAGE_OP_ATTENTION, slot) || (view.op.aliases >> slot & 1u) != 0;
+    made->reaches_.push_back({slot, written, extent.begin, extent.end});
+  }
   if (choice.fallback)
     engine->host()->Log(SAGE_LOG_WARNING, fmt::format("attention {}: {}", made->problem_, choice.fallback_reason));
   made->engine_ = std::move(engine);
   return std::shared_ptr<const AttentionPlan>(made);
+}
+
+bool AttentionPlan::MayMeet(const sage_tensor* const* slots) const {
+  const auto from = [slots](const Reach& reach) { return reinterpret_cast<uintptr_t>(slots[reach.slot]->data); };
+  for (const Reach& x : reaches_) {
+    if (!x.written) continue;
+    for (const Reach& y : reaches_)
+      if (x.slot != y.slot && from(x) + x.begin < from(y) + y.end && from(y) + y.begin < from(x) + x.end) return true;
+  }
+  return false;
 }
 
 void AttentionPlan::Explain(JsonWriter& out) const {
@@ -241,7 +260,7 @@ Status AttentionContext::Run(const sage_tensor* const* slots, uint32_t num_slots
   sage_status status = support::CheckRunSlots(plan.planned(), pointers_.data(), SAGE_ATTN_NUM_SLOTS, &why);
   if (status != SAGE_OK) return Status(status, why + Misfit(plan.planned(), pointers_.data()));
   for (sage_tensor& tensor : tensors_) tensor.flags &= ~SAGE_TENSOR_READ_ONLY;  // as of a plan's tensors
-  SAGE_RETURN_IF_ERROR(CheckApart(plan.planned(), pointers_.data()));
+  if (plan.MayMeet(pointers_.data())) SAGE_RETURN_IF_ERROR(CheckApart(plan.planned(), pointers_.data()));
   const bool on_cpu = device_ == nullptr;
   if (on_cpu) {
     if (stream != nullptr)

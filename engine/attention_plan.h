@@ -41,6 +41,9 @@ class AttentionPlan {
   const Backend& backend() const { return plan_->backend(); }
   const Plan& plan() const { return *plan_; }
   const support::OpView& planned() const { return planned_; }
+  // False where the slots of a run surely lie apart: none that is written meets another one's bytes. Tensors may be
+  // smaller than planned, so what may meet is for a closer look.
+  bool MayMeet(const sage_tensor* const* slots) const;
   uint64_t features() const { return features_; }
   const std::string& problem() const { return problem_; }
   bool guarded() const { return guarded_; }
@@ -54,7 +57,14 @@ class AttentionPlan {
 
  private:
   std::shared_ptr<Engine> engine_;
+  // Where a planned slot that has elements lies, counted from its data.
+  struct Reach {
+    uint32_t slot;
+    bool written;
+    uintptr_t begin, end;
+  };
   support::OpView planned_;
+  std::vector<Reach> reaches_;
   uint64_t features_ = 0;
   ResolvedPolicy policy_;
   Choice choice_;
