@@ -60,7 +60,7 @@ std::string Misfit(const support::OpView& planned, const sage_tensor* const* slo
           (given.shape[axis] < most && planned.op.dynamic_axes == 0))
         return fmt::format(": {}'s axis {} has length {}, {} was planned", name, axis, given.shape[axis], most);
     }
-    const bool written = support::SlotIsOutput(SAGE_OP_ATTENTION, slot) || (planned.op.aliases >> slot & 1u) != 0;
+    const bool written = support::SlotIsWritten(SAGE_OP_ATTENTION, planned.op.aliases, slot);
     if (written && (given.flags & SAGE_TENSOR_READ_ONLY) != 0) return fmt::format(": {}", name);
     if (given.data == nullptr) return fmt::format(": {} has no data", name);
   }
@@ -80,7 +80,7 @@ Status CheckApart(const support::OpView& planned, const sage_tensor* const* slot
   }
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t written = given[i];
-    if (!support::SlotIsOutput(SAGE_OP_ATTENTION, written) && (planned.op.aliases >> written & 1u) == 0) continue;
+    if (!support::SlotIsWritten(SAGE_OP_ATTENTION, planned.op.aliases, written)) continue;
     for (uint32_t j = 0; j < count; ++j)
       if (j != i && SurelyOverlap(*slots[written], extents[i], *slots[given[j]], extents[j]))
         return Status(
@@ -165,7 +165,7 @@ Result<std::shared_ptr<const AttentionPlan>> AttentionPlan::Create(std::shared_p
     tensor.data = nullptr;
     Extent extent;
     if (!ExtentOf(tensor, &extent) || extent.begin == extent.end) continue;  // checked: within 2^56 bytes
-    const bool written = support::SlotIsOutput(SAGE_OP_ATTENTION, slot) || (view.op.aliases >> slot & 1u) != 0;
+    const bool written = support::SlotIsWritten(SAGE_OP_ATTENTION, view.op.aliases, slot);
     made->reaches_.push_back({slot, written, extent.begin, extent.end});
   }
   if (choice.fallback)

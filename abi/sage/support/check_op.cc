@@ -55,8 +55,7 @@ sage_status CheckTensor(const OpRef& op, uint32_t slot, const Complaint& complai
   }
   if ((tensor.flags & SAGE_TENSOR_CONSTANT) != 0 && tensor.device_type != SAGE_CPU)
     return complain.Invalid("%s is constant but not in CPU memory (device type %d)", name, tensor.device_type);
-  const bool in_out = slot < 64 && (op.aliases >> slot & 1u) != 0;
-  if (SlotIsOutput(op.kind, slot) || in_out) {
+  if (SlotIsWritten(op.kind, op.aliases, slot)) {
     if ((tensor.flags & SAGE_TENSOR_CONSTANT) != 0)
       return complain.Invalid("%s is written, so it cannot be constant", name);
     if ((tensor.flags & SAGE_TENSOR_READ_ONLY) != 0)

@@ -45,6 +45,10 @@ inline int64_t ElementCount(const sage_tensor& tensor) {
 // The number of slots a kind has; CONCAT: UINT32_MAX. 0 = unknown kind.
 uint32_t SlotCount(uint32_t kind);
 bool SlotIsOutput(uint32_t kind, uint32_t slot);
+// An output, or one of the op's aliases.
+inline bool SlotIsWritten(uint32_t kind, uint64_t aliases, uint32_t slot) {
+  return SlotIsOutput(kind, slot) || (slot < 64 && (aliases >> slot & 1u) != 0);
+}
 uint32_t AttributesSize(uint32_t kind);              // sizeof the kind's attributes; 0 = none (MATMUL) or unknown
 const char* SlotName(uint32_t kind, uint32_t slot);  // "SEQUSED_K"; "X" for every input of CONCAT; "?" when unknown
 

@@ -110,8 +110,7 @@ sage_status CheckRunSlots(const OpView& planned, const sage_tensor* const* slots
       }
       empty = empty || length == 0;
     }
-    const bool written = SlotIsOutput(planned.op.kind, slot) || (slot < 64 && (planned.op.aliases >> slot & 1u) != 0);
-    if (written && (given->flags & SAGE_TENSOR_READ_ONLY) != 0)
+    if ((given->flags & SAGE_TENSOR_READ_ONLY) != 0 && SlotIsWritten(planned.op.kind, planned.op.aliases, slot))
       return Say(why, "a tensor of the run is written, and its memory is read-only");
     if (given->data == nullptr && !empty) return Say(why, "a tensor of the run has no data");
     if ((plan.flags & SAGE_TENSOR_CONSTANT) != 0 && plan.data != nullptr && given->data != plan.data)
