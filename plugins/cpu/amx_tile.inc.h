@@ -40,4 +40,14 @@ struct Tiles {
   static void Multiply() {
     __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
   }
+  // 32-bit integers c[m][n] += sum over k and i < 4 of a[m][4k+i] b[k][4n+i], b signed bytes, a signed or not. Only
+  // where the processor has these besides (plugins/int8/amx_int8_usable.h).
+  template <int kC, int kA, int kB>
+  static void MultiplySigned() {
+    __asm__ volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
+  }
+  template <int kC, int kA, int kB>
+  static void MultiplyUnsigned() {
+    __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(kC), "i"(kA), "i"(kB));
+  }
 };

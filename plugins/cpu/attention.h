@@ -15,8 +15,10 @@
 #include <cstdint>
 
 #include "attention_kernels.h"
+#include "attention_operands.h"
 #include "family.h"
 #include "sage/support/attention_dims.h"
+#include "workspace_layout.h"
 
 namespace sage::cpu {
 
@@ -36,8 +38,10 @@ constexpr int64_t AheadRows(int64_t keys) { return 2 * keys + kAheadKeys + 64; }
 // Keys of a chunk, at least: the first multiple of the key tile that is not below it.
 constexpr int64_t kChunkKeys = 512;
 
-// True where *answer has become NO: support.cc. view passed CheckOp.
+// True where *answer has become NO: support.cc. view passed CheckOp. The second: for what is not of `served`, for
+// dropout, and for whole rows by the flash algorithm.
 bool RefuseAttention(const OpView& view, uint64_t features, sage_answer* answer);
+bool RefuseFeatures(const OpView& view, uint64_t features, uint64_t served, sage_answer* answer);
 
 // Sizes of a call or, with the planned slots, upper bounds of all calls.
 struct AttentionSizes : support::AttentionDims {
@@ -48,8 +52,8 @@ AttentionSizes ReadAttentionSizes(const sage_tensor* const* slots, uint32_t num_
 // Offsets, in bytes, of one worker's scratch. T is float or double.
 struct AttentionScratch {
   uint64_t q, panels, scores, values, out, maximum, sum, alpha, total_out, total_maximum, total_sum, low, high, query,
-      head, rows, ahead, bias, keep, gathered, other_q, other_panels, other_values, zeros, unfit_q, unfit_k, unfit_v,
-      bytes;
+      head, rows, ahead, bias, keep, gathered, converted, factors, other_q, other_panels, other_values, zeros, unfit_q,
+      unfit_k, unfit_v, bytes;
 };
 
 // Of one core, for prices.
@@ -59,12 +63,34 @@ struct AttentionRates {
   double row_ns;     // one row's softmax of one key tile, beside its exponentials
 };
 
+struct AttentionCall;
+struct AttentionDesign;
+
+// Another backend's attention on the tiles of this one: kernels of its own, and operands that it prepares.
+class AttentionFlavour {
+ public:
+  // In the place of SelectKernels. Sets tile_keys to the keys of a tile, at most, and isa to the cpu's nearest.
+  virtual void Select(AttentionDesign* design) const = 0;
+  // Of one call: what Prepare needs in its workspace, and how long it takes one worker.
+  virtual double OperandBytes(const AttentionDesign& design) const = 0;
+  virtual double OperandNs(const AttentionDesign& design) const = 0;
+  // Before the tiles of a call, whose sequences are known and whose keys are appended. at: OperandBytes, aligned to 64,
+  // the caller's until the call ends. *out lives there too.
+  virtual sage_status Prepare(const AttentionCall& call, char* at, const AttentionOperands** out,
+                              sage_error* err) const = 0;
+
+ protected:
+  ~AttentionFlavour() = default;
+};
+
 // Fixed at plan time, the same from the same question, but that tiles may have been measured in between.
 struct AttentionDesign {
   const Context* context = nullptr;
+  const AttentionFlavour* flavour = nullptr;  // null: this backend's own
   const OpView* view = nullptr;
   uint64_t features = 0;
   Isa isa = Isa::kScalar;
+  const char* isa_name = nullptr;                        // of the kernels, as explain says it
   bool wide = false;                                     // T is double
   const AttentionKernels<float>* kernels_f32 = nullptr;  // one of the two, by `wide`
   const AttentionKernels<double>* kernels_f64 = nullptr;
@@ -82,9 +108,9 @@ struct AttentionDesign {
   int64_t workers = 1;  // those that have scratch
   int64_t max_chunks = 1;
   AttentionScratch scratch{};
-  // In front of the scratch: the first tile of every sequence, int64 [batch + 1], and their order, int64 [batch]; then,
-  // where query tiles may be split, the chunks done of each, int64, and the chunks' states.
-  uint64_t counters_at = 0, partials_at = 0, scratch_at = 0;
+  // In front of the scratch: the first tile of every sequence, int64 [batch + 1], and their order, int64 [batch]; the
+  // flavour's operands; then, where query tiles may be split, the chunks done of each, int64, and the chunks' states.
+  uint64_t operands_at = 0, counters_at = 0, partials_at = 0, scratch_at = 0;
   int64_t split_tiles = 0;  // 0: not planned for
   double workspace_bytes = 0;
   double scale = 0;
@@ -102,10 +128,8 @@ struct AttentionDesign {
 void SelectKernels(AttentionDesign* design);
 
 // workspace_bytes beyond kMaxWorkspace means that it cannot be: nothing else is meaningful then.
-AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features);
-constexpr double kMaxWorkspace = 0x1p46;
-
-class PackedKeys;
+AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features,
+                                const AttentionFlavour* flavour = nullptr);
 
 // One sequence of a call. Rows from q_used on are padding and see no key.
 struct AttentionSequence {
@@ -123,7 +147,7 @@ struct AttentionCall {
   // group: [batch + 1].
   const int64_t* order = nullptr;
   const int64_t* first_tile = nullptr;
-  const PackedKeys* packed_keys = nullptr;  // (optional) K in the kernels' form
+  const AttentionOperands* operands = nullptr;  // (optional) what is not packed as it is stored
   int64_t tile_rows = 0;
   int64_t chunks = 1;              // tasks that a query tile is split into
   int64_t* chunks_done = nullptr;  // by query tile, where split
@@ -147,6 +171,14 @@ struct AttentionCall {
   char* QueryRow(uint32_t slot, const AttentionSequence& sequence, int64_t b, int64_t h, int64_t i) const;
   char* KeyRow(uint32_t slot, const AttentionSequence& sequence, int64_t b, int64_t head, int64_t j) const;
 };
+
+// What AskAttention and PlanAttention do behind the refusals, for a flavour that outlives the plan. like: of the same
+// flavour.
+void AskAttentionOf(const Context& context, const OpView& view, uint64_t features, const AttentionFlavour* flavour,
+                    sage_answer* answer);
+sage_status PlanAttentionOf(const Context& context, const OpView& view, uint64_t features,
+                            const AttentionFlavour* flavour, const KernelPlan* like, std::unique_ptr<KernelPlan>* out,
+                            sage_error* err);
 
 // Bytes of an element, by DLPack's encoding.
 inline int64_t ElementSize(sage_dtype dtype) { return dtype >> 11 & 0x1f; }

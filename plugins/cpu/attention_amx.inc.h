@@ -311,7 +311,8 @@ template <int kParts, int kWeightParts>
 constexpr AttentionKernels<float> MakeAmxKernels(const AttentionKernels<float>* otherwise) {
   AttentionKernels<float> table{};
   table.width = kPairs, table.row_group = kRowGroup, table.panel = kPairs;
-  table.element = 2 * kParts, table.dim_step = kPairs, table.value_step = kPairs, table.values_in_place = 0;
+  table.element = table.value_element = 2 * kParts, table.dim_step = table.value_dim_step = kPairs,
+  table.value_step = kPairs, table.values_in_place = 0;
   table.pack_queries = PackQueries<kParts>, table.pack_keys = PackKeys<kParts>, table.pack_values = PackValues<kParts>;
   table.scores = Scores<kParts>, table.accumulate = Accumulate<kParts, kWeightParts>;
   table.accumulate_visible = AccumulateVisible<kParts, kWeightParts>, table.all_finite = AllFinite;

@@ -226,7 +226,7 @@ void StoreBf16(const float* o, float denominator, int64_t length, void* to) {
 
 constexpr AttentionKernels<float> MakeBf16Kernels() {
   AttentionKernels<float> table = MakeKernels<LanesF>();
-  table.element = 2, table.value_step = 2, table.values_in_place = 0;
+  table.element = table.value_element = 2, table.value_step = 2, table.values_in_place = 0;
   table.pack_queries = PackQueriesBf16, table.pack_keys = PackKeysBf16, table.pack_values = PackValuesBf16;
   table.scores = ScoresBf16, table.accumulate = AccumulateBf16, table.accumulate_visible = AccumulateVisibleBf16;
   table.scores_in_place = ScoresInPlaceBf16, table.accumulate_in_place = AccumulateInPlaceBf16;

@@ -93,6 +93,8 @@ void ScoresInPlace(Stored stored, int32_t rows, const void* packed_q, int64_t ld
       return ScoresFrom<V, KeyElements<V, Stored::kBf16>>(rows, q, ldq, keys, count, length, s, lds, ahead);
     if (stored == Stored::kF16)
       return ScoresFrom<V, KeyElements<V, Stored::kF16>>(rows, q, ldq, keys, count, length, s, lds, ahead);
+    if (stored == Stored::kI8)
+      return ScoresFrom<V, KeyElements<V, Stored::kI8>>(rows, q, ldq, keys, count, length, s, lds, ahead);
   }
   ScoresFrom<V, KeyElements<V, Stored::kNative>>(rows, q, ldq, keys, count, length, s, lds, ahead);
 }
@@ -192,6 +194,9 @@ void AccumulateInPlace(Stored stored, int32_t rows, const typename V::T* p, int6
     if (stored == Stored::kF16)
       return AccumulateFrom<V, ValueElements<V, Stored::kF16>>(rows, p, ldp, values, begin, end, length, alpha, o, ldo,
                                                                ahead);
+    if (stored == Stored::kI8)
+      return AccumulateFrom<V, ValueElements<V, Stored::kI8>>(rows, p, ldp, values, begin, end, length, alpha, o, ldo,
+                                                              ahead);
   }
   AccumulateFrom<V, ValueElements<V, Stored::kNative>>(rows, p, ldp, values, begin, end, length, alpha, o, ldo, ahead);
 }
@@ -201,7 +206,8 @@ constexpr AttentionKernels<typename V::T> MakeKernels() {
   AttentionKernels<typename V::T> table{};
   table.width = V::kWidth, table.row_group = V::kRowGroup, table.few_rows = V::kFewRows,
   table.panel = V::kWidth * V::kPanelVectors;
-  table.element = sizeof(typename V::T), table.dim_step = V::kWidth, table.value_step = 1, table.values_in_place = 1;
+  table.element = table.value_element = sizeof(typename V::T), table.dim_step = table.value_dim_step = V::kWidth,
+  table.value_step = 1, table.values_in_place = 1;
   table.pack_queries = PackQueries<V>, table.pack_keys = PackKeys<V>, table.pack_values = PackValues<V>;
   table.scores = Scores<V>, table.accumulate = Accumulate<V>, table.accumulate_visible = AccumulateVisible<V>;
   table.all_finite = AllFinite<V>;

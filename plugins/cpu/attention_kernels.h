@@ -15,8 +15,8 @@
 
 namespace sage::cpu {
 
-// How stored elements become T. kBf16 and kF16 only where T is float.
-enum class Stored : int32_t { kNative = 0, kBf16 = 1, kF16 = 2 };
+// How stored elements become T. The others only where T is float; kI8 only where rows are read in place.
+enum class Stored : int32_t { kNative = 0, kBf16 = 1, kF16 = 2, kI8 = 3 };
 
 // One row of scores of a tile on its way to softmax; lanes are keys counted from the tile's first.
 template <class T>
@@ -43,8 +43,11 @@ struct AttentionKernels {
   int32_t row_group;        // rows computed together at most
   int32_t few_rows;         // the same of scores_in_place and accumulate_in_place, not fewer; 0: there are none
   int32_t panel;            // keys a panel of packed K has; the last one may be narrower, by whole registers
-  int32_t element;          // bytes that a packed element of Q, K or V takes
-  int32_t dim_step;         // packed rows of Q and V are padded to a multiple of it; one of width
+  int32_t element;          // bytes that a packed element of Q or K takes
+  int32_t dim_step;         // packed rows of Q are padded to a multiple of it; one of width where packed here
+  int32_t row_tail;         // elements of a packed row of Q behind that
+  int32_t value_element;    // bytes that a packed element of V takes
+  int32_t value_dim_step;   // packed rows of V are padded to a multiple of it; one of width
   int32_t value_step;       // keys that accumulate takes together: a packed V tile is padded to a multiple of it
   int32_t values_in_place;  // V may be read where it lies: packed V is T, row after row
 
@@ -96,6 +99,8 @@ struct AttentionKernels {
   // The same of several rows that see all their lanes and need nothing but the factor, which is positive.
   void (*online_plain)(int32_t rows, T factor, int64_t begin, int64_t end, T* s, int64_t lds, T* maximum, T* sum,
                        T* alpha);
+  // Lanes [begin, end) of rows, each times its factor.
+  void (*multiply_rows)(int32_t rows, const T* factors, int64_t begin, int64_t end, T* s, int64_t lds);
   // (optional) to[c] = o[c] / denominator, rounded to bf16, for c < length; to: at any byte address.
   void (*store_bf16)(const T* o, T denominator, int64_t length, void* to);
   // One row's (maximum, sum, o), added to *total_maximum, *total_sum, total_o.

@@ -5,7 +5,7 @@
 // the standard library with inline code is used here: the linker might keep this file's copy for everybody.
 template <Stored kStored, class T>
 constexpr int64_t StoredSize() {
-  return kStored == Stored::kNative ? static_cast<int64_t>(sizeof(T)) : 2;
+  return kStored == Stored::kNative ? static_cast<int64_t>(sizeof(T)) : kStored == Stored::kI8 ? 1 : 2;
 }
 
 // Columns [c, length) of one row, fewer than a register: nothing is read past the row.

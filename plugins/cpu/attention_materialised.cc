@@ -85,6 +85,8 @@ void RunMaterialised(AttentionCall& call, const AttentionKernels<T>& kernels, in
       T* line = tile.scores() + row * stride;
       std::fill(line + last, line + scored, -std::numeric_limits<T>::infinity());
       tile.sum(row) = kernels.exponentiate(tile.maximum(row), first_key, scored, line);
+      // A product that takes several keys together takes these behind the last one: they are whatever a tile left.
+      std::fill_n(line + scored, std::min<int64_t>(kernels.value_step, stride - scored), T(-0.0));
       if (call.Is(SAGE_ATTN_F_WEIGHTS_OUT)) WriteWeights(call, tile, row, last);
     }
     const bool weighed_all = for_tiles([&](const KeyTile& keys) {

@@ -78,7 +78,7 @@ sage_status PackedKeys::Make(const AttentionDesign& design, const std::shared_pt
   return SAGE_OK;
 }
 
-const char* PackedKeys::Tile(int64_t b, int64_t head, int64_t first, int64_t* count) const {
+const char* PackedKeys::Keys(int64_t b, int64_t head, int64_t first, int64_t* count) const {
   *count = std::min(tile_keys_, k_.shape[2] - first);
   const int64_t index = (b * k_.shape[1] + head) * tiles_ + first / tile_keys_;
   return static_cast<const char*>(block_->data()) + index * tile_bytes_;

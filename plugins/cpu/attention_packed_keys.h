@@ -7,18 +7,19 @@
 #include <memory>
 
 #include "attention.h"
+#include "attention_operands.h"
 
 namespace sage::cpu {
 
-class PackedKeys {
+class PackedKeys final : public AttentionOperands {
  public:
   // *out stays null where there is nothing to pack ahead. like (optional): what another plan of the node has, shared
   // where it is of the same K in the same form. May throw std::bad_alloc; fails where the host has no memory.
   static sage_status Make(const AttentionDesign& design, const std::shared_ptr<PackedKeys>& like,
                           std::shared_ptr<PackedKeys>* out, sage_error* err);
 
-  // Panels of the tile that begins at key `first`, of batch entry b and K head `head`; *count: its keys.
-  const char* Tile(int64_t b, int64_t head, int64_t first, int64_t* count) const;
+  bool PacksKeys() const override { return true; }
+  const char* Keys(int64_t b, int64_t head, int64_t first, int64_t* count) const override;
   uint64_t bytes() const { return block_->bytes(); }
 
  private:

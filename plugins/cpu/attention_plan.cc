@@ -9,25 +9,24 @@
 #include "attention_tune.h"
 #include "parallel.h"
 #include "sage/support/check_op.h"
+#include "workspace_layout.h"
 
 namespace sage::cpu {
 namespace {
 
 // What the sizes of packed operands depend on.
 struct KernelForm {
-  int64_t width, row_group, few_rows, element, dim_step, value_step;
+  int64_t width, row_group, few_rows, element, dim_step, row_tail, value_element, value_dim_step, value_step;
   int64_t other_group;  // of the table for what is unfit; 0: there is none
 };
 
 template <class T>
 KernelForm FormOf(const AttentionKernels<T>& kernels) {
-  return {kernels.width,
-          kernels.row_group,
-          kernels.few_rows,
-          kernels.element,
-          kernels.dim_step,
-          kernels.value_step,
-          kernels.otherwise == nullptr ? 0 : kernels.otherwise->row_group};
+  return {kernels.width,         kernels.row_group,
+          kernels.few_rows,      kernels.element,
+          kernels.dim_step,      kernels.row_tail,
+          kernels.value_element, kernels.value_dim_step,
+          kernels.value_step,    kernels.otherwise == nullptr ? 0 : kernels.otherwise->row_group};
 }
 
 int64_t RoundUp(int64_t value, int64_t to) { return (value + to - 1) / to * to; }
@@ -76,23 +75,6 @@ bool Strided(const OpView& view) {
   return false;
 }
 
-// Offsets are counted in double as well: sizes come from outside and their products need not fit.
-class Layout {
- public:
-  uint64_t Take(double count, double size) {
-    const uint64_t at = used_;
-    const double bytes = std::ceil(count * size / 64) * 64;
-    total_ += bytes;
-    if (total_ < kMaxWorkspace) used_ += static_cast<uint64_t>(bytes);
-    return at;
-  }
-  double total() const { return total_; }
-
- private:
-  uint64_t used_ = 0;
-  double total_ = 0;
-};
-
 // split_rows: of a query tile that is split.
 void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_rows) {
   const AttentionSizes& sizes = design->bounds;
@@ -102,12 +84,13 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   const double score_rows =
       design->materialised ? rows : static_cast<double>(std::max(kernel.row_group, kernel.few_rows));
   const double packed = static_cast<double>(kernel.element), packed_rows = rows + static_cast<double>(kernel.row_group);
+  const double packed_value = static_cast<double>(kernel.value_element);
   AttentionScratch& at = design->scratch;
-  Layout layout;
+  WorkspaceLayout layout;
   at.q = layout.Take(packed_rows * dim, packed);
   at.panels = layout.Take(keys * dim, packed);
   at.scores = layout.Take(score_rows * static_cast<double>(design->score_stride), number);
-  at.values = layout.Take(keys * dim_v, packed);
+  at.values = layout.Take(keys * dim_v, packed_value);
   at.out = layout.Take(rows * dim_v, number);
   at.maximum = layout.Take(rows, number);
   at.sum = layout.Take(rows, number);
@@ -124,6 +107,8 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   at.bias = layout.Take(keys, number);
   at.keep = layout.Take(keys / 64 + 2, 8);
   at.gathered = layout.Take(Strided(*design->view) ? std::max(rows, keys) * std::max(dim, dim_v) : 0, 8);
+  at.converted = layout.Take(design->flavour != nullptr ? keys * std::max(dim, dim_v) : 0, number);
+  at.factors = layout.Take(design->flavour != nullptr ? keys : 0, number);
   if (kernel.other_group != 0) {
     at.other_q = layout.Take(2 * static_cast<double>(kernel.other_group) * dim, number);
     at.other_panels = layout.Take(keys * dim, number);
@@ -135,8 +120,9 @@ void LayOut(AttentionDesign* design, const KernelForm& kernel, int64_t split_row
   }
   at.bytes = static_cast<uint64_t>(std::min(layout.total(), kMaxWorkspace));
 
-  Layout front;
+  WorkspaceLayout front;
   front.Take(2 * static_cast<double>(sizes.batch) + 1, 8);
+  design->operands_at = front.Take(design->flavour == nullptr ? 0 : design->flavour->OperandBytes(*design), 1);
   const double tiles = static_cast<double>(design->split_tiles);
   design->counters_at = front.Take(tiles, 8);
   const double chunks = static_cast<double>(design->max_chunks);
@@ -194,8 +180,10 @@ class AttentionPlan final : public KernelPlan {
   explicit AttentionPlan(const AttentionDesign& design) : design_(design) {
     workspace_bytes = static_cast<uint64_t>(design.workspace_bytes);
     partials_bytes = design.scratch_at - design.partials_at;
+    packed_kv_bytes = design.counters_at - design.operands_at;
   }
   sage_status Prepare(const AttentionPlan* like, sage_error* err) {
+    if (design_.flavour != nullptr) return SAGE_OK;
     const std::shared_ptr<PackedKeys> theirs = like == nullptr ? nullptr : like->packed_keys_;
     const sage_status status = PackedKeys::Make(design_, theirs, &packed_keys_, err);
     if (packed_keys_ != nullptr && packed_keys_ != theirs) prepack_bytes = packed_keys_->bytes();
@@ -214,11 +202,15 @@ class AttentionPlan final : public KernelPlan {
     if (status != SAGE_OK) return sage_fail(err, status, "attention: %s", why == nullptr ? "bad indices" : why);
     AttentionCall call(design_, args);
     if (call.sizes.append) AppendKeys(call);
-    call.packed_keys = packed_keys_.get();
+    call.operands = packed_keys_.get();
 
     auto* first_tile = static_cast<int64_t*>(args.workspace);
     char* const workspace = static_cast<char*>(args.workspace);
     char* const scratch = workspace + design_.scratch_at;
+    if (design_.flavour != nullptr) {
+      const sage_status prepared = design_.flavour->Prepare(call, workspace + design_.operands_at, &call.operands, err);
+      if (prepared != SAGE_OK) return prepared;
+    }
     double pairs = 0, all_rows = 0;
     int64_t longest_kv = 0;
     for (int64_t b = 0; b < call.sizes.batch; ++b) all_rows += static_cast<double>(call.QueryRows(b));
@@ -265,10 +257,12 @@ class AttentionPlan final : public KernelPlan {
 };
 
 // tuned (optional): tiles in place of the rule's.
-AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t features, const TileSize* tuned) {
+AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t features, const TileSize* tuned,
+                           const AttentionFlavour* flavour = nullptr) {
   const sage_attention_attributes& attributes = view.attributes.attention;
   AttentionDesign design;
   design.context = &context;
+  design.flavour = flavour;
   design.view = &view;
   design.features = features;
   design.isa = FullIsaFor(context, view);
@@ -279,10 +273,15 @@ AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t 
   const AttentionSizes& sizes = design.bounds;
   design.scale =
       (features & SAGE_ATTN_F_SCALE) != 0 ? attributes.scale : 1.0 / std::sqrt(static_cast<double>(sizes.dim_qk));
-  SelectKernels(&design);
+  design.tile_keys = kKeys;
+  if (flavour != nullptr)
+    flavour->Select(&design);
+  else
+    SelectKernels(&design);
+  if (design.isa_name == nullptr) design.isa_name = IsaName(design.isa);
   const KernelForm kernel = design.wide ? FormOf(*design.kernels_f64) : FormOf(*design.kernels_f32);
-  design.dim_padded = RoundUp(sizes.dim_qk, kernel.dim_step);
-  design.dim_v_padded = RoundUp(sizes.dim_v, kernel.dim_step);
+  design.dim_padded = RoundUp(sizes.dim_qk, kernel.dim_step) + kernel.row_tail;
+  design.dim_v_padded = RoundUp(sizes.dim_v, kernel.value_dim_step);
 
   const int64_t longest_q = design.longest_q = LongestQ(design);
   const int64_t longest_kv = design.longest_kv = LongestKv(design);
@@ -291,7 +290,7 @@ AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t 
   const double groups = static_cast<double>(sizes.heads_q / sizes.group);
   // One tile that holds all keys has the bits of a longer one.
   const bool sparse = (features & (SAGE_ATTN_F_BLOCK_MASK | SAGE_ATTN_F_CSR_MASK)) != 0;
-  const int64_t rule_keys = tuned != nullptr ? tuned->keys : sparse ? kSparseKeys : kKeys;
+  const int64_t rule_keys = tuned != nullptr ? tuned->keys : sparse ? kSparseKeys : design.tile_keys;
   design.tile_keys = std::clamp<int64_t>(longest_kv, 1, attributes.block_kv != 0 ? attributes.block_kv : rule_keys);
   design.score_stride =
       design.materialised ? RoundUp(longest_kv, kernel.width) + kernel.width : RoundUp(design.tile_keys, kernel.width);
@@ -310,6 +309,7 @@ AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t 
     return std::ceil(queries * static_cast<double>(sizes.group) / static_cast<double>(rows)) * groups;
   };
   design.alone_ns = AloneNs(design, queries * static_cast<double>(longest_kv), share, tiles_of(design.tile_rows));
+  if (flavour != nullptr) design.alone_ns += flavour->OperandNs(design);
   design.workers = design.alone_ns < kInlineNs ? 1 : context.num_workers;
   const int64_t rows = SharedRows(design, queries * static_cast<double>(sizes.heads_q));
   const double few = kTasksPerWorker * static_cast<double>(design.workers);
@@ -322,8 +322,9 @@ AttentionDesign DesignWith(const Context& context, const OpView& view, uint64_t 
 
 }  // namespace
 
-AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features) {
-  AttentionDesign rule = DesignWith(context, view, features, nullptr);
+AttentionDesign DesignAttention(const Context& context, const OpView& view, uint64_t features,
+                                const AttentionFlavour* flavour) {
+  AttentionDesign rule = DesignWith(context, view, features, nullptr, flavour);
   const AttentionTuner* tuner = context.tuner;
   if (tuner == nullptr || rule.workspace_bytes >= kMaxWorkspace || tuner->Candidates(rule).empty()) return rule;
   const std::optional<TileChoice> choice = tuner->Find(rule);
@@ -341,8 +342,12 @@ AttentionDesign DesignAttention(const Context& context, const OpView& view, uint
 }
 
 void AskAttention(const Context& context, const OpView& view, uint64_t features, sage_answer* answer) {
-  if (RefuseAttention(view, features, answer)) return;
-  const AttentionDesign design = DesignAttention(context, view, features);
+  if (!RefuseAttention(view, features, answer)) AskAttentionOf(context, view, features, nullptr, answer);
+}
+
+void AskAttentionOf(const Context& context, const OpView& view, uint64_t features, const AttentionFlavour* flavour,
+                    sage_answer* answer) {
+  const AttentionDesign design = DesignAttention(context, view, features, flavour);
   if (design.workspace_bytes >= kMaxWorkspace)
     return sage_refuse(answer, 0, "attention of this size needs %.3g bytes of workspace, more than the %.3g possible",
                        design.workspace_bytes, kMaxWorkspace);
@@ -360,14 +365,20 @@ void AskAttention(const Context& context, const OpView& view, uint64_t features,
   sage_accept(answer, ParallelNs(context, design.alone_ns), SAGE_COST_MODEL, design.accuracy,
               static_cast<uint64_t>(std::min(workspace, kMaxWorkspace)),
               "%s attention by %s kernels %s, %stiles of %lld rows by %lld keys%s",
-              design.materialised ? "materialised" : "flash", IsaName(design.isa), design.arithmetic,
+              design.materialised ? "materialised" : "flash", design.isa_name, design.arithmetic,
               design.tiles == AttentionDesign::Tiles::kMeasured ? "tuned: " : "",
               static_cast<long long>(design.tile_rows), static_cast<long long>(design.tile_keys), how);
 }
 
 sage_status PlanAttention(const Context& context, const OpView& view, uint64_t features, const KernelPlan* like,
                           std::unique_ptr<KernelPlan>* out, sage_error* err) {
-  AttentionDesign design = DesignAttention(context, view, features);
+  return PlanAttentionOf(context, view, features, nullptr, like, out, err);
+}
+
+sage_status PlanAttentionOf(const Context& context, const OpView& view, uint64_t features,
+                            const AttentionFlavour* flavour, const KernelPlan* like, std::unique_ptr<KernelPlan>* out,
+                            sage_error* err) {
+  AttentionDesign design = DesignAttention(context, view, features, flavour);
   if (design.tiles == AttentionDesign::Tiles::kToBeMeasured) {
     context.tuner->Measure(design);
     design = DesignAttention(context, view, features);

@@ -51,7 +51,7 @@ struct SeriesOf<V> : V::Exp2Series {};
 
 // x <= 0, or as little above it as rounding makes, or NaN, which stays NaN; -inf gives +0.
 template <class V>
-inline typename V::Reg Exp2(typename V::Reg x) {
+inline __attribute__((always_inline)) typename V::Reg Exp2(typename V::Reg x) {
   using Table = Exp2Table<typename V::T>;
   const typename V::Reg clamped = V::ClampExp2(x);
   const typename V::Reg n = V::Sub(V::Add(clamped, V::Set1(Table::kRounder)), V::Set1(Table::kRounder));
@@ -170,6 +170,14 @@ void OnlinePlain(int32_t rows, typename V::T factor, int64_t begin, int64_t end,
     sum[r] = sum[r] * alpha[r] + ExponentiateAs<V, true>(factor, maximum[r], begin, end, s + r * lds);
 }
 
+template <class V>
+void MultiplyRows(int32_t rows, const typename V::T* factors, int64_t begin, int64_t end, typename V::T* s,
+                  int64_t lds) {
+  for (int32_t r = 0; r < rows; ++r)
+    for (int64_t k = begin; k < end; k += V::kWidth)
+      V::Store(s + r * lds + k, V::Mul(V::Load(s + r * lds + k), V::Load(factors + k)));
+}
+
 // A chunk's state of one row added to that of the chunks before it.
 template <class V>
 void Merge(int64_t dv_padded, typename V::T maximum, typename V::T sum, const typename V::T* o,
@@ -194,4 +202,5 @@ template <class V>
 constexpr void SetSoftmax(AttentionKernels<typename V::T>* table) {
   table->prepare = Prepare<V>, table->exponentiate = Exponentiate<V>;
   table->online_prepared = OnlinePrepared<V>, table->online_plain = OnlinePlain<V>, table->merge = Merge<V>;
+  table->multiply_rows = MultiplyRows<V>;
 }

@@ -7,7 +7,6 @@
 #include <limits>
 #include <utility>
 
-#include "attention_packed_keys.h"
 #include "numbers.h"
 
 namespace sage::cpu {
@@ -36,6 +35,8 @@ QueryTile<T>::QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels,
   row_pointers_ = reinterpret_cast<const void**>(scratch + at.rows);
   ahead_pointers_ = reinterpret_cast<const void**>(scratch + at.ahead);
   gathered_ = scratch + at.gathered;
+  converted_ = reinterpret_cast<float*>(scratch + at.converted);
+  factors_ = reinterpret_cast<float*>(scratch + at.factors);
   other_q_ = scratch + at.other_q, other_panels_ = scratch + at.other_panels;
   other_values_ = scratch + at.other_values, zeros_ = scratch + at.zeros;
   const auto marks = [scratch](uint64_t offset) { return reinterpret_cast<uint8_t*>(scratch + offset); };
@@ -44,12 +45,16 @@ QueryTile<T>::QueryTile(AttentionCall& call, const AttentionKernels<T>& kernels,
   constexpr uint64_t kShaped = SAGE_ATTN_F_SOFTCAP | SAGE_ATTN_F_BIAS | SAGE_ATTN_F_ALIBI | kDataMasks;
   factor_ = static_cast<T>(design_.scale);
   plain_ = !call.Is(kShaped) && factor_ > 0;
+  in_place_ = call.operands == nullptr || call.operands->ReadInPlace();
 }
 
 template <class T>
 Stored QueryTile<T>::StoredAs(uint32_t slot) const {
   const sage_dtype dtype = call_.Slot(slot).dtype;
-  return dtype == SAGE_BF16 ? Stored::kBf16 : dtype == SAGE_F16 ? Stored::kF16 : Stored::kNative;
+  return dtype == SAGE_BF16  ? Stored::kBf16
+         : dtype == SAGE_F16 ? Stored::kF16
+         : dtype == SAGE_I8  ? Stored::kI8
+                             : Stored::kNative;
 }
 
 template <class T>
@@ -102,7 +107,10 @@ void QueryTile<T>::Begin(int64_t task) {
   }
   Gather(call_.Slot(SAGE_ATTN_Q), rows_, rows_, call_.sizes.dim_qk);
   num_unfit_q_ = SetUnfitAside(SAGE_ATTN_Q, rows_, call_.sizes.dim_qk, unfit_q_);
-  kernels_.pack_queries(StoredAs(SAGE_ATTN_Q), row_pointers_, rows_, call_.sizes.dim_qk, q_, design_.dim_padded);
+  if (call_.operands != nullptr && call_.operands->PacksQueries())
+    call_.operands->PackQueries({sequence_, b_, rows_, row_pointers_, head_, query_}, q_);
+  else
+    kernels_.pack_queries(StoredAs(SAGE_ATTN_Q), row_pointers_, rows_, call_.sizes.dim_qk, q_, design_.dim_padded);
   chunk_aside_ = false;
   Clear();
 }
@@ -201,9 +209,9 @@ void QueryTile<T>::LoadKeys(const KeyTile& keys, const KeyTile& next) {
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
   loaded_ = keys, other_keys_loaded_ = false;
   k_ = panels_;
-  if (call_.packed_keys != nullptr) {
+  if (call_.operands != nullptr && call_.operands->PacksKeys()) {
     int64_t count = 0;
-    k_ = call_.packed_keys->Tile(b_, head, keys.first, &count);
+    k_ = call_.operands->Keys(b_, head, keys.first, &count);
     keys_padded_ = RoundUp(count, kernels_.width);
     num_unfit_k_ = 0;
     return;
@@ -211,7 +219,29 @@ void QueryTile<T>::LoadKeys(const KeyTile& keys, const KeyTile& next) {
   Foresee(keys, next);
   PointAtKeys(SAGE_ATTN_K, head, keys, keys_padded_);
   num_unfit_k_ = SetUnfitAside(SAGE_ATTN_K, keys_padded_, call_.sizes.dim_qk, unfit_k_);
-  kernels_.pack_keys(StoredAs(SAGE_ATTN_K), row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_, k_ahead_);
+  const Stored stored = Converted(SAGE_ATTN_K, head, keys, keys_padded_);
+  kernels_.pack_keys(stored, row_pointers_, keys_padded_, call_.sizes.dim_qk, panels_, k_ahead_);
+}
+
+template <class T>
+Stored QueryTile<T>::Converted(uint32_t slot, int64_t head, const KeyTile& keys, int64_t padded) {
+  if (call_.operands == nullptr || !call_.operands->Converts(slot)) return StoredAs(slot);
+  const sage_tensor& tensor = call_.Slot(slot);
+  const int64_t length = tensor.shape[LastAxis(tensor)];
+  call_.operands->Convert(slot, sequence_, b_, head, keys.first, keys.count, row_pointers_, length, converted_);
+  for (int64_t k = 0; k < padded; ++k) row_pointers_[k] = converted_ + std::min(k, keys.count - 1) * length;
+  return Stored::kNative;
+}
+
+template <class T>
+void QueryTile<T>::MultiplyByFactors(uint32_t slot, int64_t head, const KeyTile& keys, const LaneRange& lanes,
+                                     T* rows) {
+  if (call_.operands == nullptr || !call_.operands->Converts(slot)) return;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    call_.operands->Factors(slot, sequence_, b_, head, keys.first, keys.count, factors_);
+    std::fill(factors_ + keys.count, factors_ + std::max(lanes.end, keys.count), 1.0f);
+    kernels_.multiply_rows(static_cast<int32_t>(rows_), factors_, lanes.begin, lanes.end, rows, design_.score_stride);
+  }
 }
 
 template <class T>
@@ -223,10 +253,11 @@ void QueryTile<T>::DotsInPlace(const KeyTile& keys, const KeyTile& next, const L
                            row_pointers_ + lanes.begin, lanes.end - lanes.begin, call_.sizes.dim_qk,
                            scores_ + lanes.begin, design_.score_stride,
                            k_ahead_ == nullptr ? nullptr : k_ahead_ + lanes.begin);
+  MultiplyByFactors(SAGE_ATTN_K, head, keys, lanes, scores_);
 }
 
 template <class T>
-void QueryTile<T>::AccumulateFew(const KeyTile& keys, const LaneRange& lanes, const T* weights) {
+void QueryTile<T>::AccumulateFew(const KeyTile& keys, const LaneRange& lanes, T* weights) {
   const bool whole =
       lanes.uniform && (lanes.low | lanes.high) % kernels_.value_step == 0 && call_.sizes.dim_v == design_.dim_v_padded;
   if (!whole) {
@@ -238,6 +269,7 @@ void QueryTile<T>::AccumulateFew(const KeyTile& keys, const LaneRange& lanes, co
   }
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
   PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);
+  MultiplyByFactors(SAGE_ATTN_V, head, keys, lanes, weights);
   kernels_.accumulate_in_place(StoredAs(SAGE_ATTN_V), static_cast<int32_t>(rows_), weights, design_.score_stride,
                                row_pointers_, lanes.low, lanes.high, call_.sizes.dim_v, alpha_, out_,
                                design_.dim_v_padded, v_ahead_);
@@ -248,8 +280,15 @@ void QueryTile<T>::LoadValues(const KeyTile& keys) {
   const sage_tensor& tensor = call_.Slot(SAGE_ATTN_V);
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
   v_finite_ = -1;
+  if (call_.operands != nullptr && call_.operands->PacksValues()) {
+    v_ = call_.operands->Values(b_, head, keys.first, &v_stride_);
+    v_ahead_ = nullptr;
+    num_unfit_v_ = 0;
+    return;
+  }
+  const bool converts = call_.operands != nullptr && call_.operands->Converts(SAGE_ATTN_V);
   // In place where rows are whole registers of T at one distance; else a packed copy.
-  if (kernels_.values_in_place != 0 && StoredAs(SAGE_ATTN_V) == Stored::kNative && !call_.sizes.paged &&
+  if (kernels_.values_in_place != 0 && StoredAs(SAGE_ATTN_V) == Stored::kNative && !converts && !call_.sizes.paged &&
       tensor.stride[LastAxis(tensor)] == 1 && call_.sizes.dim_v % kernels_.width == 0) {
     const char* at = call_.KeyRow(SAGE_ATTN_V, sequence_, b_, head, keys.first);
     if (reinterpret_cast<uintptr_t>(at) % sizeof(T) == 0) {
@@ -262,8 +301,8 @@ void QueryTile<T>::LoadValues(const KeyTile& keys) {
   PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);
   num_unfit_v_ = SetUnfitAside(SAGE_ATTN_V, keys.count, call_.sizes.dim_v, unfit_v_);
   other_values_loaded_ = false;
-  kernels_.pack_values(StoredAs(SAGE_ATTN_V), row_pointers_, keys.count, call_.sizes.dim_v, values_,
-                       design_.dim_v_padded, v_ahead_);
+  const Stored stored = Converted(SAGE_ATTN_V, head, keys, keys.count);
+  kernels_.pack_values(stored, row_pointers_, keys.count, call_.sizes.dim_v, values_, design_.dim_v_padded, v_ahead_);
   v_ahead_ = nullptr;
   v_ = values_;
   v_stride_ = design_.dim_v_padded;

@@ -55,9 +55,9 @@ class QueryTile {
   void LoadKeys(const KeyTile& keys, const KeyTile& next);
   void LoadValues(const KeyTile& keys);
   // Few rows: K and V are read where they lie, in the place of LoadKeys, Dots, LoadValues and Accumulate.
-  bool FewRows() const { return rows_ <= kernels_.few_rows && call_.packed_keys == nullptr; }
+  bool FewRows() const { return in_place_ && rows_ <= kernels_.few_rows; }
   void DotsInPlace(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes);
-  void AccumulateFew(const KeyTile& keys, const LaneRange& lanes, const T* weights);
+  void AccumulateFew(const KeyTile& keys, const LaneRange& lanes, T* weights);
   LaneRange GroupLanes(const KeyTile& keys, int64_t row, int64_t count) const;
   // Between two chunks of keys: what the rows have is put aside, and they begin anew.
   void EndChunk();
@@ -101,6 +101,10 @@ class QueryTile {
   void Foresee(const KeyTile& keys, const KeyTile& next);
   void AddressKeys(uint32_t slot, int64_t head, const KeyTile& keys, const void** pointers) const;
   void Gather(const sage_tensor& tensor, int64_t count, int64_t padded, int64_t length);
+  // How the kernels are to take what row_pointers_ point to, which is converted first where the operands say so.
+  Stored Converted(uint32_t slot, int64_t head, const KeyTile& keys, int64_t padded);
+  // Rows of scores or weights, for products with numbers that mean something else than what is stored.
+  void MultiplyByFactors(uint32_t slot, int64_t head, const KeyTile& keys, const LaneRange& lanes, T* rows);
   // What the kernels' form cannot hold, by attention_unfit.cc. Of rows_pointers_: found, counted and zeroed.
   int64_t SetUnfitAside(uint32_t slot, int64_t count, int64_t length, uint8_t* unfit);
   // Whether a row may see a key that is marked in `unfit`; all: whether there is one.
@@ -124,6 +128,7 @@ class QueryTile {
   int64_t *query_, *head_;                      // which row is it
   const void **row_pointers_, **ahead_pointers_;
   char* gathered_;
+  float *converted_, *factors_;
   // Where the kernels have others for what is unfit.
   char *other_q_, *other_panels_, *other_values_, *zeros_;
   uint8_t *unfit_q_, *unfit_k_, *unfit_v_;
@@ -140,8 +145,9 @@ class QueryTile {
   int v_finite_ = -1;  // unknown
   const void *const *k_ahead_ = nullptr, *const *v_ahead_ = nullptr;
   bool chunk_aside_ = false;
-  bool plain_ = false;  // dots become scores by the factor alone
-  T factor_ = 0;        // the scale
+  bool plain_ = false;     // dots become scores by the factor alone
+  bool in_place_ = false;  // few rows read K and V where they lie
+  T factor_ = 0;           // the scale
 };
 
 }  // namespace sage::cpu

@@ -45,6 +45,8 @@ struct LanesF : VecF {
       return LoadBf16((const uint16_t*)p);
     else if constexpr (kStored == Stored::kF16)
       return LoadF16((const uint16_t*)p);
+    else if constexpr (kStored == Stored::kI8)
+      return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
     else
       return Load((const float*)p);
   }

@@ -28,6 +28,8 @@ struct LanesF : VecF {
       return LoadBf16((const uint16_t*)p);
     else if constexpr (kStored == Stored::kF16)
       return LoadF16((const uint16_t*)p);
+    else if constexpr (kStored == Stored::kI8)
+      return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
     else
       return Load((const float*)p);
   }

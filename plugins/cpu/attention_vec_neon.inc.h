@@ -36,6 +36,8 @@ struct LanesF : VecF {
       return LoadBf16((const uint16_t*)p);
     else if constexpr (kStored == Stored::kF16)
       return LoadF16((const uint16_t*)p);
+    else if constexpr (kStored == Stored::kI8)
+      return LoadI8(p);
     else
       return Load((const float*)p);
   }
@@ -52,6 +54,11 @@ struct LanesF : VecF {
   }
 
  private:
+  static Reg LoadI8(const void* p) {
+    uint32_t codes = 0;
+    memcpy(&codes, p, sizeof codes);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u32(vdup_n_u32(codes))))));
+  }
   static float64x2_t Pair(Reg v) { return vreinterpretq_f64_f32(v); }
 };
 

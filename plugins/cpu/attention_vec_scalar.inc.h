@@ -41,6 +41,10 @@ struct Lane : VecOne<Number> {
       T value;
       memcpy(&value, p, sizeof value);
       return value;
+    } else if constexpr (kStored == Stored::kI8) {
+      int8_t code = 0;
+      memcpy(&code, p, sizeof code);
+      return static_cast<T>(code);
     } else {
       uint16_t bits = 0;
       memcpy(&bits, p, sizeof bits);

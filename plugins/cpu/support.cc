@@ -20,17 +20,21 @@ bool RefuseDtypes(const OpView& view, sage_answer* answer) {
   return false;
 }
 
-bool RefuseFeatures(const OpView& view, uint64_t features, sage_answer* answer) {
+bool RefuseScales(uint64_t features, sage_answer* answer) {
+  if ((features & SAGE_ATTN_F_QUANT_SCALES) == 0) return false;
+  sage_refuse(answer, SAGE_ATTN_F_QUANT_SCALES, "quantisation scales are not supported by this backend");
+  return true;
+}
+
+}  // namespace
+
+bool RefuseFeatures(const OpView& view, uint64_t features, uint64_t served, sage_answer* answer) {
   if ((features & SAGE_ATTN_F_DROPOUT) != 0) {
     sage_refuse(answer, SAGE_ATTN_F_DROPOUT, "dropout %g is for training; this backend computes inference: set it to 0",
                 view.attributes.attention.dropout_p);
     return true;
   }
-  if ((features & SAGE_ATTN_F_QUANT_SCALES) != 0) {
-    sage_refuse(answer, SAGE_ATTN_F_QUANT_SCALES, "quantisation scales are not supported by this backend");
-    return true;
-  }
-  if (const uint64_t unknown = features & ~kAttentionFeatures; unknown != 0) {
+  if (const uint64_t unknown = features & ~served; unknown != 0) {
     sage_refuse(answer, unknown, "feature bits 0x%llx are not supported by this backend",
                 static_cast<unsigned long long>(unknown));
     return true;
@@ -46,10 +50,9 @@ bool RefuseFeatures(const OpView& view, uint64_t features, sage_answer* answer) 
   return false;
 }
 
-}  // namespace
-
 bool RefuseAttention(const OpView& view, uint64_t features, sage_answer* answer) {
-  return RefuseDtypes(view, answer) || RefuseFeatures(view, features, answer);
+  return RefuseDtypes(view, answer) || RefuseScales(features, answer) ||
+         RefuseFeatures(view, features, kAttentionFeatures, answer);
 }
 
 }  // namespace sage::cpu

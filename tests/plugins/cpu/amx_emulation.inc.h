@@ -94,4 +94,32 @@ struct Tiles {
       for (int n = 0; n < 16; ++n) c[n] = Flush(Flush(c[n]) + Flush(lower[n] + upper[n]));
     }
   }
+
+  // As TDPBSSD and TDPBUSD: products of bytes, four to a sum, all exact, sums modulo 2^32.
+  template <bool kUnsigned, int kC, int kA, int kB>
+  static void MultiplyBytes() {
+    static_assert(kC != kA && kC != kB && kA != kB, "the processor refuses operands that are one register");
+    State& state = Registers();
+    if (!state.configured) return;
+    uint8_t a[16][64], b[16][64];
+    uint32_t c[16][16];
+    memcpy(a, state.numbers[kA], sizeof a);
+    memcpy(b, state.numbers[kB], sizeof b);
+    memcpy(c, state.numbers[kC], sizeof c);
+    for (int m = 0; m < 16; ++m)
+      for (int k = 0; k < 64; ++k) {
+        const int32_t factor = kUnsigned ? a[m][k] : static_cast<int8_t>(a[m][k]);
+        for (int n = 0; n < 16; ++n)
+          c[m][n] += static_cast<uint32_t>(factor * static_cast<int8_t>(b[k / 4][4 * n + k % 4]));
+      }
+    memcpy(state.numbers[kC], c, sizeof c);
+  }
+  template <int kC, int kA, int kB>
+  static void MultiplySigned() {
+    MultiplyBytes<false, kC, kA, kB>();
+  }
+  template <int kC, int kA, int kB>
+  static void MultiplyUnsigned() {
+    MultiplyBytes<true, kC, kA, kB>();
+  }
 };

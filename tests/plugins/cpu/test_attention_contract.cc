@@ -1,12 +1,9 @@
 // test_attention_contract.cc: what the border promises: refusals with reasons, forced instruction sets, scratch that is
 // bounded, work that is skipped, runs that allocate nothing, memory that is not overrun, cancellation.
 #include <doctest/doctest.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cstring>
 
 #include "attention_testing.h"
+#include "support/fenced.h"
 #include "support/heap_count.h"
 
 namespace sage::test {
@@ -22,31 +19,6 @@ std::string ReasonOf(CpuBackend& cpu, AttentionCase& attention, uint64_t blockin
 }
 
 bool Contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
-
-// A copy of a tensor's bytes that ends where a page begins which nobody may touch.
-class Fenced {
- public:
-  explicit Fenced(const OwnedTensor& from) : tensor_(*from.tensor()) {
-    const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-    const size_t size = from.bytes().size();
-    room_ = (size + page - 1) / page * page;
-    base_ = static_cast<char*>(mmap(nullptr, room_ + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    REQUIRE(base_ != MAP_FAILED);
-    REQUIRE(mprotect(base_ + room_, page, PROT_NONE) == 0);
-    std::memcpy(base_ + room_ - size, from.bytes().data(), size);
-    tensor_.data = base_ + room_ - size;
-    room_ += page;
-  }
-  ~Fenced() { munmap(base_, room_); }
-  Fenced(const Fenced&) = delete;
-  Fenced& operator=(const Fenced&) = delete;
-  const sage_tensor* tensor() const { return &tensor_; }
-
- private:
-  sage_tensor tensor_;
-  char* base_ = nullptr;
-  size_t room_ = 0;
-};
 
 uint64_t WorkspaceOf(CpuBackend& cpu, const AttentionCase& attention) {
   TestOp op(SAGE_OP_ATTENTION);

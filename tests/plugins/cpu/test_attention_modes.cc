@@ -86,5 +86,23 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("R2 whole score rows by tiles of odd lengths end where the keys do") {
+  Oracle oracle;
+  for (const std::string& isa : Isas()) {
+    CpuBackend cpu(isa);
+    for (const sage_dtype dtype : {SAGE_F32, SAGE_BF16})
+      for (const uint32_t block : {1u, 7u, 15u})
+        for (const int64_t keys : {16, 32, 33, 64}) {
+          AttentionCase attention(dtype, {1, 1, 1, 17, keys, 16}, 1);
+          attention.attributes.algorithm = SAGE_ALGORITHM_MATERIALISED;
+          attention.attributes.block_kv = block;
+          CAPTURE(isa);
+          CAPTURE(block);
+          CAPTURE(keys);
+          CHECK(Disagreement(attention, cpu.instance, oracle.instance) == "");
+        }
+  }
+}
+
 }  // namespace sage::test
 #endif
