@@ -8,6 +8,7 @@
 #include "fmt/format.h"
 #include "options.h"
 #include "plan/explain.h"
+#include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
 #include "sage/support/take_in.h"
 
@@ -25,25 +26,6 @@ sage_answer No(const std::string& reason) {
   sage_answer answer{};
   sage_refuse(&answer, 0, "%s", reason.c_str());
   return answer;
-}
-
-// What AUTO means for the op: by the type of its first tensor, the one it computes in.
-uint32_t AcceptedAccuracy(const sage_op& op) {
-  if (op.accuracy != SAGE_ACCURACY_AUTO) return op.accuracy;
-  // CONCAT's slot 0 is its output, of the same type as its inputs.
-  const sage_tensor* first = op.num_slots > 0 && op.slots != nullptr ? op.slots[0] : nullptr;
-  switch (first == nullptr ? 0 : first->dtype) {
-    case SAGE_F16:
-    case SAGE_BF16:
-      return SAGE_ACCURACY_NATIVE;
-    case SAGE_I8:
-    case SAGE_I16:
-    case SAGE_F8_E4M3FN:
-    case SAGE_F8_E5M2:
-      return SAGE_ACCURACY_LOSSY;
-    default:
-      return SAGE_ACCURACY_EXACT;
-  }
 }
 
 // The first tensor's that says; constants are CPU memory wherever the op runs.
@@ -99,9 +81,14 @@ std::vector<Verdict> AskAll(std::span<const std::shared_ptr<Backend>> backends, 
   verdicts.reserve(backends.size());
   for (const std::shared_ptr<Backend>& backend : backends) {
     sage_answer answer = AskOne(*backend, op, features, scope);
-    if (answer.verdict == SAGE_YES && answer.accuracy > accepted)
-      answer = No(fmt::format("delivers accuracy {}, {} is asked for ({})", AccuracyName(answer.accuracy),
-                              AccuracyName(accepted), answer.reason));
+    if (answer.verdict == SAGE_YES && answer.accuracy > accepted) {
+      const uint32_t delivered = answer.accuracy;
+      answer = No(
+          fmt::format("delivers accuracy {}, {} is asked for{} ({})", AccuracyName(delivered), AccuracyName(accepted),
+                      delivered == SAGE_ACCURACY_LOSSY ? ", lossy only by accuracy = lossy or for i8, i16, fp8" : "",
+                      answer.reason));
+      answer.accuracy = delivered;  // explain shows it
+    }
     verdicts.push_back({backend, answer});
   }
   return verdicts;
@@ -202,6 +189,35 @@ Status UnknownBackend(std::span<const std::shared_ptr<Backend>> backends, const 
 }
 
 }  // namespace
+
+uint32_t AcceptedAccuracy(const sage_op& op) {
+  if (op.accuracy != SAGE_ACCURACY_AUTO) return op.accuracy;
+  // CONCAT's slot 0 is its output, of the same type as its inputs.
+  const sage_tensor* first = op.num_slots > 0 && op.slots != nullptr ? op.slots[0] : nullptr;
+  switch (first == nullptr ? 0 : first->dtype) {
+    case SAGE_F16:
+    case SAGE_BF16:
+      return SAGE_ACCURACY_NATIVE;
+    case SAGE_I8:
+    case SAGE_I16:
+    case SAGE_F8_E4M3FN:
+    case SAGE_F8_E5M2:
+      return SAGE_ACCURACY_LOSSY;
+    default:
+      return SAGE_ACCURACY_EXACT;
+  }
+}
+
+std::string WhyAccepted(const sage_op& op, const ResolvedPolicy& policy) {
+  if (op.accuracy == SAGE_ACCURACY_AUTO) {
+    const sage_tensor* first = op.num_slots > 0 && op.slots != nullptr ? op.slots[0] : nullptr;
+    return fmt::format("accuracy = auto, and {} is {}", support::SlotName(op.kind, 0),
+                       first == nullptr ? "absent" : support::DtypeName(first->dtype));
+  }
+  const bool by_policy = policy.accuracy.value == op.accuracy;
+  return fmt::format("accuracy = {}, by the {}", AccuracyName(op.accuracy),
+                     by_policy ? fmt::format("{}'s policy", PolicySourceName(policy.accuracy.source)) : "op itself");
+}
 
 void ApplyPolicy(const ResolvedPolicy& policy, int64_t seq_kv, sage_op* op, sage_attention_attributes* attributes) {
   if (policy.deterministic.value) op->requirements |= SAGE_REQUIRE_DETERMINISTIC;

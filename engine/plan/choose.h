@@ -60,6 +60,13 @@ std::vector<int32_t> Acceptable(const Choice& choice, const ResolvedPolicy& poli
 // Takes another of the acceptable ones, because it is cheapest for the whole graph; the reason says so.
 void ChooseForGraph(Choice* choice, int32_t verdict, const ResolvedPolicy& policy);
 
+// The least exact class an op takes: what it or its policy asks for; under AUTO what its first tensor is stored in (Q
+// of attention): 16-bit floats take NATIVE, i8, i16 and fp8, whose caller has quantised already, LOSSY, the rest EXACT.
+// Naming a backend asks for no class.
+uint32_t AcceptedAccuracy(const sage_op& op);
+// The same as words: "accuracy = lossy, by the caller's policy", "accuracy = auto, and Q is f32".
+std::string WhyAccepted(const sage_op& op, const ResolvedPolicy& policy);
+
 // Where a tensor of the op lies when a backend of this device runs it: constants stay in CPU memory.
 void MoveToDevice(sage_tensor* tensor, int32_t device_type, int32_t device_id);
 

@@ -38,8 +38,9 @@ void WriteVerdict(JsonWriter& out, const Verdict& verdict) {
     out.Member("cost_source", CostSourceName(answer.cost_source));
     out.Member("accuracy", AccuracyName(answer.accuracy));
     out.Member("workspace_bytes", answer.workspace_bytes);
-  } else if (answer.blocking != 0) {
-    out.Member("blocking", answer.blocking);
+  } else {
+    if (answer.blocking != 0) out.Member("blocking", answer.blocking);
+    if (answer.accuracy != SAGE_ACCURACY_AUTO) out.Member("accuracy", AccuracyName(answer.accuracy));
   }
   out.EndObject();
 }
@@ -75,6 +76,7 @@ void WriteNode(JsonWriter& out, const Node& node, const PlannedNode& planned) {
   out.Member("flops", planned.work.flops);
   out.Member("bytes", planned.work.bytes);
   WriteChoice(out, planned.choice);
+  WriteAcceptedAccuracy(out, planned.built.op, planned.policy);
   if (planned.plan) {
     out.Member("workspace_bytes", planned.plan->workspace_bytes());
     out.Member("prepack_bytes", planned.plan->prepack_bytes());
@@ -263,6 +265,14 @@ void WriteChoice(JsonWriter& out, const Choice& choice) {
   out.BeginArray();
   for (const Verdict& verdict : choice.verdicts) WriteVerdict(out, verdict);
   out.EndArray();
+}
+
+void WriteAcceptedAccuracy(JsonWriter& out, const sage_op& op, const ResolvedPolicy& policy) {
+  out.Key("accuracy");
+  out.BeginObject();
+  out.Member("accepted", AccuracyName(AcceptedAccuracy(op)));
+  out.Member("why", WhyAccepted(op, policy));
+  out.EndObject();
 }
 
 void WritePolicy(JsonWriter& out, const ResolvedPolicy& policy) {

@@ -12,8 +12,11 @@
 namespace sage {
 
 // Members of an open object: "chosen", "why", "fallback" (null or the reason), "verdicts": [{"backend","yes","reason",
-// "cost_ns","cost_source","accuracy","workspace_bytes","blocking"}].
+// "cost_ns","cost_source","accuracy","workspace_bytes","blocking"}]. A NO has "accuracy" where the class was the
+// reason.
 void WriteChoice(JsonWriter& out, const Choice& choice);
+// Member of an open object: "accuracy": {"accepted","why"}, the least exact class that op takes.
+void WriteAcceptedAccuracy(JsonWriter& out, const sage_op& op, const ResolvedPolicy& policy);
 // One object: every key of the policy with its value and where it came from.
 void WritePolicy(JsonWriter& out, const ResolvedPolicy& policy);
 // "auto", "materialised", "flash"; "auto", "exact" ...; "rule", "model"; "f32" ...

@@ -214,6 +214,8 @@ std::string ProblemLine(const Problem& problem) {
     line += fmt::format("{}{}={}", line.find(':') == std::string::npos ? ':' : ',', key, value);
   };
   if (problem.mincut > 0) add("mincut", problem.mincut);
+  if (problem.distribution != Distribution::kNormal)
+    add("data", kDistributionNames[static_cast<uint32_t>(problem.distribution)]);
   if (problem.seed != 0) add("seed", problem.seed);
   return line;
 }

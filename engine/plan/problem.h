@@ -31,8 +31,11 @@ Status AttentionFeatures(const sage_op& op, uint64_t* out);
 std::string ProblemString(const sage_op& op);
 
 struct Problem;
-// The same with what is of the data, seed and mincut: the line that makes these tensors again.
+// The same with what is of the data, mincut, data and seed: the line that makes these tensors again.
 std::string ProblemLine(const Problem& problem);
+
+// How Q, K and V are drawn; problem_distribution.h says what each is. `data=` of the line.
+enum class Distribution : uint32_t { kNormal, kKeyBias, kSink, kValueSpread, kAll };
 
 // An op that owns what it points to. tensors[s].data is null until MakeProblemTensors; the caller may set it.
 struct Problem {
@@ -42,6 +45,7 @@ struct Problem {
   std::vector<const sage_tensor*> pointers;  // null where absent
   uint64_t seed = 0;                         // of the data; `seed=` of the line
   int64_t mincut = 0;                        // parts whose mask the mask slots hold; 0 = random; `mincut=` of the line
+  Distribution distribution = Distribution::kNormal;
 
   Problem() = default;
   Problem(const Problem&) = delete;
@@ -55,8 +59,9 @@ struct Problem {
 Result<std::unique_ptr<Problem>> ParseProblem(std::string_view text);
 
 // Memory for a problem's tensors, inputs filled with data that only depends on problem.seed, shapes and dtypes: valid
-// index tensors, about N(0,1) elsewhere. Outputs are filled with 0xA5 bytes. Sets the data pointers of
-// problem->tensors, which point into *out. SAGE_E_OUT_OF_MEMORY when more than max_bytes would be needed. CPU only.
+// index tensors, Q, K and V of the problem's distribution, about N(0,1) elsewhere. Outputs are filled with 0xA5 bytes.
+// Sets the data pointers of problem->tensors, which point into *out. SAGE_E_OUT_OF_MEMORY when more than max_bytes
+// would be needed. CPU only.
 struct ProblemData {
   std::vector<std::vector<unsigned char>> buffers;  // by slot
 };

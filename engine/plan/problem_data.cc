@@ -8,36 +8,15 @@
 
 #include "plan/elements.h"
 #include "plan/problem.h"
+#include "plan/problem_distribution.h"
 #include "plan/problem_grammar.h"
+#include "plan/problem_random.h"
 #include "sage/masks.h"
 #include "sage/support/attention_dims.h"
 #include "sage/support/check_op.h"
 
 namespace sage {
 namespace {
-
-// splitmix64: small, and its whole sequence is defined by integers.
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-  uint64_t Next() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-  }
-  int64_t Below(int64_t bound) { return bound <= 1 ? 0 : static_cast<int64_t>(Next() % static_cast<uint64_t>(bound)); }
-  double Uniform() { return static_cast<double>(Next() >> 11) * 0x1p-53; }
-  // About N(0,1): twelve uniforms, so that no libm decides a bit.
-  double Normal() {
-    double sum = -6;
-    for (int i = 0; i < 12; ++i) sum += Uniform();
-    return sum;
-  }
-
- private:
-  uint64_t state_;
-};
 
 // Calls visit(pointer to the element, index of the element along the last axis, linear index) for every element once;
 // axes that repeat by stride 0 are visited once.
@@ -353,8 +332,7 @@ Status MakeProblemTensors(Problem* problem, uint64_t max_bytes, ProblemData* out
     out->buffers[slot].assign(std::max<uint64_t>(bytes, 1), 0xA5);
     tensor.data = out->buffers[slot].data() - begin;
     if (support::SlotIsOutput(kind, slot)) continue;
-    // A stream of its own for every slot: adding a slot does not change the others' data.
-    Random random((problem->seed + 1) * 0x100000001b3u + slot);
+    Random random = StreamOf(problem->seed, slot);
     if (kind == SAGE_OP_ATTENTION) {
       FillAttentionSlot(tensor, slot, problem->seed, random);
     } else {
@@ -362,7 +340,8 @@ Status MakeProblemTensors(Problem* problem, uint64_t max_bytes, ProblemData* out
     }
   }
   if (kind != SAGE_OP_ATTENTION) return Status();
-  Random random((problem->seed + 1) * 0x100000001b3u + 1000);
+  if (problem->distribution != Distribution::kNormal) ApplyDistribution(*problem);
+  Random random = StreamOf(problem->seed, 1000);
   return FillAttentionIndices(problem, random);
 }
 

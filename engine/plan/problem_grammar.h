@@ -15,6 +15,7 @@ namespace sage {
 inline constexpr const char* kAccuracyNames[] = {"auto", "exact", "native", "lossy"};
 inline constexpr const char* kAlgorithmNames[] = {"auto", "materialised", "flash"};
 inline constexpr const char* kGranularityNames[] = {"", "tensor", "head", "token", "channel", "block"};
+inline constexpr const char* kDistributionNames[] = {"normal", "kbias", "sink", "vspread", "all"};
 inline constexpr const char* kScaleKeys[] = {"scale_q", "scale_k", "scale_v", "scale_p", "scale_o"};
 
 struct AxisName {

@@ -161,6 +161,9 @@ Status ReadOption(std::string_view token, AttentionLine* line) {
   }
   if (key == "algorithm")
     return IndexOf(value, kAlgorithmNames, &a.algorithm) ? Status() : BadToken(token, "auto|materialised|flash");
+  if (key == "data")
+    return IndexOf(value, kDistributionNames, &line->distribution) ? Status()
+                                                                   : BadToken(token, "normal|kbias|sink|vspread|all");
   int64_t number = 0;
   if (key == "mincut") {
     SAGE_RETURN_IF_ERROR(ReadLength(token, value, &line->mincut));

@@ -40,6 +40,7 @@ struct AttentionLine {
   uint32_t requirements = 0, accuracy = 0, dynamic_axes = 0;
   uint64_t seed = 0;
   int64_t mincut = 0;  // parts; 0 = masks are random
+  uint32_t distribution = 0;
 };
 
 // "b2.hq8.sq128.d64.f32:causal=br": every token known, once, and in its range.

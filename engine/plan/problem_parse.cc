@@ -10,6 +10,7 @@
 #include <set>
 
 #include "plan/problem.h"
+#include "plan/problem_distribution.h"
 #include "plan/problem_grammar.h"
 #include "plan/problem_line.h"
 #include "sage/masks.h"
@@ -76,6 +77,19 @@ Status SetMincut(AttentionLine* l, Problem* problem) {
     t.count = static_cast<int64_t>(kept);
   }
   problem->mincut = l->mincut;
+  return Status();
+}
+
+// What the distributions change are rows [B,H,S,D] of floats.
+Status SetDistribution(const AttentionLine& l, Problem* problem) {
+  const auto which = static_cast<Distribution>(l.distribution);
+  const std::string token = fmt::format("data={}", kDistributionNames[l.distribution]);
+  if (l.varlen || l.page > 0 || l.append) return BadToken(token, "neither varlen nor pages nor an append");
+  if (!support::IsFloat(l.dtype) || !support::IsFloat(l.kv))
+    return BadToken(token, "Q, K and V in floats: codes of integers have their own scales");
+  if ((which == Distribution::kKeyBias || which == Distribution::kAll) && l.d < kLeastBiasedDim)
+    return BadToken(token, fmt::format("d of {} or more: so many channels are biased", kLeastBiasedDim));
+  problem->distribution = which;
   return Status();
 }
 
@@ -169,6 +183,7 @@ Status BuildAttention(AttentionLine& l, Problem* problem) {
   if (l.blockmask && l.csr && (l.block_tiles.q != l.csr_tiles.q || l.block_tiles.kv != l.csr_tiles.kv))
     return BadToken("csr", "the tile of blockmask: both masks speak about one");
   if (l.mincut > 0) SAGE_RETURN_IF_ERROR(SetMincut(&l, problem));
+  if (l.distribution != 0) SAGE_RETURN_IF_ERROR(SetDistribution(l, problem));
 
   const int64_t max_pages = l.page > 0 ? l.skv / l.page : 0;
   const sage_dtype x = l.dtype == SAGE_F64 ? SAGE_F64 : SAGE_F32;

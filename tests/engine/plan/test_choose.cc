@@ -109,8 +109,16 @@ TEST_CASE("the accuracy class bounds: AUTO by dtype, or what is asked for") {
   f.fast.SayYes(1, SAGE_ACCURACY_LOSSY);
   CHECK(f.Chosen() == "slow");
   Has(f.Go()->verdicts[2].answer.reason, "delivers accuracy lossy, exact is asked for");
+  CHECK(f.Go()->verdicts[2].answer.accuracy == SAGE_ACCURACY_LOSSY);  // for explain
+  CHECK(WhyAccepted(f.op, f.policy) == "accuracy = auto, and Q is f32");
+  f.Name("fast");  // asks for the backend, not for its class
+  CHECK_FALSE(f.Go().ok());
+  f.policy.backend = {};
   f.op.accuracy = SAGE_ACCURACY_LOSSY;
   CHECK(f.Chosen() == "fast");
+  CHECK(WhyAccepted(f.op, f.policy) == "accuracy = lossy, by the op itself");
+  f.policy.accuracy = {SAGE_ACCURACY_LOSSY, PolicySource::kCaller};
+  CHECK(WhyAccepted(f.op, f.policy) == "accuracy = lossy, by the caller's policy");
   f.op.accuracy = SAGE_ACCURACY_AUTO;
   f.fast.SayYes(1, SAGE_ACCURACY_NATIVE);
   CHECK(f.Chosen() == "slow");
