@@ -18,7 +18,7 @@ BASELINE = HERE / "libsage-0.abixml"
 
 
 def declarations():
-    for header in ("sage.h", "sparse.h"):
+    for header in ("sage.h", "sparse.h", "quantize.h"):
         text = re.sub(r"/\*.*?\*/", "", (HERE / "sage" / header).read_text(), flags=re.S)
         yield from (" ".join(found.split()) for found in re.findall(r"SAGE_API ([^;{]+\))\s*;", text))
 
@@ -30,7 +30,7 @@ def structs():
 
 def source():
     lines = ["/* Written by abi/compatible.py: the border without an engine behind it. */", '#include "sage/plugin.h"',
-             '#include "sage/sparse.h"', ""]
+             '#include "sage/quantize.h"', '#include "sage/sparse.h"', ""]
     for declaration in declarations():
         body = "" if declaration.startswith("void ") else " return 0; "
         lines.append(f"SAGE_API {declaration} {{{body}}}")

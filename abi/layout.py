@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-HEADERS = ["types.h", "attention.h", "ops.h", "plugin.h", "sage.h", "sparse.h"]
+HEADERS = ["types.h", "attention.h", "ops.h", "plugin.h", "sage.h", "sparse.h", "quantize.h"]
 LISTING = os.path.join(HERE, "layout.txt")
 LOCK = os.path.join(HERE, "..", "tests", "abi", "layout_lock.c")
 
@@ -78,7 +78,7 @@ def parse(text):
 
 def measure(structs, constants):
     """Compiles and runs a program that prints the numbers."""
-    lines = ['#include <stdio.h>', '#include <stddef.h>', '#include "sage/plugin.h"', '#include "sage/sparse.h"',
+    lines = ['#include <stdio.h>', '#include <stddef.h>', '#include "sage/plugin.h"', '#include "sage/quantize.h"', '#include "sage/sparse.h"',
              'int main(void) {']
     for name, fields in structs:
         lines.append(f'  printf("%zu %zu\\n", sizeof({name}), _Alignof({name}));')
@@ -103,7 +103,7 @@ def generate():
     listing = ["# Written by abi/layout.py; a change here is a change of the ABI (abi/CHANGELOG.md). Offset, size, name.", ""]
     lock = ["/* layout_lock.c: written by abi/layout.py. No number here may change within a major; lists grow at their ends.",
             " * Compiled as C11 and as C++20. */", "/* clang-format off */", "#include <assert.h>", "#include <stddef.h>", "",
-            '#include "sage/plugin.h"', '#include "sage/sparse.h"', "",
+            '#include "sage/plugin.h"', '#include "sage/quantize.h"', '#include "sage/sparse.h"', "",
             "#define SIZE(type, bytes, alignment) \\",
             '  static_assert(sizeof(type) == (bytes) && ALIGNMENT(type) == (alignment), #type " has another size")',
             "#define AT(type, field, offset, bytes)                                                            \\",

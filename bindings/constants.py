@@ -17,6 +17,7 @@ HEADERS = {
     "plugin.h": r"SAGE_LOG_\w+",
     "sage.h": r"SAGE_\w+",
     "sparse.h": r"SAGE_\w+",
+    "quantize.h": r"SAGE_\w+",
 }
 VALUE = re.compile(r"^\(?(0x[0-9a-fA-F]+|\d+)(u|ull)?(?: << (\d+)\))?$")
 
@@ -53,7 +54,8 @@ def rust(constants):
 
 
 def go(constants):
-    lines = [f"// {NOTE}", "", "package sage", "", '// #include "sage/plugin.h"', '// #include "sage/sparse.h"', 'import "C"', "",
+    lines = [f"// {NOTE}", "", "package sage", "", '// #include "sage/plugin.h"', '// #include "sage/quantize.h"', '// #include "sage/sparse.h"',
+             'import "C"', "",
              "// constants has every constant by its name in C: what the conformance runner compares.",
              "var constants = map[string]uint64{"]
     width = max(len(name) for name, _, _ in constants) + 3

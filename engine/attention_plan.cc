@@ -197,6 +197,7 @@ void AttentionPlan::Explain(JsonWriter& out) const {
   for (const std::string& name : FeatureNames(features_)) out.String(name);
   out.EndArray();
   WriteChoice(out, choice_);
+  WriteAcceptedAccuracy(out, planned_.op, policy_);
   out.Key("policy");
   WritePolicy(out, policy_);
   if (backend().table().foreign_threads != nullptr) out.Member("foreign_threads", backend().table().foreign_threads);

@@ -350,6 +350,16 @@ sage_status sage_session_trace(sage_session* session, char* buffer, uint64_t cap
   });
 }
 
+sage_status sage_session_accuracy(sage_session* session, char* buffer, uint64_t capacity, uint64_t* needed,
+                                  sage_error* err) {
+  return ExclusiveBorder("sage_session_accuracy", "session", session, err, [&]() -> Status {
+    JsonWriter out;
+    SAGE_RETURN_IF_ERROR(session->session != nullptr ? session->session->WriteAccuracyReport(out)
+                                                     : session->program->WriteAccuracyReport(out));
+    return sage::CopyText("sage_session_accuracy", out.text(), buffer, capacity, needed);
+  });
+}
+
 // ---- tick streams ---------------------------------------------------------------------------------------------------
 
 sage_status sage_session_tick(sage_session* session, const char* json, uint64_t length, sage_error* err) {

@@ -42,6 +42,8 @@ constexpr OptionSpec kOptions[] = {
     {"max_latency_ms", "milliseconds", "0", "session", "explain warns when the planned cost is above it, 0 = none"},
     {"warmup", "lazy|all", "lazy", "session", "plan each bucket of shapes when first met, or all at once"},
     {"trace", "true|false", "false", "session", "keep the spans of the last run"},
+    {"accuracy_report", "on|off", "off", "session",
+     "measure each attention of a run against `reference`, for sage_session_accuracy"},
     {"copy_weights", "true|false", "false", "engine", "read weight files instead of mapping them"},
 };
 

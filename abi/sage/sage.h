@@ -176,6 +176,12 @@ SAGE_API sage_status sage_session_explain(sage_session *session, char *buffer, u
                                           sage_error *err);
 SAGE_API sage_status sage_session_trace(sage_session *session, char *buffer, uint64_t capacity, uint64_t *needed,
                                         sage_error *err);
+/* JSON: of each attention of the last run or tick, how far its outputs are from what `reference` gets in double from the
+ * same stored inputs (cosine, relative L1, RMSE, largest error), and the worst of all; docs/accuracy.md. Takes the option
+ * accuracy_report = on, under which a run also costs that of `reference`; SAGE_E_INVALID_ARGUMENT without it, before the
+ * first run, and after one that failed. */
+SAGE_API sage_status sage_session_accuracy(sage_session *session, char *buffer, uint64_t capacity, uint64_t *needed,
+                                           sage_error *err);
 
 /* ---- tick streams of expert, metabolic and fusion graphs ------------------------------------------------------------------ */
 

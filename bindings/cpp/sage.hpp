@@ -12,6 +12,7 @@
 #include "sage/attention.hpp"
 #include "sage/engine.hpp"
 #include "sage/error.hpp"
+#include "sage/quantize.hpp"
 #include "sage/session.hpp"
 #include "sage/sparse.hpp"
 #include "sage/tensor.hpp"

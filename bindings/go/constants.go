@@ -3,6 +3,7 @@
 package sage
 
 // #include "sage/plugin.h"
+// #include "sage/quantize.h"
 // #include "sage/sparse.h"
 import "C"
 
@@ -143,4 +144,5 @@ var constants = map[string]uint64{
 	"SAGE_GATE_FORCED":            C.SAGE_GATE_FORCED,
 	"SAGE_GATE_QUIET":             C.SAGE_GATE_QUIET,
 	"SAGE_GATE_SKIPPED":           C.SAGE_GATE_SKIPPED,
+	"SAGE_QUANTIZE_GIVEN_SCALES":  C.SAGE_QUANTIZE_GIVEN_SCALES,
 }

@@ -239,6 +239,7 @@ func TestClosedIsRefused(t *testing.T) {
 		"graph":     func() error { return s.Run(background) },
 		"decision":  func() error { _, err := s.Decision(); return err },
 		"trace":     func() error { _, err := s.Trace(); return err },
+		"accuracy":  func() error { _, err := s.Accuracy(); return err },
 		"why":       func() error { _, err := s.Explain(); return err },
 		"snapshot":  func() error { _, err := s.Snapshot(); return err },
 		"restore":   func() error { return s.Restore([]byte{1}) },

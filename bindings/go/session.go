@@ -360,6 +360,14 @@ func (s *Session) Trace() ([]byte, error) {
 	})
 }
 
+// Accuracy is JSON: how far each attention of the last run or tick is from exact. The session needs the option
+// accuracy_report.
+func (s *Session) Accuracy() ([]byte, error) {
+	return s.fetch(true, func(native *C.sage_session, buffer *C.uint8_t, capacity C.uint64_t) C.sage_go_number {
+		return C.sage_go_session_accuracy(native, buffer, capacity)
+	})
+}
+
 func (s *Session) fetch(text bool, call func(*C.sage_session, *C.uint8_t, C.uint64_t) C.sage_go_number) ([]byte, error) {
 	native, err := s.enter()
 	if err != nil {

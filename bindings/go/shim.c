@@ -253,6 +253,9 @@ sage_go_number sage_go_session_explain(sage_session* session, uint8_t* buffer, u
 sage_go_number sage_go_session_trace(sage_session* session, uint8_t* buffer, uint64_t capacity) {
   COUNT(sage_session_trace(session, (char*)buffer, capacity, value, &slot));
 }
+sage_go_number sage_go_session_accuracy(sage_session* session, uint8_t* buffer, uint64_t capacity) {
+  COUNT(sage_session_accuracy(session, (char*)buffer, capacity, value, &slot));
+}
 sage_error* sage_go_session_tick(sage_session* session, const uint8_t* json, uint64_t length) {
   GIVE(sage_session_tick(session, (const char*)json, length, &slot));
 }
@@ -285,4 +288,38 @@ sage_error* sage_go_gate_decide(const sage_gate_packet* packet, const sage_gate_
 }
 sage_error* sage_go_gate_apply(const sage_gate_decision* decision, sage_attention_attributes* attributes) {
   GIVE(sage_gate_apply(decision, attributes, &slot));
+}
+
+/* ---- quantize ---- */
+
+enum { kX, kCodes, kScale, kMean, kCuSeqlens, kQuantizeTensors };
+
+static void fill_present(sage_tensor* memory, const sage_tensor** out, const sage_go_tensor* tensors, uint32_t present,
+                         uint8_t* const* data) {
+  for (uint32_t i = 0; i < kQuantizeTensors; ++i) {
+    out[i] = NULL;
+    if ((present >> i & 1) == 0) continue;
+    fill(&memory[i], &tensors[i], data[i]);
+    out[i] = &memory[i];
+  }
+}
+sage_error* sage_go_quantize(const sage_go_tensor* tensors, uint32_t present, uint32_t granularity,
+                             uint32_t scale_block, uint32_t flags, uint8_t* p0, uint8_t* p1, uint8_t* p2, uint8_t* p3,
+                             uint8_t* p4, sage_quantize_report* report) {
+  uint8_t* const data[] = {p0, p1, p2, p3, p4};
+  sage_tensor memory[kQuantizeTensors];
+  const sage_tensor* t[kQuantizeTensors];
+  fill_present(memory, t, tensors, present, data);
+  memset(report, 0, sizeof *report);
+  report->struct_size = sizeof *report;
+  GIVE(sage_quantize(t[kX], granularity, scale_block, flags, t[kCuSeqlens], t[kCodes], t[kScale], t[kMean], report,
+                     &slot));
+}
+sage_error* sage_go_dequantize(const sage_go_tensor* tensors, uint32_t present, uint32_t granularity,
+                               uint32_t scale_block, uint8_t* p0, uint8_t* p1, uint8_t* p2, uint8_t* p3, uint8_t* p4) {
+  uint8_t* const data[] = {p0, p1, p2, p3, p4};
+  sage_tensor memory[kQuantizeTensors];
+  const sage_tensor* t[kQuantizeTensors];
+  fill_present(memory, t, tensors, present, data);
+  GIVE(sage_dequantize(t[kCodes], granularity, scale_block, t[kCuSeqlens], t[kScale], t[kMean], t[kX], &slot));
 }

@@ -7,6 +7,7 @@
  */
 #ifndef SAGE_GO_SHIM_H_
 #define SAGE_GO_SHIM_H_
+#include "sage/quantize.h"
 #include "sage/sparse.h"
 
 /* A tensor but for its data. slot: of sage_op. constant: the address where the data must outlive the call, never Go's.
@@ -97,6 +98,7 @@ sage_error* sage_go_session_bind_flat(sage_session* session, uint32_t direction,
 sage_error* sage_go_session_run(sage_session* session);
 sage_go_number sage_go_session_explain(sage_session* session, uint8_t* buffer, uint64_t capacity);
 sage_go_number sage_go_session_trace(sage_session* session, uint8_t* buffer, uint64_t capacity);
+sage_go_number sage_go_session_accuracy(sage_session* session, uint8_t* buffer, uint64_t capacity);
 sage_error* sage_go_session_tick(sage_session* session, const uint8_t* json, uint64_t length);
 sage_go_number sage_go_session_decision(sage_session* session, uint8_t* buffer, uint64_t capacity);
 sage_go_number sage_go_session_snapshot(sage_session* session, uint8_t* buffer, uint64_t capacity);
@@ -110,5 +112,12 @@ sage_go_number sage_go_mincut_blocks(int64_t seq, int64_t parts, uint32_t tile_q
 sage_error* sage_go_gate_decide(const sage_gate_packet* packet, const sage_gate_policy* policy,
                                 sage_gate_decision* out);
 sage_error* sage_go_gate_apply(const sage_gate_decision* decision, sage_attention_attributes* attributes);
+
+/* tensors: x, codes, scale, mean, cu_seqlens, their data p0 to p4; `present` has a bit for each that is given. */
+sage_error* sage_go_quantize(const sage_go_tensor* tensors, uint32_t present, uint32_t granularity,
+                             uint32_t scale_block, uint32_t flags, uint8_t* p0, uint8_t* p1, uint8_t* p2, uint8_t* p3,
+                             uint8_t* p4, sage_quantize_report* report);
+sage_error* sage_go_dequantize(const sage_go_tensor* tensors, uint32_t present, uint32_t granularity,
+                               uint32_t scale_block, uint8_t* p0, uint8_t* p1, uint8_t* p2, uint8_t* p3, uint8_t* p4);
 
 #endif

@@ -19,7 +19,7 @@ def main():
     root = pathlib.Path(sys.argv[1])
     swig = root / "bindings" / "swig"
     exported = set()
-    for header in ("sage.h", "sparse.h"):
+    for header in ("sage.h", "sparse.h", "quantize.h"):
         text = (root / "abi" / "sage" / header).read_text()
         exported |= set(re.findall(r"SAGE_API[^;(]*?\b(sage_\w+)\(", text))
     faults = []

@@ -9,6 +9,7 @@
 
 #ifndef SWIG
 #include <dlfcn.h>
+#include <sage/quantize.h>
 #include <sage/sparse.h>
 #include <signal.h>
 #include <stddef.h>
@@ -38,6 +39,11 @@ _Static_assert(sizeof(sage_attention_memory) == 18 * 8 && offsetof(sage_attentio
                    offsetof(sage_attention_memory, total_with_scores_bytes) == 14 * 8 &&
                    offsetof(sage_attention_memory, keys_over_block_kv) == 17 * 8,
                "memory");
+/* And a report as 5 counts, then 2 errors. */
+_Static_assert(sizeof(sage_quantize_report) == 8 * 8 && offsetof(sage_quantize_report, elements) == 8 &&
+                   offsetof(sage_quantize_report, scale_bytes) == 5 * 8 &&
+                   offsetof(sage_quantize_report, rms_error) == 7 * 8,
+               "report");
 
 static inline sage_status sage_flat_fail(sage_error* err, sage_status status, const char* message) {
   err->status = status, err->native_code = 0;
@@ -114,6 +120,21 @@ static inline void sage_flat_tensor(sage_tensor* t, sage_dtype dtype, uint32_t r
   sage_tensor_init(t, dtype, rank, shape, data);
   for (uint32_t i = 0; i < rank; ++i) t->stride[i] = stride[i];
   t->device_type = device_type, t->device_id = device_id, t->flags = flags;
+}
+
+/* The tensors of a quantisation as numbers, SAGE_FLAT_NUMBERS each: rank (below 0: there is none), dtype, flags,
+ * address, 8 lengths, 8 strides. */
+enum { SAGE_FLAT_X, SAGE_FLAT_CODES, SAGE_FLAT_SCALE, SAGE_FLAT_MEAN, SAGE_FLAT_STARTS, SAGE_FLAT_TENSORS };
+#define SAGE_FLAT_NUMBERS (4 + 2 * SAGE_MAX_RANK)
+
+static inline void sage_flat_described(const int64_t* numbers, sage_tensor* memory, const sage_tensor** out) {
+  for (int i = 0; i < SAGE_FLAT_TENSORS; ++i, numbers += SAGE_FLAT_NUMBERS) {
+    out[i] = NULL;
+    if (numbers[0] < 0) continue;
+    sage_flat_tensor(&memory[i], (sage_dtype)numbers[1], (uint32_t)numbers[0], numbers + 4, numbers + 4 + SAGE_MAX_RANK,
+                     SAGE_CPU, 0, (uint32_t)numbers[2], (void*)(intptr_t)numbers[3]);
+    out[i] = &memory[i];
+  }
 }
 
 typedef struct sage_flat_field {
@@ -332,11 +353,42 @@ static inline sage_flat_bytes* sage_flat_session_explain(sage_session* session, 
 static inline sage_flat_bytes* sage_flat_session_trace(sage_session* session, sage_error* err) {
   SAGE_FLAT_FETCH(sage_session_trace(session, buffer, capacity, &needed, err), 1);
 }
+static inline sage_flat_bytes* sage_flat_session_accuracy(sage_session* session, sage_error* err) {
+  SAGE_FLAT_FETCH(sage_session_accuracy(session, buffer, capacity, &needed, err), 1);
+}
 static inline sage_flat_bytes* sage_flat_session_decision(sage_session* session, sage_error* err) {
   SAGE_FLAT_FETCH(sage_session_decision(session, buffer, capacity, &needed, err), 1);
 }
 static inline sage_flat_bytes* sage_flat_session_snapshot(sage_session* session, sage_error* err) {
   SAGE_FLAT_FETCH(sage_session_snapshot(session, buffer, capacity, &needed, err), 0);
+}
+
+/* ---- quantize ---- */
+
+/* tensors: x, codes, scale, mean, cu_seqlens as sage_flat_described has them. counts: 5, errors: 2, as the report. */
+static inline sage_status sage_flat_quantize(const int64_t* tensors, uint32_t granularity, uint32_t scale_block,
+                                             uint32_t flags, int64_t* counts, double* errors, sage_error* err) {
+  sage_tensor memory[SAGE_FLAT_TENSORS];
+  const sage_tensor* t[SAGE_FLAT_TENSORS];
+  if (tensors == NULL || counts == NULL || errors == NULL) return sage_flat_null(err);
+  sage_flat_described(tensors, memory, t);
+  sage_quantize_report report = {0};
+  report.struct_size = sizeof report;
+  const sage_status status = sage_quantize(t[SAGE_FLAT_X], granularity, scale_block, flags, t[SAGE_FLAT_STARTS],
+                                           t[SAGE_FLAT_CODES], t[SAGE_FLAT_SCALE], t[SAGE_FLAT_MEAN], &report, err);
+  if (status != SAGE_OK) return status;
+  memcpy(counts, &report.elements, 5 * sizeof *counts);
+  memcpy(errors, &report.max_abs_error, 2 * sizeof *errors);
+  return SAGE_OK;
+}
+static inline sage_status sage_flat_dequantize(const int64_t* tensors, uint32_t granularity, uint32_t scale_block,
+                                               sage_error* err) {
+  sage_tensor memory[SAGE_FLAT_TENSORS];
+  const sage_tensor* t[SAGE_FLAT_TENSORS];
+  if (tensors == NULL) return sage_flat_null(err);
+  sage_flat_described(tensors, memory, t);
+  return sage_dequantize(t[SAGE_FLAT_CODES], granularity, scale_block, t[SAGE_FLAT_STARTS], t[SAGE_FLAT_SCALE],
+                         t[SAGE_FLAT_MEAN], t[SAGE_FLAT_X], err);
 }
 
 /* ---- sparse: the number kept, or 0 with an error ---- */

@@ -104,6 +104,7 @@ Status Session::Run() {
   Impl& impl = *impl_;
   impl.token.cancelled.store(0, std::memory_order_relaxed);
   impl.ran = false;
+  impl.accuracy_reports.clear();
   if (impl.trace.enabled()) impl.trace.Reset();
   const uint64_t before = impl.engine->host()->allocations();
   // A lent stream may still be at the last run's work, which host memory takes part in.
@@ -272,6 +273,18 @@ Status Session::WriteTrace(JsonWriter& out) const {
 }
 
 const std::vector<VerifyReport>& Session::verify_reports() const { return impl_->verify_reports; }
+const std::vector<AccuracyReport>& Session::accuracy_reports() const { return impl_->accuracy_reports; }
+
+Status Session::WriteAccuracyReport(JsonWriter& out) const {
+  if (!impl_->options.accuracy_report) return NoAccuracyReport();
+  if (!impl_->ran) {
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  "there is no accuracy to report: there was no run yet, or the last one failed");
+  }
+  WriteAccuracy(out, impl_->accuracy_reports, "this model has no ATTENTION node");
+  return {};
+}
+
 const Graph& Session::graph() const { return *impl_->graph; }
 
 const char* Session::NodeBackend(uint32_t index) const {

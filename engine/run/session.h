@@ -15,6 +15,7 @@
 #include "json.h"
 #include "model/graph.h"
 #include "options.h"
+#include "run/accuracy.h"
 #include "run/host.h"
 #include "status.h"
 
@@ -27,6 +28,7 @@ struct SessionOptions {
   Verify verify = Verify::kOff;
   bool warmup_all = false;  // plan every bucket up front; else when first met
   bool trace = false;
+  bool accuracy_report = false;      // measure every attention against `reference`, each run
   bool guard = true;                 // guard bands round the workspace, looked at after each node
   uint64_t max_memory = UINT64_MAX;  // the caller's; the file may lower it, the engine's own limit holds too
   sage_cancel_fn cancel = nullptr;
@@ -82,6 +84,10 @@ class Session {
   // {"traceEvents":[...],"nodes":[{...,"counts":{what the backend counted}}],"counters":{...}}
   Status WriteTrace(JsonWriter& out) const;
   const std::vector<VerifyReport>& verify_reports() const;
+  // How exact each attention of the last run was, in the order they ran; empty without accuracy_report.
+  const std::vector<AccuracyReport>& accuracy_reports() const;
+  // WriteAccuracy of them. E_INVALID_ARGUMENT without accuracy_report, before a run, and after one that failed.
+  Status WriteAccuracyReport(JsonWriter& out) const;
 
   const Graph& graph() const;
   // What ran node `index` in the current plan: the backend's name, "view" for a Reshape by strides, "engine" for a

@@ -198,14 +198,14 @@ Status Session::Impl::AwaitDevices() {
 
 void Session::Impl::DrainDevices() { (void)AwaitDevices(); }
 
-Status Session::Impl::RunMirrored(size_t index, NodeRun* run, VerifyReport* report) {
+Status Session::Impl::RunMirrored(size_t index, NodeRun* run, bool verify, bool measure) {
   SAGE_RETURN_IF_ERROR(AwaitDevices());
   HostMirror mirror(run->built, devices[run->domain].get());
   SAGE_RETURN_IF_ERROR(mirror.Fetch());
   NodeVerifier verifier(*engine->reference(), mirror.op());
   SAGE_RETURN_IF_ERROR(RunNode(index, run));
   SAGE_RETURN_IF_ERROR(mirror.Fetch());
-  *report = verifier.Compare(&token);
+  Check(index, *run, verify, measure, &verifier);
   return {};
 }
 

@@ -18,6 +18,8 @@
 
 namespace sage {
 
+class NodeVerifier;
+
 // More buckets in use than this are rare, and a plan's packed constants are shared: a bound, not a budget.
 inline constexpr size_t kMaxPlans = 64;
 
@@ -124,12 +126,15 @@ struct Session::Impl {
   Status FinishDevices();  // at the end of a run: outputs are there, unless a stream was lent
   Status AwaitDevices();   // whatever is still on any stream
   void DrainDevices();     // the same after an error, whose words are the ones that count
-  Status RunMirrored(size_t index, NodeRun* run, VerifyReport* report);
+  // RunChecked of a node on a device, by copies of its tensors.
+  Status RunMirrored(size_t index, NodeRun* run, bool verify, bool measure);
 
   // session_run.cc
   Status RunNodes();
   Status RunNode(size_t index, NodeRun* run);
-  Status RunVerified(size_t index, NodeRun* run);
+  // RunNode, and what `reference` makes of the same beside it.
+  Status RunChecked(size_t index, NodeRun* run, bool verify);
+  void Check(size_t index, const NodeRun& run, bool verify, bool measure, NodeVerifier* verifier);
 
   std::shared_ptr<Engine> engine;
   std::shared_ptr<const Graph> graph;
@@ -162,7 +167,8 @@ struct Session::Impl {
   std::vector<CopyJob> stage, finish;
   std::deque<std::string> span_names;
   std::vector<VerifyReport> verify_reports;
-  std::vector<const GraphPlan*> verified;  // Verify::kFirst: plans already compared
+  std::vector<AccuracyReport> accuracy_reports;  // of the last run
+  std::vector<const GraphPlan*> verified;        // Verify::kFirst: plans already compared
 
   // Reused by every Prepare, so that a known bucket allocates nothing.
   PlanKey key;

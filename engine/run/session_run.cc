@@ -1,5 +1,5 @@
 // session_run.cc: the run itself: staged inputs, nodes in order, outputs that are copied. Allocates nothing unless
-// something is wrong, or verify is on.
+// something is wrong, or verify or accuracy_report is on.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -35,27 +35,45 @@ Status Session::Impl::RunNode(size_t index, NodeRun* run) {
   return status.ok() ? status : status.At(fmt::format("node \"{}\" on {}", name, run->plan->backend().name()));
 }
 
-Status Session::Impl::RunVerified(size_t index, NodeRun* run) {
-  if (run->step != NodeRun::Step::kBackend || &run->plan->backend() == engine->reference().get()) {
-    return RunNode(index, run);
-  }
-  VerifyReport report;
-  if (run->domain == 0) {
+Status Session::Impl::RunChecked(size_t index, NodeRun* run, bool verify) {
+  verify &= run->step == NodeRun::Step::kBackend && &run->plan->backend() != engine->reference().get();
+  // `reference` too is measured: what rounding to the outputs' dtype costs is worth a number.
+  const bool measure = options.accuracy_report && graph->nodes[index].kind == SAGE_OP_ATTENTION;
+  if (!verify && !measure) return RunNode(index, run);
+  if (run->domain != 0) {
+    SAGE_RETURN_IF_ERROR(RunMirrored(index, run, verify, measure));
+  } else {
     NodeVerifier verifier(*engine->reference(), run->built);
     SAGE_RETURN_IF_ERROR(RunNode(index, run));
-    report = verifier.Compare(&token);
-  } else {
-    SAGE_RETURN_IF_ERROR(RunMirrored(index, run, &report));
+    Check(index, *run, verify, measure, &verifier);
   }
+  // `reference` takes long: what stopped it is meant for the run, not for the comparison.
+  if (!token.Cancelled()) return {};
+  return Status(SAGE_E_CANCELLED, fmt::format("the run was cancelled while node \"{}\" was compared with reference",
+                                              graph->nodes[index].name));
+}
+
+void Session::Impl::Check(size_t index, const NodeRun& run, bool verify, bool measure, NodeVerifier* verifier) {
+  const std::string& backend = run.plan->backend().name();
+  if (verify) {
+    VerifyReport report = verifier->Compare(&token);
+    report.node = graph->nodes[index].name;
+    report.backend = backend;
+    if (report.suspicious) {
+      engine->host()->Log(SAGE_LOG_WARNING,
+                          fmt::format("verify: node \"{}\": {} differs from reference by {:.3g} (relative {:.3g})",
+                                      report.node, report.backend, report.max_abs_error, report.rel_error));
+    }
+    verify_reports.push_back(std::move(report));
+  }
+  if (!measure) return;
+  AccuracyReport report;
   report.node = graph->nodes[index].name;
-  report.backend = run->plan->backend().name();
-  if (report.suspicious) {
-    engine->host()->Log(SAGE_LOG_WARNING,
-                        fmt::format("verify: node \"{}\": {} differs from reference by {:.3g} (relative {:.3g})",
-                                    report.node, report.backend, report.max_abs_error, report.rel_error));
-  }
-  verify_reports.push_back(std::move(report));
-  return {};
+  report.backend = backend;
+  report.device = run.domain == 0 ? "cpu" : domains[run.domain]->name();
+  report.accuracy = current->nodes[index]->chosen()->answer.accuracy;
+  verifier->Measure(&token, &report);
+  accuracy_reports.push_back(std::move(report));
 }
 
 Status Session::Impl::RunNodes() {
@@ -63,6 +81,7 @@ Status Session::Impl::RunNodes() {
   const bool seen = std::find(verified.begin(), verified.end(), current) != verified.end();
   const bool verify = options.verify == Verify::kAlways || (options.verify == Verify::kFirst && !seen);
   if (verify) verify_reports.clear();
+  const bool check = verify || options.accuracy_report;
   for (const CopyJob& job : stage) counters.bytes_copied += CopyTensor(job.from, job.to);
   for (size_t i = 0; i < node_runs.size(); ++i) {
     NodeRun& run = node_runs[i];
@@ -75,7 +94,7 @@ Status Session::Impl::RunNodes() {
     const uint64_t span = run.span != nullptr ? trace.Begin(run.span) : 0;
     // A trace is read after the run; this says where it is while it runs, to whoever places a crash.
     if (run.span != nullptr) engine->host()->Log(SAGE_LOG_DEBUG, run.span);
-    const Status status = verify ? RunVerified(i, &run) : RunNode(i, &run);
+    const Status status = check ? RunChecked(i, &run, verify) : RunNode(i, &run);
     trace.End(span);
     if (!status.ok()) return status;
   }

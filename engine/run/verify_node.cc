@@ -4,8 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
+#include <new>
 
+#include "plan/elements.h"
 #include "plan/graph_plan.h"
 #include "plan/problem.h"
 #include "run/tensor_copy.h"
@@ -14,46 +15,17 @@
 namespace sage {
 namespace {
 
-float HalfToFloat(uint16_t half) {
-  const int exponent = (half >> 10) & 31, mantissa = half & 1023;
-  const double magnitude = exponent == 31  ? (mantissa != 0 ? std::numeric_limits<double>::quiet_NaN()
-                                                            : std::numeric_limits<double>::infinity())
-                           : exponent == 0 ? std::ldexp(mantissa, -24)
-                                           : std::ldexp(mantissa + 1024, exponent - 25);
-  return static_cast<float>((half & 0x8000) != 0 ? -magnitude : magnitude);
-}
-
-template <class T>
-T Load(const unsigned char* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-double LoadAsDouble(sage_dtype dtype, const unsigned char* at) {
-  switch (dtype) {
-    case SAGE_F64:
-      return Load<double>(at);
-    case SAGE_F32:
-      return static_cast<double>(Load<float>(at));
-    case SAGE_F16:
-      return static_cast<double>(HalfToFloat(Load<uint16_t>(at)));
-    case SAGE_BF16: {
-      const uint32_t bits = static_cast<uint32_t>(Load<uint16_t>(at)) << 16;
-      return static_cast<double>(Load<float>(reinterpret_cast<const unsigned char*>(&bits)));
-    }
-    case SAGE_I8:
-      return Load<int8_t>(at);
-    case SAGE_I16:
-      return Load<int16_t>(at);
-    case SAGE_I32:
-      return Load<int32_t>(at);
-    case SAGE_I64:
-      return static_cast<double>(Load<int64_t>(at));
-    case SAGE_U64:
-      return static_cast<double>(Load<uint64_t>(at));
+// Whether the slot's numbers may be double where Q is: all floats of an attention but K, V and what is theirs, whose
+// dtype is their own, and scales, which are f32.
+bool FollowsQuery(uint32_t slot) {
+  switch (slot) {
+    case SAGE_ATTN_K:
+    case SAGE_ATTN_V:
+    case SAGE_ATTN_K_NEW:
+    case SAGE_ATTN_V_NEW:
+      return false;
     default:
-      return *at;  // u8, bool; fp8 by its code, which is enough to see that two differ
+      return slot < SAGE_ATTN_SCALE_Q || slot > SAGE_ATTN_SCALE_O;
   }
 }
 
@@ -75,30 +47,8 @@ double SuspiciousError(sage_dtype dtype) {
 }
 
 Difference Compare(const sage_tensor& got, const sage_tensor& expected) {
-  Difference difference;
-  int64_t count = 1;
-  for (uint32_t i = 0; i < got.rank; ++i) count *= got.shape[i];
-  const int64_t size = support::DtypeSize(got.dtype);
-  int64_t index[SAGE_MAX_RANK] = {};
-  for (int64_t i = 0; i < count; ++i) {
-    int64_t a = 0, b = 0;
-    for (uint32_t axis = 0; axis < got.rank; ++axis) {
-      a += index[axis] * got.stride[axis], b += index[axis] * expected.stride[axis];
-    }
-    const double x = LoadAsDouble(got.dtype, static_cast<const unsigned char*>(got.data) + a * size);
-    const double y = LoadAsDouble(got.dtype, static_cast<const unsigned char*>(expected.data) + b * size);
-    if (std::isfinite(y)) difference.largest_expected = std::max(difference.largest_expected, std::fabs(y));
-    const bool same = x == y || (std::isnan(x) && std::isnan(y));
-    if (!same) {
-      const double apart = std::fabs(x - y);
-      difference.max_abs = std::max(difference.max_abs, std::isnan(apart) ? INFINITY : apart);
-    }
-    for (uint32_t axis = got.rank; axis-- > 0;) {
-      if (++index[axis] < got.shape[axis]) break;
-      index[axis] = 0;
-    }
-  }
-  return difference;
+  const Distance distance = DistanceOf(got, expected);
+  return {distance.non_finite > 0 ? INFINITY : distance.max_abs_error, distance.largest_exact};
 }
 
 NodeVerifier::NodeVerifier(const Backend& reference, const BuiltOp& built)
@@ -109,7 +59,7 @@ NodeVerifier::NodeVerifier(const Backend& reference, const BuiltOp& built)
   }
 }
 
-NodeVerifier::Copy NodeVerifier::Take(const sage_tensor& from, bool with_data) const {
+NodeVerifier::Copy NodeVerifier::Take(const sage_tensor& from, bool with_data) {
   Copy copy;
   sage_tensor_init(&copy.tensor, from.dtype, from.rank, from.shape, nullptr);
   uint64_t bytes = support::DtypeSize(from.dtype);
@@ -120,15 +70,49 @@ NodeVerifier::Copy NodeVerifier::Take(const sage_tensor& from, bool with_data) c
   return copy;
 }
 
-VerifyReport NodeVerifier::Compare(void* run_token) {
-  VerifyReport report;
+NodeVerifier::Copy NodeVerifier::Widen(const sage_tensor& from, bool with_data) {
+  Copy copy;
+  sage_tensor once = from;
+  for (uint32_t axis = 0; axis < from.rank; ++axis) {
+    if (from.stride[axis] == 0 && from.shape[axis] > 1) once.shape[axis] = 1;
+  }
+  sage_tensor_init(&copy.tensor, SAGE_F64, once.rank, once.shape, nullptr);
+  const int64_t count = support::ElementCount(once);
+  copy.bytes.resize(std::max<uint64_t>(static_cast<uint64_t>(count) * sizeof(double), 1));
+  copy.tensor.data = copy.bytes.data();
+  const uint32_t size = support::DtypeSize(from.dtype);
+  std::vector<unsigned char> plain(with_data ? static_cast<uint64_t>(count) * size : 0);
+  if (!plain.empty()) {
+    sage_tensor packed;
+    sage_tensor_init(&packed, from.dtype, once.rank, once.shape, plain.data());
+    CopyTensor(once, packed);
+    for (uint64_t i = 0; i < static_cast<uint64_t>(count); ++i) {
+      StoreElement(copy.bytes.data() + i * sizeof(double), SAGE_F64, LoadElement(plain.data() + i * size, from.dtype));
+    }
+  }
+  for (uint32_t axis = 0; axis < from.rank; ++axis) {
+    if (once.shape[axis] != from.shape[axis]) copy.tensor.shape[axis] = from.shape[axis], copy.tensor.stride[axis] = 0;
+  }
+  return copy;
+}
+
+std::string NodeVerifier::Rerun(void* run_token, bool exact) {
+  const bool wide = exact && built_.op.kind == SAGE_OP_ATTENTION;
+  const bool float_query = wide && support::IsFloat(built_.tensors[SAGE_ATTN_Q].dtype);
   std::vector<sage_tensor> tensors(built_.tensors.begin(), built_.tensors.begin() + built_.op.num_slots);
   std::vector<const sage_tensor*> slots(built_.op.num_slots, nullptr);
   for (uint32_t slot = 0; slot < slots.size(); ++slot) {
     if (built_.slots[slot] == nullptr) continue;
     slots[slot] = &tensors[slot];
     const bool output = support::SlotIsOutput(built_.op.kind, slot);
-    if (output && kept_[slot].bytes.empty()) kept_[slot] = Take(built_.tensors[slot], false);
+    // Without a float Q only O may be any float; the statistics stay f32.
+    const bool widened =
+        wide && support::IsFloat(tensors[slot].dtype) && FollowsQuery(slot) && (float_query || slot == SAGE_ATTN_O);
+    if (widened) {
+      kept_[slot] = Widen(built_.tensors[slot], !output);
+    } else if (output) {
+      kept_[slot] = Take(built_.tensors[slot], false);
+    }
     if (!kept_[slot].bytes.empty()) tensors[slot] = kept_[slot].tensor;
   }
   sage_op op = built_.op;
@@ -137,21 +121,12 @@ VerifyReport NodeVerifier::Compare(void* run_token) {
   op.accuracy = SAGE_ACCURACY_AUTO;
   uint64_t features = 0;
   if (op.kind == SAGE_OP_ATTENTION) {
-    if (const Status derived = AttentionFeatures(op, &features); !derived.ok()) {
-      report.note = "not compared: " + derived.message();
-      return report;
-    }
+    if (const Status derived = AttentionFeatures(op, &features); !derived.ok()) return derived.message();
   }
   const sage_answer answer = reference_.Ask(op, features);
-  if (answer.verdict != SAGE_YES) {
-    report.note = std::string("not compared, reference cannot: ") + answer.reason;
-    return report;
-  }
+  if (answer.verdict != SAGE_YES) return std::string("reference cannot: ") + answer.reason;
   const auto plan = reference_.MakePlan(op, nullptr, answer.workspace_bytes);
-  if (!plan.ok()) {
-    report.note = "not compared, reference could not plan: " + plan.status().message();
-    return report;
-  }
+  if (!plan.ok()) return "reference could not plan: " + plan.status().message();
   std::vector<unsigned char> workspace((*plan)->workspace_bytes() + kArenaAlignment);
   sage_run_args args{};
   args.struct_size = sizeof args;
@@ -161,11 +136,17 @@ VerifyReport NodeVerifier::Compare(void* run_token) {
   args.workspace = workspace.data() + (kArenaAlignment - address % kArenaAlignment) % kArenaAlignment;
   args.workspace_bytes = (*plan)->workspace_bytes();
   args.run = run_token;
-  if (const Status run = (*plan)->Run(args); !run.ok()) {
-    report.note = "not compared, reference failed: " + run.message();
+  if (const Status run = (*plan)->Run(args); !run.ok()) return "reference failed: " + run.message();
+  return {};
+}
+
+VerifyReport NodeVerifier::Compare(void* run_token) {
+  VerifyReport report;
+  if (const std::string why = Rerun(run_token, false); !why.empty()) {
+    report.note = "not compared: " + why;
     return report;
   }
-  for (uint32_t slot = 0; slot < slots.size(); ++slot) {
+  for (uint32_t slot = 0; slot < built_.op.num_slots; ++slot) {
     if (kept_[slot].bytes.empty()) continue;
     const Difference found = sage::Compare(built_.tensors[slot], kept_[slot].tensor);
     const double relative = found.max_abs == 0 ? 0 : found.max_abs / std::max(found.largest_expected, 1e-300);
@@ -174,6 +155,23 @@ VerifyReport NodeVerifier::Compare(void* run_token) {
     report.suspicious |= relative > SuspiciousError(built_.tensors[slot].dtype);
   }
   return report;
+}
+
+void NodeVerifier::Measure(void* run_token, AccuracyReport* report) {
+  for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_O}) {
+    report->dtypes[slot] = built_.tensors[slot].dtype;
+  }
+  report->problem = ProblemString(built_.op);
+  try {
+    report->note = Rerun(run_token, true);
+  } catch (const std::bad_alloc&) {
+    report->note = "there is not enough memory for the exact result beside the run's own";
+  }
+  if (!report->note.empty()) return;
+  for (uint32_t slot = 0; slot < built_.op.num_slots; ++slot) {
+    if (built_.slots[slot] == nullptr || !support::SlotIsOutput(built_.op.kind, slot)) continue;
+    report->outputs.push_back({slot, built_.tensors[slot].dtype, DistanceOf(built_.tensors[slot], kept_[slot].tensor)});
+  }
 }
 
 }  // namespace sage

@@ -42,6 +42,8 @@ class Program {
 
   virtual Status Explain(JsonWriter& out) = 0;
   virtual Status WriteTrace(JsonWriter& out) const = 0;
+  // As Session::WriteAccuracyReport, of every attention that the last tick ran; not after a bad tick.
+  virtual Status WriteAccuracyReport(JsonWriter& out) const = 0;
   virtual void Cancel() = 0;
 };
 

@@ -103,6 +103,10 @@ Status SageProgram::RunUnit(AttentionUnit* unit) {
   last_unit_ = unit;
   SAGE_RETURN_IF_ERROR(unit->Run());
   backend_ = unit->Backend();
+  for (const AccuracyReport& report : unit->session().accuracy_reports()) {
+    accuracy_.push_back(report);
+    accuracy_.back().session = unit->name();
+  }
   const std::string& fallback = unit->session().FallbackReason();
   if (!fallback.empty()) {
     flags_ |= kFallback;
@@ -132,6 +136,8 @@ Status SageProgram::Tick(std::string_view json) {
 Status SageProgram::TakeTick(std::string_view json) {
   ++lines_;
   ts_read_.reset();
+  accuracy_.clear();
+  decided_ = false;
   if (!reader_.Parse(json) || !reader_.CheckKeys(reader_.json().root(), Place(), tick_keys_) ||
       !ReadMoment(reader_.json().root())) {
     return Refuse();
@@ -148,6 +154,7 @@ Status SageProgram::TakeTick(std::string_view json) {
   if (!decided.ok()) return RefuseRun(decided);
   Commit();
   last_ = moment_;
+  decided_ = true;
   return Status();
 }
 
@@ -401,6 +408,16 @@ Status SageProgram::WriteTrace(JsonWriter& out) const {
   text += program.text();
   text += '}';
   out.Raw(text);
+  return Status();
+}
+
+Status SageProgram::WriteAccuracyReport(JsonWriter& out) const {
+  if (!options_.accuracy_report) return NoAccuracyReport();
+  if (!decided_) {
+    return Status(SAGE_E_INVALID_ARGUMENT,
+                  "there is no accuracy to report: there was no tick yet, or the last one was a bad one");
+  }
+  WriteAccuracy(out, accuracy_, "the last tick was decided without attention");
   return Status();
 }
 

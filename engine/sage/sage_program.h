@@ -40,6 +40,7 @@ class SageProgram : public Program {
   Status Restore(std::string_view json) final;
   Status Explain(JsonWriter& out) final;
   Status WriteTrace(JsonWriter& out) const final;
+  Status WriteAccuracyReport(JsonWriter& out) const final;
   void Cancel() final;
   Status SetInput(uint32_t index, sage_dtype dtype, std::span<const int64_t> shape, const void* data,
                   uint64_t bytes) override;
@@ -122,6 +123,8 @@ class SageProgram : public Program {
   std::optional<double> ts_read_;
   std::vector<std::unique_ptr<AttentionUnit>> units_;
   AttentionUnit* last_unit_ = nullptr;
+  std::vector<AccuracyReport> accuracy_;  // of the last tick, with the option accuracy_report
+  bool decided_ = false;                  // the last tick was a good one
 };
 
 Result<std::unique_ptr<Program>> MakeExpertProgram(std::shared_ptr<Engine> engine, std::shared_ptr<const Model> model,

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 folder = pathlib.Path(sys.argv[1])
-headers = ["sage/" + name for name in ("types.h", "attention.h", "ops.h", "plugin.h", "sage.h", "sparse.h",
+headers = ["sage/" + name for name in ("types.h", "attention.h", "ops.h", "plugin.h", "sage.h", "sparse.h", "quantize.h",
                                        "support/take_in.h", "support/refuse.h")]
 compilers = [name for name in ("gcc", "clang") if shutil.which(name)]
 if "gcc" not in compilers:

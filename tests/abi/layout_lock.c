@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "sage/plugin.h"
+#include "sage/quantize.h"
 #include "sage/sparse.h"
 
 #define SIZE(type, bytes, alignment) \
@@ -291,6 +292,17 @@ AT(sage_gate_decision, sequence, 20, 4);
 AT(sage_gate_decision, window, 24, 4);
 AT(sage_gate_decision, reserved, 28, 4);
 
+SIZE(sage_quantize_report, 64, 8);
+AT(sage_quantize_report, struct_size, 0, 4);
+AT(sage_quantize_report, reserved, 4, 4);
+AT(sage_quantize_report, elements, 8, 8);
+AT(sage_quantize_report, saturated, 16, 8);
+AT(sage_quantize_report, zero_groups, 24, 8);
+AT(sage_quantize_report, code_bytes, 32, 8);
+AT(sage_quantize_report, scale_bytes, 40, 8);
+AT(sage_quantize_report, max_abs_error, 48, 8);
+AT(sage_quantize_report, rms_error, 56, 8);
+
 IS(SAGE_ABI_MAJOR, 0x1ull);
 IS(SAGE_ABI_MINOR, 0x0ull);
 IS(SAGE_OK, 0x0ull);
@@ -477,3 +489,4 @@ IS(SAGE_GATE_STORM, 0x5ull);
 IS(SAGE_GATE_FORCED, 0x6ull);
 IS(SAGE_GATE_QUIET, 0x7ull);
 IS(SAGE_GATE_SKIPPED, 0x8ull);
+IS(SAGE_QUANTIZE_GIVEN_SCALES, 0x1ull);

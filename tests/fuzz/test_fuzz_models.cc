@@ -169,6 +169,8 @@ class Runner {
     REQUIRE(sage_options_set_cancel(options.get(), Clock::Cancel, &clock, &error) == SAGE_OK);
     if (random.OneIn(3)) options.Set("verify", "always");
     if (random.OneIn(3)) options.Set("warmup", "all");
+    const bool measured = random.OneIn(3);
+    if (measured) options.Set("accuracy_report", "on");
     ApiSession session;
     const sage_status planned = sage_session_create(model.get(), options.get(), session.out(), &error);
     if (planned != SAGE_OK) return Refused(planned, error);
@@ -180,6 +182,11 @@ class Runner {
       Ticks(model.get(), session.get(), tally);
     }
     CHECK(TextOf(sage_session_trace, session.get()).size() > 10);
+    needed = 0;  // none where the last run failed
+    const sage_status accuracy = sage_session_accuracy(session.get(), nullptr, 0, &needed, &error);
+    if (accuracy != SAGE_OK) return Refused(accuracy, error);
+    CHECK(measured);
+    CHECK(TextOf(sage_session_accuracy, session.get()).size() > 10);
   }
 
  private:

@@ -233,7 +233,12 @@ TEST_CASE(
     "texts and bytes out: the size alone, too small, exact, too large; nothing is copied that does not fit whole") {
   const ApiEngine engine = MakeEngine({{"plugin_folders", "false"}});
   const ApiModel relu = MakeModel(engine.get(), ReluModel()), metabolic = MakeModel(engine.get(), kMetabolic);
-  const ApiSession run = MakeSession(relu.get()), ticks = MakeSession(metabolic.get());
+  const Settings measured = {{"accuracy_report", "on"}};
+  const ApiSession run = MakeSession(relu.get(), measured), ticks = MakeSession(metabolic.get(), measured);
+  const int64_t shape[] = {1, 4};
+  const float x[4] = {1, -1, 2, -2};
+  REQUIRE(sage_session_set_input(run.get(), 0, SAGE_F32, 2, shape, x, sizeof x, nullptr) == SAGE_OK);
+  REQUIRE(sage_session_run(run.get(), nullptr) == SAGE_OK);
   REQUIRE(sage_session_tick(ticks.get(), kTick, std::strlen(kTick), nullptr) == SAGE_OK);
   AttentionProblem problem(1, 1, 1, 2, 3, 4);
   const ApiPlan plan = problem.Plan(engine.get());
@@ -247,6 +252,8 @@ TEST_CASE(
       {"explain ticks", [&](auto... a) { return sage_session_explain(ticks.get(), a...); }},
       {"trace", [&](auto... a) { return sage_session_trace(run.get(), a...); }},
       {"trace ticks", [&](auto... a) { return sage_session_trace(ticks.get(), a...); }},
+      {"accuracy", [&](auto... a) { return sage_session_accuracy(run.get(), a...); }},
+      {"accuracy ticks", [&](auto... a) { return sage_session_accuracy(ticks.get(), a...); }},
       {"decision", [&](auto... a) { return sage_session_decision(ticks.get(), a...); }},
       {"snapshot", [&](auto... a) { return sage_session_snapshot(ticks.get(), a...); }},
   };
@@ -303,6 +310,7 @@ TEST_CASE("while a session runs every other call on it is BUSY; cancel and the r
   busy(sage_session_set_stream(s, SAGE_CUDA, 0, nullptr, &error));
   busy(sage_session_explain(s, nullptr, 0, &needed, &error));
   busy(sage_session_trace(s, nullptr, 0, &needed, &error));
+  busy(sage_session_accuracy(s, nullptr, 0, &needed, &error));
   busy(sage_session_tick(s, "{}", 2, &error));
   busy(sage_session_decision(s, nullptr, 0, &needed, &error));
   busy(sage_session_snapshot(s, nullptr, 0, &needed, &error));
@@ -378,6 +386,7 @@ TEST_CASE("after fork every call on a parent's handle is FORKED and destroying o
     forked(sage_session_set_stream(run.get(), SAGE_CUDA, 0, nullptr, nullptr));
     forked(sage_session_explain(run.get(), nullptr, 0, &needed, nullptr));
     forked(sage_session_trace(run.get(), nullptr, 0, &needed, nullptr));
+    forked(sage_session_accuracy(run.get(), nullptr, 0, &needed, nullptr));
     forked(sage_session_tick(ticks.get(), kTick, std::strlen(kTick), nullptr));
     forked(sage_session_decision(ticks.get(), nullptr, 0, &needed, nullptr));
     forked(sage_session_snapshot(ticks.get(), nullptr, 0, &needed, nullptr));

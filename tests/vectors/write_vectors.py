@@ -10,6 +10,7 @@ import pathlib
 import sys
 
 sys.dont_write_bytecode = True
+from quantizer import quantizer  # noqa: E402
 from steps import *  # noqa: E402,F403  (its words are all that is said here)
 
 PATH = pathlib.Path(__file__).with_name("conformance.txt")
@@ -391,6 +392,18 @@ def masks_and_gate():
         say("gate_apply 1")
 
 
+def accuracy():
+    begin("accuracy", "asked for by an option, and there after a run", backend="cpu")
+    finish("model op_graph.fbs", "session", "accuracy")
+    say("plan_option accuracy_report true")
+    finish("session", "accuracy")
+    for index, shape in enumerate(([1, 2, 3, 4], [1, 1, 5, 4], [1, 1, 5, 4])):
+        say("input", index, "f32", shape_text(shape), pack("f32", normal(shape)))
+    finish("run", "accuracy")
+    say("input 0 f32", "1,2,3,4", pack("f32", [float("nan")] * 24))
+    finish("run", "accuracy")
+
+
 def scenarios():
     begin("scenarios", backend=None)
     for name in ("versions", "status_names", "free_orders", "closed", "log", "log_throws", "cancel_callback",
@@ -403,7 +416,7 @@ def scenarios():
 
 def main():
     for part in (attention_in_every_type, every_feature, fields_told_apart, memory_as_it_comes, flat, refusals, models,
-                 masks_and_gate, scenarios):
+                 masks_and_gate, quantizer, accuracy, scenarios):
         part()
     text = "\n".join(lines) + "\n"
     if "--check" in sys.argv:

@@ -167,6 +167,12 @@ class Session {
       return sage_session_explain(raw_.get(), buffer, capacity, needed, error);
     });
   }
+  // JSON: how far each attention of the last run or tick is from exact. Takes the option accuracy_report.
+  std::string accuracy() {
+    return detail::FetchText([&](char* buffer, uint64_t capacity, uint64_t* needed, sage_error* error) {
+      return sage_session_accuracy(raw_.get(), buffer, capacity, needed, error);
+    });
+  }
   std::string trace() {
     return detail::FetchText([&](char* buffer, uint64_t capacity, uint64_t* needed, sage_error* error) {
       return sage_session_trace(raw_.get(), buffer, capacity, needed, error);

@@ -139,5 +139,6 @@ namespace Sage
         public const uint SAGE_GATE_FORCED = 6;
         public const uint SAGE_GATE_QUIET = 7;
         public const uint SAGE_GATE_SKIPPED = 8;
+        public const uint SAGE_QUANTIZE_GIVEN_SCALES = 1;
     }
 }

@@ -156,6 +156,13 @@ namespace Sage
             return Text.Of(SageNative.session_trace(handle));
         }
 
+        /// <summary>JSON: how far each attention of the last run or tick is from exact. Takes the option
+        /// "accuracy_report".</summary>
+        public string Accuracy()
+        {
+            return Text.Of(SageNative.session_accuracy(handle));
+        }
+
         // ---- ticks ----
 
         /// <summary>One tick of an expert, metabolic or fusion graph: a JSON object in, the decision's out. A bad tick

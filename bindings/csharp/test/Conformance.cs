@@ -177,6 +177,12 @@ namespace Sage.Conformance
                     Out.Say("features " + empty.GetField("features").ToString("x16") + " window_left "
                         + empty.GetField("window_left"));
                     break;
+                case "quantize": Quantize(words); break;
+                case "dequantize":
+                    Quantization(words, 3).Dequantize(Lent(words[1]), Lent(words[2]), Lent(words[5]));
+                    Out.Say("SAGE_OK");
+                    SaySlot(words[5]);
+                    break;
                 case "scenario": new Scenarios(this).Run(words[1]); break;
                 default:
                     if (!Partition(words)) models.Step(words, rest);
@@ -254,6 +260,41 @@ namespace Sage.Conformance
             for (int slot = 0; slot < Constants.SAGE_ATTN_NUM_SLOTS; ++slot)
                 if ((aliases >> slot & 1) != 0) written[slot] = op.Get((Slot)slot);
             foreach (KeyValuePair<int, Tensor> one in written) Out.SayBytes("slot " + one.Key, one.Value.CopyBytes());
+        }
+
+        /// <summary>Of a slot by its number; null for "-".</summary>
+        private Tensor Lent(string word)
+        {
+            return word == "-" ? null : op.Get((Slot)uint.Parse(word));
+        }
+
+        private void SaySlot(string word)
+        {
+            if (word != "-") Out.SayBytes("slot " + word, Lent(word).CopyBytes());
+        }
+
+        /// <summary>mean: where the mean's slot stands, that of cu_seqlens behind it.</summary>
+        private Quantization Quantization(string[] words, int mean)
+        {
+            return new Quantization(uint.Parse(words[6]))
+            {
+                ScaleBlock = uint.Parse(words[7]), Mean = Lent(words[mean]), CuSeqlens = Lent(words[mean + 1])
+            };
+        }
+
+        private void Quantize(string[] words)
+        {
+            Quantization by = Quantization(words, 4);
+            bool given = words[8] == "1";
+            Tensor x = Lent(words[1]), codes = Lent(words[2]), scale = Lent(words[3]);
+            QuantizeReport r = given ? by.QuantizeWith(x, codes, scale) : by.Quantize(x, codes, scale);
+            Out.Say("SAGE_OK");
+            Out.Say("report " + r.Elements + " " + r.Saturated + " " + r.ZeroGroups + " " + r.CodeBytes + " "
+                + r.ScaleBytes + " " + BitConverter.DoubleToInt64Bits(r.MaxAbsError).ToString("x16") + " "
+                + BitConverter.DoubleToInt64Bits(r.RmsError).ToString("x16"));
+            SaySlot(words[2]);
+            if (!given) SaySlot(words[3]);
+            SaySlot(words[4]);
         }
 
         private void DecideGate(string[] words)

@@ -82,6 +82,10 @@ namespace Sage.Conformance
                     print.Say(Transcript.IsJsonWith(Session.Trace(), "\"traceEvents\"") ? "trace json"
                         : "trace is no JSON with traceEvents");
                     break;
+                case "accuracy":
+                    print.Say(Transcript.IsJsonWith(Session.Accuracy(), "\"rel_l1\"") ? "accuracy json"
+                        : "accuracy is no JSON with rel_l1");
+                    break;
                 case "tick":
                     try
                     {

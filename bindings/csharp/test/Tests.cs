@@ -10,6 +10,7 @@ namespace Sage.Test
             CultureInfo.DefaultThreadCurrentCulture = CultureInfo.InvariantCulture;
             AttentionTests.Run();
             TensorTests.Run();
+            QuantizeTests.Run(arguments[0]);
             ModelTests.Run(arguments[0]);
             LifetimeTests.Run(arguments[0]);
             return Check.Report();

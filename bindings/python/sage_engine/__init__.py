@@ -64,6 +64,7 @@ from .flash import flash_attn_func, flash_attn_varlen_func
 from .functional import attention, default_engine
 from .model import Model, TensorInfo
 from .options import Options
+from .quantize import Quantized, QuantizeReport, dequantize, quantize
 from .session import Session
 from .sparse import (
     CsrMask,
@@ -124,6 +125,8 @@ __all__ = [
     "NotFoundError",
     "Options",
     "OutOfMemoryError",
+    "Quantized",
+    "QuantizeReport",
     "Require",
     "SageError",
     "Session",
@@ -139,6 +142,7 @@ __all__ = [
     "build_info",
     "constants",
     "default_engine",
+    "dequantize",
     "flash_attn_func",
     "flash_attn_varlen_func",
     "gate_apply",
@@ -146,6 +150,7 @@ __all__ = [
     "mincut_blocks",
     "mincut_csr",
     "mincut_mask",
+    "quantize",
     "require_abi",
     "status_name",
     "version",

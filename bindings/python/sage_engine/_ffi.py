@@ -221,11 +221,20 @@ class sage_gate_decision(CheckedStructure):
     ]
 
 
+class sage_quantize_report(CheckedStructure):
+    _fields_ = (
+        [("struct_size", c_uint32), ("reserved", c_uint32)]
+        + [(name, c_uint64) for name in ("elements", "saturated", "zero_groups", "code_bytes", "scale_bytes")]
+        + [(name, c_double) for name in ("max_abs_error", "rms_error")]
+    )
+
+
 _status, _handle, _text, _bytes, _err = c_int32, c_void_p, c_char_p, c_void_p, POINTER(sage_error)
 _out, _size, _i64, _u32 = POINTER(c_void_p), POINTER(c_uint64), c_int64, c_uint32
 _fetch = [_handle, c_void_p, c_uint64, _size, _err]
 _io = [_handle, _u32, _u32]
 _shape = POINTER(c_int64)
+_tensor = POINTER(sage_tensor)
 
 # Name: result, arguments. Left out on purpose, see docs/python.md: sage_options_set_allocator, _set_parallel_for.
 FUNCTIONS: Dict[str, Tuple[Optional[Any], List[Any]]] = {
@@ -275,6 +284,7 @@ FUNCTIONS: Dict[str, Tuple[Optional[Any], List[Any]]] = {
     "sage_session_cancel": (None, [_handle]),
     "sage_session_explain": (_status, _fetch),
     "sage_session_trace": (_status, _fetch),
+    "sage_session_accuracy": (_status, _fetch),
     "sage_session_tick": (_status, [_handle, _text, c_uint64, _err]),
     "sage_session_decision": (_status, _fetch),
     "sage_session_snapshot": (_status, _fetch),
@@ -287,4 +297,6 @@ FUNCTIONS: Dict[str, Tuple[Optional[Any], List[Any]]] = {
         [POINTER(sage_gate_packet), POINTER(sage_gate_policy), POINTER(sage_gate_decision), _err],
     ),
     "sage_gate_apply": (_status, [POINTER(sage_gate_decision), POINTER(sage_attention_attributes), _err]),
+    "sage_quantize": (_status, [_tensor, _u32, _u32, _u32] + [_tensor] * 4 + [POINTER(sage_quantize_report), _err]),
+    "sage_dequantize": (_status, [_tensor, _u32, _u32] + [_tensor] * 4 + [_err]),
 }

@@ -182,6 +182,10 @@ class Session(Closing):
         """Spans and counters of the last run, with the option trace; json.dump gives what Perfetto reads."""
         return self._parsed("sage_session_trace")
 
+    def accuracy(self) -> Dict[str, Any]:
+        """How far each attention of the last run or tick is from exact, with the option accuracy_report."""
+        return self._parsed("sage_session_accuracy")
+
     # ---- ticks ----
 
     def tick(self, tick: Tick) -> Dict[str, Any]:

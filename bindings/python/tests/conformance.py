@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import struct
 import sys
 from typing import Any, Callable, Dict, List, Optional
 
@@ -277,6 +278,11 @@ class Case:
             return self.say("skipped")
         self.say("trace json" if "traceEvents" in self.session.trace() else "trace has no traceEvents")
 
+    def accuracy(self) -> None:
+        if self.session is None:
+            return self.say("skipped")
+        self.say("accuracy json" if "rel_l1" in json.dumps(self.session.accuracy()) else "accuracy has no rel_l1")
+
     def tick(self, line: str = "") -> None:
         if self.session is None:
             return self.say("skipped")
@@ -340,6 +346,37 @@ class Case:
         op = sage.AttentionOp(None, None, None, None, align=sage.Align(int(alignment)))
         sage.gate_apply(self.decision, op)
         self.say(f"features {op.attributes.features:016x} window_left {op.attributes.window_left}")
+
+    def lent(self, *slots: str) -> List[Optional[sage.Tensor]]:
+        return [None if slot == "-" else self.tensors[int(slot)] for slot in slots]
+
+    def quantize(
+        self, x: str, codes: str, scale: str, mean: str, cu: str, granularity: str, block: str, flags: str
+    ) -> None:
+        source, out, scales, means, starts = self.lent(x, codes, scale, mean, cu)
+        made = sage.quantize(
+            source,
+            int(granularity),
+            scale_block=int(block),
+            scale=scales if flags == "1" else None,
+            scale_out=None if flags == "1" else scales,
+            mean=False if means is None else means,
+            cu_seqlens=starts,
+            codes=out,
+        )
+        self.say("SAGE_OK")
+        r = made.report
+        errors = " ".join(struct.pack(">d", error).hex() for error in (r.max_abs_error, r.rms_error))
+        self.say(f"report {r.elements} {r.saturated} {r.zero_groups} {r.code_bytes} {r.scale_bytes} {errors}")
+        for slot in (codes, "-" if flags == "1" else scale, mean):
+            if slot != "-":
+                self.say_slot(int(slot))
+
+    def dequantize(self, codes: str, scale: str, mean: str, cu: str, x: str, granularity: str, block: str) -> None:
+        given, scales, means, starts, out = self.lent(codes, scale, mean, cu, x)
+        sage.dequantize(given, scales, int(granularity), scale_block=int(block), mean=means, cu_seqlens=starts, out=out)
+        self.say("SAGE_OK")
+        self.say_slot(int(x))
 
     def scenario(self, name: str) -> None:
         for line in getattr(conformance_scenarios, name)(self):

@@ -135,7 +135,8 @@ except ImportError as error:
 
 class AsInTheHeaders(unittest.TestCase):
     def headers(self) -> str:
-        return "\n".join((ROOT / "abi" / "sage" / name).read_text(encoding="utf-8") for name in ("sage.h", "sparse.h"))
+        names = ("sage.h", "sparse.h", "quantize.h")
+        return "\n".join((ROOT / "abi" / "sage" / name).read_text(encoding="utf-8") for name in names)
 
     def test_every_function_is_bound(self) -> None:
         declared = set(re.findall(r"SAGE_API[^;(]*?\b(sage_\w+)\(", self.headers()))
@@ -174,7 +175,7 @@ class AsInTheHeaders(unittest.TestCase):
                 at = getattr(struct, field)
                 self.assertEqual((at.offset, at.size), (int(offset), int(length)), f"{name}.{field}")
             checked += 1
-        self.assertEqual(checked, 9)
+        self.assertEqual(checked, 10)
         self.assertEqual(_dlpack.SIZES, (48, 64, 80, 8))
 
     def test_enumerations_are_whole(self) -> None:

@@ -5,7 +5,7 @@
 
 #include "runner.h"
 
-static void say_bytes(runner* r, const char* what, const void* bytes, uint64_t size) {
+void say_bytes(runner* r, const char* what, const void* bytes, uint64_t size) {
   char first[33] = "-";
   for (uint64_t i = 0; i < size && i < 16; ++i) snprintf(first + 2 * i, 3, "%02x", ((const unsigned char*)bytes)[i]);
   say(r, "%s %016llx %s", what, (unsigned long long)hash_of(bytes, size), first);

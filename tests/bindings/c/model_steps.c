@@ -153,6 +153,17 @@ static sage_status decision_text(void* session, char* buffer, uint64_t capacity,
   return sage_session_decision(session, buffer, capacity, needed, error);
 }
 
+static sage_status accuracy_text(void* session, char* buffer, uint64_t capacity, uint64_t* needed, sage_error* error) {
+  return sage_session_accuracy(session, buffer, capacity, needed, error);
+}
+
+static void accuracy(runner* r) {
+  if (skip_without(r, r->session)) return;
+  char* text = fetch_text(r, accuracy_text, r->session);
+  if (text != NULL) say(r, is_json_with(text, "\"rel_l1\"") ? "accuracy json" : "accuracy is no JSON with rel_l1");
+  free(text);
+}
+
 static void trace(runner* r) {
   if (skip_without(r, r->session)) return;
   char* text = fetch_text(r, trace_text, r->session);
@@ -206,6 +217,8 @@ bool model_step(runner* r, const words* w) {
     run_session(r);
   } else if (strcmp(step, "trace") == 0) {
     trace(r);
+  } else if (strcmp(step, "accuracy") == 0) {
+    accuracy(r);
   } else if (strcmp(step, "tick") == 0) {
     tick(r, w->rest);
   } else if (strcmp(step, "snapshot") == 0) {

@@ -148,7 +148,7 @@ static void take_step(runner* r, const words* w) {
   } else if (strcmp(w->word[0], "scenario") == 0) {
     run_scenario(r, w->word[1]);
   } else {
-    need(attention_step(r, w) || model_step(r, w) || sparse_step(r, w), w->word[0]);
+    need(attention_step(r, w) || model_step(r, w) || sparse_step(r, w) || quantize_step(r, w), w->word[0]);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "sage/ops.h"
+#include "sage/quantize.h"
 #include "sage/sparse.h"
 
 /* ---- text.c: lines in, lines out ---- */
@@ -91,6 +92,8 @@ bool is_json_with(const char* text, const char* part);
 bool attention_step(runner* r, const words* w);
 bool model_step(runner* r, const words* w);
 bool sparse_step(runner* r, const words* w);
+bool quantize_step(runner* r, const words* w);
+void say_bytes(runner* r, const char* what, const void* bytes, uint64_t size); /* "what H first" */
 void run_scenario(runner* r, const char* name);
 
 #endif

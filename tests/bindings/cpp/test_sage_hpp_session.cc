@@ -130,6 +130,7 @@ TEST_CASE("sage.hpp: a run is cancelled by the callback, which may throw; a trac
   session.set_input(0, x, {2, 1});
   session.run();
   CHECK(json::parse(session.trace())["nodes"].size() == 1);
+  CHECK_THROWS_WITH_AS(session.accuracy(), doctest::Contains("accuracy_report"), sage::Error);
   for (const int how : {1, 2}) {
     mode = how;
     sage_status status = SAGE_OK;

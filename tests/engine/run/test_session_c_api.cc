@@ -159,6 +159,8 @@ TEST_CASE("session C API: null everywhere is an error, never a crash") {
   CHECK(sage_session_explain(nullptr, nullptr, 0, &needed, nullptr) == SAGE_E_INVALID_ARGUMENT);
   CHECK(sage_session_explain(h.session, nullptr, 0, nullptr, nullptr) == SAGE_E_INVALID_ARGUMENT);
   CHECK(sage_session_trace(nullptr, nullptr, 0, &needed, nullptr) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(sage_session_accuracy(nullptr, nullptr, 0, &needed, nullptr) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(sage_session_accuracy(h.session, nullptr, 0, nullptr, nullptr) == SAGE_E_INVALID_ARGUMENT);
   CHECK(sage_session_tick(nullptr, "{}", 2, nullptr) == SAGE_E_INVALID_ARGUMENT);
   CHECK(sage_session_decision(nullptr, nullptr, 0, &needed, nullptr) == SAGE_E_INVALID_ARGUMENT);
   CHECK(sage_session_snapshot(nullptr, nullptr, 0, &needed, nullptr) == SAGE_E_INVALID_ARGUMENT);

@@ -300,6 +300,29 @@ TEST_CASE("devices: verify sees through to the device, and catches a backend tha
   }
 }
 
+TEST_CASE("R5 devices: accuracy is measured on what the device holds, and says which one it is") {
+  const GraphBuilder g = Mixed();
+  SessionOptions options;
+  options.accuracy_report = true;
+  auto session = Open(g, ToyEngine({{"toydev.node_ns", "1"}, {"toydev.latency_ns", "1"}}), options);
+  for (uint32_t seed = 1; seed < 4; ++seed) {
+    SetRows(*session, 6, seed);
+    REQUIRE(session->Run().ok());
+    REQUIRE(session->accuracy_reports().size() == 1);
+    const AccuracyReport& report = session->accuracy_reports()[0];
+    CHECK(report.note == "");
+    CHECK(report.node == "attend");
+    CHECK(report.backend == "toydev");
+    CHECK(report.device == "device type 12:0");
+    REQUIRE(report.outputs.size() == 1);
+    CHECK(report.outputs[0].distance.elements == 96);
+    CHECK(report.outputs[0].distance.largest > 0.1);
+    CHECK(report.outputs[0].distance.rel_l1 < 1e-6);
+    CHECK(report.outputs[0].distance.rel_l1 > 0);  // f32
+    CHECK(session->verify_reports().empty());
+  }
+}
+
 TEST_CASE("devices: two sessions of one engine at once") {
   const GraphBuilder g = Mixed();
   const auto engine = ToyEngine({{"toydev.node_ns", "1"}, {"toydev.latency_ns", "1"}});

@@ -103,7 +103,7 @@ func (r *runner) step(line string) {
 	case "scenario":
 		r.scenario(r.words[1])
 	default:
-		if !r.attentionStep() && !r.modelStep() && !r.sparseStep() {
+		if !r.attentionStep() && !r.modelStep() && !r.sparseStep() && !r.quantizeStep() {
 			fail("unknown step %s", r.words[0])
 		}
 	}

@@ -42,6 +42,14 @@ func (r *runner) modelStep() bool {
 				r.say("trace is no JSON with traceEvents")
 			}
 		}
+	case "accuracy":
+		if r.has(r.session != nil) {
+			if text, err := r.session.Accuracy(); r.succeeded(err) && isJSON(text, `"rel_l1"`) {
+				r.say("accuracy json")
+			} else if err == nil {
+				r.say("accuracy is no JSON with rel_l1")
+			}
+		}
 	case "tick":
 		r.tick()
 	case "snapshot":

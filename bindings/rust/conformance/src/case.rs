@@ -96,7 +96,8 @@ impl<'a> Case<'a> {
             _ => {
                 let known = self.attention_step(step, &words, out)
                     || self.model_step(step, &words, out)
-                    || self.sparse_step(step, &words, out);
+                    || self.sparse_step(step, &words, out)
+                    || self.quantize_step(step, &words, out);
                 assert!(known, "a step that this runner does not know: {step}");
             }
         }

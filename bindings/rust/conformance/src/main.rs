@@ -3,6 +3,7 @@
 mod attention;
 mod case;
 mod model;
+mod quantize;
 mod scenarios;
 mod sparse;
 mod text;

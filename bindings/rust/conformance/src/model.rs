@@ -10,7 +10,7 @@ impl Case<'_> {
             "model" | "model_bytes" => self.load(words[0], step == "model_bytes", out),
             "check" | "check_bytes" => self.check(words[0], step == "check_bytes", out),
             "session" => self.open_session(out),
-            "input" | "bind" | "run" | "trace" | "snapshot" | "restore" | "restore_damaged" => {
+            "input" | "bind" | "run" | "trace" | "accuracy" | "snapshot" | "restore" | "restore_damaged" => {
                 match self.session.take() {
                     None => self.skipped(out),
                     Some(mut session) => {
@@ -34,6 +34,12 @@ impl Case<'_> {
             }
             "bind" => self.bind(session, words, out),
             "run" => self.run(session, out),
+            "accuracy" => {
+                if let Some(text) = self.accepted(out, session.accuracy()) {
+                    let good = is_json_with(&text, "\"rel_l1\"");
+                    self.say(out, if good { "accuracy json" } else { "accuracy is no JSON with rel_l1" });
+                }
+            }
             "trace" => {
                 if let Some(text) = self.accepted(out, session.trace()) {
                     let good = is_json_with(&text, "\"traceEvents\"");

@@ -136,9 +136,10 @@ pub const SAGE_GATE_STORM: u32 = 5;
 pub const SAGE_GATE_FORCED: u32 = 6;
 pub const SAGE_GATE_QUIET: u32 = 7;
 pub const SAGE_GATE_SKIPPED: u32 = 8;
+pub const SAGE_QUANTIZE_GIVEN_SCALES: u32 = 1;
 
 /// Every constant by its name in C.
-pub const CONSTANTS: [(&str, u64); 135] = [
+pub const CONSTANTS: [(&str, u64); 136] = [
     ("SAGE_ABI_MAJOR", SAGE_ABI_MAJOR as u64),
     ("SAGE_ABI_MINOR", SAGE_ABI_MINOR as u64),
     ("SAGE_OK", SAGE_OK as u64),
@@ -274,4 +275,5 @@ pub const CONSTANTS: [(&str, u64); 135] = [
     ("SAGE_GATE_FORCED", SAGE_GATE_FORCED as u64),
     ("SAGE_GATE_QUIET", SAGE_GATE_QUIET as u64),
     ("SAGE_GATE_SKIPPED", SAGE_GATE_SKIPPED as u64),
+    ("SAGE_QUANTIZE_GIVEN_SCALES", SAGE_QUANTIZE_GIVEN_SCALES as u64),
 ];

@@ -1,5 +1,5 @@
-//! Every exported function of `sage/sage.h` and `sage/sparse.h`, in the headers' order. Prototypes are compared with
-//! `abi/layout.txt` by a test.
+//! Every exported function of `sage/sage.h`, `sage/sparse.h` and `sage/quantize.h`, in the headers' order. Prototypes
+//! are compared with `abi/layout.txt` by a test.
 use std::os::raw::{c_char, c_void};
 
 use crate::*;
@@ -237,6 +237,13 @@ extern "C" {
         needed: *mut u64,
         err: *mut sage_error,
     ) -> sage_status;
+    pub fn sage_session_accuracy(
+        session: *mut sage_session,
+        buffer: *mut c_char,
+        capacity: u64,
+        needed: *mut u64,
+        err: *mut sage_error,
+    ) -> sage_status;
     pub fn sage_session_tick(
         session: *mut sage_session,
         json: *const c_char,
@@ -302,6 +309,28 @@ extern "C" {
     pub fn sage_gate_apply(
         decision: *const sage_gate_decision,
         attributes: *mut sage_attention_attributes,
+        err: *mut sage_error,
+    ) -> sage_status;
+    pub fn sage_quantize(
+        x: *const sage_tensor,
+        granularity: u32,
+        scale_block: u32,
+        flags: u32,
+        cu_seqlens: *const sage_tensor,
+        codes: *const sage_tensor,
+        scale: *const sage_tensor,
+        mean: *const sage_tensor,
+        report: *mut sage_quantize_report,
+        err: *mut sage_error,
+    ) -> sage_status;
+    pub fn sage_dequantize(
+        codes: *const sage_tensor,
+        granularity: u32,
+        scale_block: u32,
+        cu_seqlens: *const sage_tensor,
+        scale: *const sage_tensor,
+        mean: *const sage_tensor,
+        x: *const sage_tensor,
         err: *mut sage_error,
     ) -> sage_status;
 }

@@ -1,6 +1,6 @@
 //! Declarations of libsage: every struct, constant and function of `sage/types.h`, `sage/attention.h`, `sage/sage.h`,
-//! `sage/sparse.h`, and of `sage/ops.h` what an attention call needs. Nothing is added; the headers say what it
-//! means, and the crate `sage-engine` is the safe way in.
+//! `sage/sparse.h`, `sage/quantize.h`, and of `sage/ops.h` what an attention call needs. Nothing is added; the headers
+//! say what it means, and the crate `sage-engine` is the safe way in.
 //!
 //! Enumerations of C are integers there too, so no value of a newer library is undefined behaviour here.
 //! The layout of the structs is compared with `abi/layout.txt` by a test.

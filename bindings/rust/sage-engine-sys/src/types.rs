@@ -48,7 +48,7 @@ macro_rules! defaults {
 
 defaults! {
     sage_error sage_tensor sage_attention_attributes sage_op sage_attention_memory sage_gate_packet sage_gate_policy
-    sage_gate_decision
+    sage_gate_decision sage_quantize_report
 }
 
 /// The last argument of every call that can fail.
@@ -211,6 +211,20 @@ pub struct sage_gate_decision {
     pub sequence: u32,
     pub window: u32,
     pub reserved: u32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct sage_quantize_report {
+    pub struct_size: u32,
+    pub reserved: u32,
+    pub elements: u64,
+    pub saturated: u64,
+    pub zero_groups: u64,
+    pub code_bytes: u64,
+    pub scale_bytes: u64,
+    pub max_abs_error: f64,
+    pub rms_error: f64,
 }
 
 /// Items `[begin, end)` on `worker`.

@@ -60,6 +60,9 @@ fn declared() -> BTreeMap<&'static str, Struct> {
             partitions_max, spike_rate_q15_max, reserved, normal, reduced, safe
         }
         sage_gate_decision { struct_size, verdict, tier, drop_ratio_q15, layers, sequence, window, reserved }
+        sage_quantize_report {
+            struct_size, reserved, elements, saturated, zero_groups, code_bytes, scale_bytes, max_abs_error, rms_error
+        }
     }
 }
 
@@ -210,7 +213,7 @@ fn a_default_is_all_zero_but_for_its_size() {
     }
     sizes! {
         sage_error sage_tensor sage_attention_attributes sage_op sage_attention_memory sage_gate_packet
-        sage_gate_policy sage_gate_decision
+        sage_gate_policy sage_gate_decision sage_quantize_report
     }
 }
 

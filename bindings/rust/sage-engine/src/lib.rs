@@ -66,6 +66,7 @@ mod mincut;
 mod model;
 mod options;
 mod plan;
+mod quantize;
 mod session;
 mod slot;
 mod tensor;
@@ -82,6 +83,7 @@ pub use mincut::{mincut_blocks, mincut_csr, mincut_mask, BlockMask, BoolMask, Cs
 pub use model::{IoInfo, Model, ModelCheck, ModelKind};
 pub use options::{LogLevel, Options};
 pub use plan::{AttentionContext, AttentionMemory, AttentionPlan};
+pub use quantize::{Quantization, QuantizeReport};
 pub use session::{Direction, OutputInfo, Session};
 pub use slot::{Accuracy, Algorithm, Axes, Granularity, Requirements, Slot};
 pub use tensor::{TensorView, TensorViewMut};

@@ -372,6 +372,12 @@ impl Session {
             sys::sage_session_trace(self.raw, buffer, capacity, needed, error)
         })
     }
+    /// JSON: how far each attention of the last run or tick is from exact. With the option `accuracy_report`.
+    pub fn accuracy(&self) -> Result<String> {
+        fetch_text(|buffer, capacity, needed, error| unsafe {
+            sys::sage_session_accuracy(self.raw, buffer, capacity, needed, error)
+        })
+    }
     /// For calls of [`sys`] that have no method here.
     pub fn as_raw(&self) -> *mut sys::sage_session {
         self.raw

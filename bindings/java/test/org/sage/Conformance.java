@@ -205,6 +205,14 @@ public final class Conformance {
         out.say("features " + Transcript.hex(empty.get("features")) + " window_left " + empty.get("window_left"));
         break;
       }
+      case "quantize":
+        quantize(words);
+        break;
+      case "dequantize":
+        quantization(words, 3).dequantize(lent(words[1]), lent(words[2]), lent(words[5]));
+        out.say("SAGE_OK");
+        saySlot(words[5]);
+        break;
       case "scenario":
         new Scenarios(this).run(words[1]);
         break;
@@ -266,6 +274,37 @@ public final class Conformance {
     for (Slot slot : Slot.values())
       if ((op.get("aliases") >>> slot.index() & 1) != 0) written.put(slot.index(), op.slot(slot));
     written.forEach((slot, tensor) -> out.sayBytes("slot " + slot, tensor.toByteArray()));
+  }
+
+  /** Of a slot by its number; null for "-". */
+  private Tensor lent(String word) {
+    return word.equals("-") ? null : op.slot(Slot.of(Integer.parseInt(word)));
+  }
+
+  private void saySlot(String word) {
+    if (!word.equals("-")) out.sayBytes("slot " + word, lent(word).toByteArray());
+  }
+
+  /** mean: where the mean's slot stands, that of cu_seqlens behind it. */
+  private Quantization quantization(String[] words, int mean) {
+    return new Quantization(Integer.parseInt(words[6])).scaleBlock(Integer.parseInt(words[7])).mean(lent(words[mean]))
+        .cuSeqlens(lent(words[mean + 1]));
+  }
+
+  private void quantize(String[] words) {
+    Quantization by = quantization(words, 4);
+    boolean given = words[8].equals("1");
+    Tensor x = lent(words[1]);
+    Tensor codes = lent(words[2]);
+    Tensor scale = lent(words[3]);
+    QuantizeReport r = given ? by.quantizeWith(x, codes, scale) : by.quantize(x, codes, scale);
+    out.say("SAGE_OK");
+    out.say("report " + r.elements + " " + r.saturated + " " + r.zeroGroups + " " + r.codeBytes + " " + r.scaleBytes
+        + " " + Transcript.hex(Double.doubleToRawLongBits(r.maxAbsError)) + " "
+        + Transcript.hex(Double.doubleToRawLongBits(r.rmsError)));
+    saySlot(words[2]);
+    if (!given) saySlot(words[3]);
+    saySlot(words[4]);
   }
 
   private void gate(String[] words) {

@@ -88,6 +88,10 @@ final class ModelSteps {
         out.say(Transcript.isJsonWith(session.trace(), "\"traceEvents\"") ? "trace json"
             : "trace is no JSON with traceEvents");
         break;
+      case "accuracy":
+        out.say(Transcript.isJsonWith(session.accuracy(), "\"rel_l1\"") ? "accuracy json"
+            : "accuracy is no JSON with rel_l1");
+        break;
       case "tick":
         try {
           session.tick(rest);

@@ -7,6 +7,7 @@ public final class Tests {
   public static void main(String[] arguments) {
     AttentionTests.run();
     TensorTests.run();
+    QuantizeTests.run(arguments[0]);
     ModelTests.run(arguments[0]);
     LifetimeTests.run(arguments[0]);
     System.exit(Check.report());

@@ -2,6 +2,7 @@
 mod attention;
 mod bad_input;
 mod hosts;
+mod quantize;
 mod sessions;
 mod threads;
 mod whole;

@@ -138,6 +138,7 @@ public final class Constants {
   public static final int SAGE_GATE_FORCED = 6;
   public static final int SAGE_GATE_QUIET = 7;
   public static final int SAGE_GATE_SKIPPED = 8;
+  public static final int SAGE_QUANTIZE_GIVEN_SCALES = 1;
 
   private Constants() {}
 }

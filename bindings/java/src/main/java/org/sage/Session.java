@@ -120,6 +120,11 @@ public final class Session implements AutoCloseable {
     return handle.call(raw -> Text.of(SageNative.session_trace(raw)));
   }
 
+  /** JSON: how far each attention of the last run or tick is from exact. Takes the option {@code accuracy_report}. */
+  public String accuracy() {
+    return handle.call(raw -> Text.of(SageNative.session_accuracy(raw)));
+  }
+
   // ---- ticks ----
 
   /**

@@ -1,0 +1,95 @@
+"""The cases of the quantiser, for write_vectors.py."""
+from steps import *  # noqa: F403  (its words are all that is said here)
+
+
+def quantizer():
+    shapes = {PER_TENSOR: [1], PER_HEAD: [2, 2], PER_TOKEN: [2, 2, 5], PER_CHANNEL: [2, 2, 3], PER_BLOCK: [2, 2, 3]}
+    names = {PER_TENSOR: "tensor", PER_HEAD: "head", PER_TOKEN: "token", PER_CHANNEL: "channel", PER_BLOCK: "block"}
+    for granularity, scale in shapes.items():
+        begin(f"quantize_by_{names[granularity]}", "codes, scales and back, for the batch and for one set of scales"
+              if granularity == PER_TENSOR else None, backend=None)
+        block = 2 if granularity == PER_BLOCK else 0
+        tensor(Q, "f32", [2, 2, 5, 3])
+        say("result", K, "i8", "2,2,5,3")
+        say("result", SCALE_Q, "f32", shape_text(scale))
+        say("result", O, "f32", "2,2,5,3")
+        say("quantize", Q, K, SCALE_Q, "-", "-", granularity, block, 0)
+        say("dequantize", K, SCALE_Q, "-", "-", O, granularity, block)
+        if granularity != PER_TENSOR:
+            say("result", SCALE_Q, "f32", shape_text([1] + scale[1:]))
+            say("quantize", Q, K, SCALE_Q, "-", "-", granularity, block, 0)
+    begin("quantize_types", "every float, and codes of 16 bits", backend=None)
+    for dtype in ("f32", "f64", "bf16", "f16"):
+        tensor(Q, dtype, [1, 2, 3, 4])
+        for codes in ("i8", "i16"):
+            say("result", K, codes, "1,2,3,4")
+            say("result", SCALE_Q, "f32", "1,2,3")
+            say("quantize", Q, K, SCALE_Q, "-", "-", PER_TOKEN, 0, 0)
+        say("result", O, dtype, "1,2,3,4")
+        say("dequantize", K, SCALE_Q, "-", "-", O, PER_TOKEN, 0)
+    begin("quantize_given", "ties go to even, what the scales do not reach saturates and is counted", backend=None)
+    tensor(Q, "f32", [1, 1, 2, 4], [0.5, 1.5, -2.5, 127.49, 127.5, -127.5, 1000, -1000])
+    say("result", K, "i8", "1,1,2,4")
+    for scale in ([1, 1], [0.25, 8], [1, 0], [1, -1], [float("nan"), 1], [1, float("inf")]):
+        tensor(SCALE_Q, "f32", [1, 1, 2], scale)
+        say("quantize", Q, K, SCALE_Q, "-", "-", PER_TOKEN, 0, 1)
+    begin("quantize_mean", "of each sequence and channel, subtracted first", backend=None)
+    tensor(Q, "f32", [2, 2, 5, 3], [8 + value for value in normal([2, 2, 5, 3])])
+    for codes in ("i8", "i16"):
+        say("result", K, codes, "2,2,5,3")
+        say("result", SCALE_Q, "f32", "2,2,5")
+        say("result", V, "f32", "2,2,3")
+        say("result", O, "f32", "2,2,5,3")
+        say("quantize", Q, K, SCALE_Q, V, "-", PER_TOKEN, 0, 0)
+        say("dequantize", K, SCALE_Q, V, "-", O, PER_TOKEN, 0)
+    begin("quantize_packed", "three sequences, the second empty: a mean and a scale of their own", backend=None)
+    tensor(Q, "f32", [7, 2, 4])
+    tensor(CU_Q, "i32", [4], [0, 3, 3, 7])
+    say("result", K, "i8", "7,2,4")
+    say("result", V, "f32", "3,2,4")
+    say("result", O, "f32", "7,2,4")
+    for granularity, scale in ((PER_TENSOR, [1]), (PER_HEAD, [1, 2]), (PER_HEAD, [3, 2]), (PER_TOKEN, [2, 7]),
+                               (PER_CHANNEL, [1, 2, 4]), (PER_CHANNEL, [3, 2, 4]), (PER_BLOCK, [1, 2, 4])):
+        say("result", SCALE_Q, "f32", shape_text(scale))
+        say("quantize", Q, K, SCALE_Q, V, CU_Q, granularity, 2 if granularity == PER_BLOCK else 0, 0)
+        say("dequantize", K, SCALE_Q, V, CU_Q, O, granularity, 2 if granularity == PER_BLOCK else 0)
+    say("result", SCALE_Q, "f32", "2,7")
+    say("quantize", Q, K, SCALE_Q, "-", "-", PER_TOKEN, 0, 0)
+    say("quantize", Q, K, SCALE_Q, V, "-", PER_TOKEN, 0, 0)
+    tensor(CU_Q, "i32", [4], [0, 3, 2, 7])
+    say("quantize", Q, K, SCALE_Q, V, CU_Q, PER_TOKEN, 0, 0)
+    begin("quantize_numbers", "zeros, denormals, what is no number; strides", backend=None)
+    say("result", K, "i8", "1,1,2,3")
+    say("result", SCALE_Q, "f32", "1,1,2")
+    for values in ([0.0, -0.0, 0.0, 1.0, 2.0, 3.0], [0.0] * 6, [190 * 2.0**-149, 2.0**-149, 0, 3e38, 1, -3e38],
+                   [1, 2, 3, 4, float("nan"), 6], [1, 2, 3, float("-inf"), 5, 6]):
+        tensor(Q, "f32", [1, 1, 2, 3], values)
+        say("quantize", Q, K, SCALE_Q, "-", "-", PER_TOKEN, 0, 0)
+    tensor(Q, "f64", [1, 1, 2, 3], [1, 2, 3, 4, 5, 1e300])
+    say("quantize", Q, K, SCALE_Q, "-", "-", PER_TOKEN, 0, 0)
+    tensor(Q, "f32", [1, 1, 2, 3], [1, 2, 3, 4, 5, 6])
+    say("strides", Q, "6,6,1,2")
+    say("quantize", Q, K, SCALE_Q, "-", "-", PER_TOKEN, 0, 0)
+    begin("quantize_refused", "types and shapes that do not fit, by name", backend=None)
+    tensor(Q, "f32", [1, 2, 3, 4])
+    say("result", K, "i8", "1,2,3,4")
+    say("result", SCALE_Q, "f32", "1,2,3")
+    say("result", SCALE_K, "f64", "1,2,3")
+    say("result", V, "u8", "1,2,3,4")
+    say("result", O, "f32", "1,2,4,3")
+    tensor(CU_Q, "i32", [2], [0, 3])
+    say("quantize", Q, K, SCALE_Q, "-", "-", PER_HEAD, 0, 0)
+    say("quantize", Q, K, SCALE_Q, "-", "-", PER_TENSOR, 0, 0)
+    say("quantize", Q, K, SCALE_K, "-", "-", PER_TOKEN, 0, 0)
+    say("quantize", Q, V, SCALE_Q, "-", "-", PER_TOKEN, 0, 0)
+    say("quantize", Q, K, SCALE_Q, "-", "-", PER_BLOCK, 0, 0)
+    say("quantize", Q, K, SCALE_Q, O, "-", PER_TOKEN, 0, 0)
+    say("quantize", Q, K, SCALE_Q, "-", CU_Q, PER_TOKEN, 0, 0)
+    say("quantize", K, V, SCALE_Q, "-", "-", PER_TOKEN, 0, 0)
+    say("dequantize", K, SCALE_Q, "-", "-", O, PER_TOKEN, 0)
+    say("quantize", Q, K, SCALE_Q, "-", "-", PER_TOKEN, 0, 0)
+    begin("quantize_nothing", backend=None)
+    tensor(Q, "f32", [1, 2, 0, 4])
+    say("result", K, "i8", "1,2,0,4")
+    say("result", SCALE_Q, "f32", "1,2")
+    say("quantize", Q, K, SCALE_Q, "-", "-", PER_HEAD, 0, 0)
