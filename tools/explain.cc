@@ -27,6 +27,27 @@ struct ExplainFlags {
 
 std::string Text(const Json& value) { return value.is_string() ? value.get<std::string>() : JsonText(value); }
 
+// What class of accuracy the node takes and from where, wherever that is not simply EXACT from an exact backend.
+void PrintAccuracy(const Json& node) {
+  if (!node.contains("accuracy")) return;
+  const std::string accepted = node["accuracy"].value("accepted", "?");
+  bool inexact = accepted != "exact", chosen_lossy = false;
+  for (const Json& verdict : node.value("verdicts", Json::array())) {
+    const std::string delivered = verdict.value("accuracy", "exact");
+    inexact = inexact || delivered != "exact";
+    chosen_lossy = chosen_lossy || (delivered == "lossy" && verdict.value("backend", "") == Text(node["chosen"]));
+  }
+  if (!inexact) return;
+  fmt::print("  accuracy: {} or better is taken: {}\n", accepted, node["accuracy"].value("why", ""));
+  if (chosen_lossy)
+    fmt::print(
+        "    the chosen one is LOSSY; `sage-engine validate --against exact` says what that costs on your data\n");
+  else if (accepted != "lossy")
+    fmt::print(
+        "    a LOSSY backend is used only when asked for: by accuracy = lossy, or by accuracy = auto and inputs of "
+        "i8, i16 or fp8, whose caller has quantised; naming the backend does not ask for it\n");
+}
+
 void PrintNode(const Json& node) {
   fmt::print("{}  {}\n", node.value("name", "?"), node.value("problem", node.value("kind", "")));
   fmt::print("  chosen: {} - {}\n",
@@ -43,6 +64,7 @@ void PrintNode(const Json& node) {
                  Bytes(verdict.value("workspace_bytes", 0.0)));
     fmt::print("  {}\n", verdict.value("reason", ""));
   }
+  PrintAccuracy(node);
   if (node.contains("policy") && node["policy"].is_object()) {
     std::string line;
     for (const auto& [key, entry] : node["policy"].items()) {

@@ -14,6 +14,7 @@
 #include "live/live.h"
 #include "npy.h"
 #include "output.h"
+#include "report/accuracy_table.h"
 #include "report/progress.h"
 #include "report/summary.h"
 #include "sage/support/check_op.h"
@@ -34,7 +35,7 @@ struct RunFlags {
   StreamFlags stream;
   TrustFlags trust;
   LiveFlags live;
-  bool isolate = false, json = false, summary = false;
+  bool isolate = false, json = false, summary = false, accuracy_report = false;
 };
 
 // max |a - b| and whether |a - b| <= atol + rtol * |b| everywhere; NaN equals NaN.
@@ -95,6 +96,18 @@ nlohmann::ordered_json OutputJson(const HostTensor& tensor) {
   return json;
 }
 
+// On stderr, beside the data. A stream without a good last tick has no report: that is said and is no failure.
+void PrintReport(sage_session* session, const char* of_what) {
+  Error error;
+  uint64_t needed = 0;
+  if (sage_session_accuracy(session, nullptr, 0, &needed, &error) != SAGE_OK) {
+    fmt::print(stderr, "sage-engine: accuracy: {}\n", error.message);
+    return;
+  }
+  fmt::print(stderr, "accuracy {}, against `reference` in double on the same stored inputs\n", of_what);
+  PrintAccuracy(stderr, nlohmann::ordered_json::parse(TextOf(sage_session_accuracy, session)), nullptr);
+}
+
 int RunOpGraph(const RunFlags& flags, sage_model* model, sage_session* session) {
   if (!flags.ticks.empty() || flags.live.on)
     throw Failure(kExitUsage, fmt::format("{}: an op graph takes --input, not {}", flags.model,
@@ -133,6 +146,7 @@ int RunOpGraph(const RunFlags& flags, sage_model* model, sage_session* session) 
       Require(sage_model_io_info(model, SAGE_OUTPUT, i, &name, nullptr, nullptr, nullptr, &error), error);
       json["outputs"][name] = OutputJson(GetOutput(session, i));
     }
+    if (flags.accuracy_report) json["accuracy"] = nlohmann::ordered_json::parse(TextOf(sage_session_accuracy, session));
     fmt::print("{}\n", JsonText(json));
   } else {
     for (uint32_t i = 0; i < sage_model_io_count(model, SAGE_OUTPUT); ++i) {
@@ -140,6 +154,7 @@ int RunOpGraph(const RunFlags& flags, sage_model* model, sage_session* session) 
       Require(sage_model_io_info(model, SAGE_OUTPUT, i, &name, nullptr, nullptr, nullptr, &error), error);
       PrintOutput(name, GetOutput(session, i));
     }
+    if (flags.accuracy_report) PrintReport(session, "of the run");
   }
   return code;
 }
@@ -207,6 +222,7 @@ int RunSageGraph(const RunFlags& flags, sage_model* model, sage_session* session
                     : RunTicks(flags, &stream, &summary);
   stream.SnapshotAtEnd();
   if (flags.summary) summary.Print(stderr, TextOf(sage_session_explain, session), stream);
+  if (flags.accuracy_report) PrintReport(session, "of the last tick");
   return code;
 }
 
@@ -215,6 +231,7 @@ int Run(const RunFlags& flags) {
   const ModelPtr model = LoadModel(engine.get(), flags.model);
   std::vector<std::pair<std::string, std::string>> more;
   if (!flags.trace.empty() || flags.isolate) more.emplace_back("trace", "on");
+  if (flags.accuracy_report) more.emplace_back("accuracy_report", "on");
   const OptionsPtr options = flags.session.Create(flags.engine, more);
   Error error;
   sage_session* raw = nullptr;
@@ -252,6 +269,8 @@ void AddRun(CLI::App& app, Action* action) {
   verb->add_flag("--timing", flags->stream.timing, "add duration_ms and late to each decision");
   verb->add_flag("--strict", flags->stream.strict, "stop at the first bad tick, with exit code 3");
   verb->add_flag("--summary", flags->summary, "a readable table of the last decision at the end, on stderr");
+  verb->add_flag("--accuracy-report", flags->accuracy_report,
+                 "how exact each attention was, measured against the reference: a table on stderr, or in --json");
   flags->trust.AddTo(verb);
   flags->live.AddTo(verb);
   verb->add_option("--trace", flags->trace, "write the last run's trace (Chrome, Perfetto) here");

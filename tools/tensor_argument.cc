@@ -92,17 +92,19 @@ NamedTensor ParseTensorArgument(const std::string& text) {
     throw Failure(kExitUsage, fmt::format("--input {}: more than {} dimensions", text, SAGE_MAX_RANK));
   std::string kind;
   uint64_t seed = 0;
-  double value = 0;
+  double value = 0, times = 1;
   for (const std::string& part : Split(rest.substr(colon + 1), ',')) {
     if (part == "random" || part == "range")
       kind = part;
     else if (part.starts_with("seed=") && Read(part.substr(5), &seed))
       continue;
+    else if (part.starts_with("times=") && Read(part.substr(6), &times))
+      continue;
     else if (part.starts_with("value=") && Read(part.substr(6), &value))
       kind = "value";
     else
-      throw Failure(kExitUsage,
-                    fmt::format("--input {}: \"{}\" is not one of random, range, seed=N, value=V", text, part));
+      throw Failure(kExitUsage, fmt::format("--input {}: \"{}\" is not one of random, range, seed=N, times=F, value=V",
+                                            text, part));
   }
   if (kind.empty()) throw Failure(kExitUsage, fmt::format("--input {}: {}", text, kForms));
   tensor.bytes.resize(bytes);
@@ -110,7 +112,7 @@ NamedTensor ParseTensorArgument(const std::string& text) {
   uint64_t state = seed;
   for (int64_t i = 0; i < count; ++i) {
     const double random = static_cast<double>(NextRandom(&state) >> 11) * 0x1p-52 - 1;
-    SetElement(&tensor, i, kind == "random" ? random : kind == "range" ? static_cast<double>(i) : value);
+    SetElement(&tensor, i, kind == "random" ? random * times : kind == "range" ? static_cast<double>(i) : value);
   }
   return result;
 }

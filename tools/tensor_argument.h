@@ -2,6 +2,7 @@
 //
 //   q=@q.npy                              from a file
 //   q=2x8x16x64xf32:random,seed=1         uniform in [-1,1), the same on every machine
+//   q=2x8x16x64xi8:random,times=127       the same times 127, rounded for integers
 //   q=4xf64:value=0.5   q=4xi32:range     one value; 0, 1, 2 ...
 #ifndef SAGE_TOOLS_TENSOR_ARGUMENT_H_
 #define SAGE_TOOLS_TENSOR_ARGUMENT_H_

@@ -1,10 +1,12 @@
-// validate.cc: the verb `validate`: everything that is wrong with a file, each with its path; then weights and plan.
+// validate.cc: the verb `validate`: everything that is wrong with a file, each with its path; then weights and plan;
+// on request how far its answers are from exact ones (against.h).
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "against.h"
 #include "common.h"
 #include "output.h"
 #include "report/progress.h"
@@ -16,17 +18,19 @@ namespace {
 struct ValidateFlags {
   EngineFlags engine;
   SessionFlags session;
+  AgainstFlags against;
   std::vector<std::string> models;
   bool json = false;
 };
 
-// The report of one file: {"file", "valid", "errors": [{"path", "message"}]}.
-nlohmann::ordered_json Check(sage_engine* engine, const ValidateFlags& flags, const std::string& path) {
+// The report of one file: {"file", "valid", "errors": [{"path", "message"}]}, and its bytes.
+nlohmann::ordered_json Check(sage_engine* engine, const ValidateFlags& flags, const std::string& path,
+                             ModelBytes* bytes) {
   nlohmann::ordered_json report;
   report["file"] = Shown(path);
   report["valid"] = false;
   report["errors"] = nlohmann::ordered_json::array();
-  ModelBytes model;
+  ModelBytes& model = *bytes;
   try {
     model = ReadModelBytes(path);
   } catch (const Failure& failure) {
@@ -75,11 +79,14 @@ int Validate(const ValidateFlags& flags) {
   const EnginePtr engine = flags.engine.Create();
   int code = kExitOk;
   for (const std::string& path : flags.models) {
+    ModelBytes model;
     const auto report = [&] {
       const Busy busy("verifying " + path);
-      return Check(engine.get(), flags, path);
+      return Check(engine.get(), flags, path, &model);
     }();
     const bool valid = report["valid"].get<bool>();
+    if (valid && report["planned"].get<bool>() && !flags.against.against.empty())
+      return RunAgainstExact(flags.against, flags.engine, flags.session, engine.get(), model, path, flags.json);
     if (flags.json) {
       fmt::print("{}\n", JsonText(report));
     } else if (!valid) {
@@ -105,12 +112,19 @@ int Validate(const ValidateFlags& flags) {
 
 void AddValidate(CLI::App& app, Action* action) {
   auto flags = std::make_shared<ValidateFlags>();
-  CLI::App* verb = app.add_subcommand("validate", "verify models, their weights and digests, and plan them");
+  CLI::App* verb = app.add_subcommand(
+      "validate", "verify models, their weights and digests, and plan them; compare with an exact run");
   verb->add_option("models", flags->models, "the files; - for stdin")->required();
   verb->add_flag("--json", flags->json, "one JSON object a file");
+  flags->against.AddTo(verb);
   flags->session.AddTo(verb);
   flags->engine.AddTo(verb);
-  verb->callback([flags, action] { *action = [flags] { return Validate(*flags); }; });
+  verb->callback([flags, verb, action] {
+    *action = [flags, verb] {
+      flags->against.Check(*verb, flags->models.size());
+      return Validate(*flags);
+    };
+  });
 }
 
 }  // namespace sage::tool

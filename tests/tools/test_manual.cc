@@ -190,8 +190,8 @@ TEST_CASE("manual: bash completes verbs, options, their values and files") {
   CHECK(ask("bench --format =") == "text\nmd\nhtml\ncsv\njson\n");
   CHECK(ask("bench --threads ''") == "\n");  // a number
   CHECK(ask("run --ticks b") == "b.fbs\n");
-  CHECK(ask("run --ticks plugin --acc") == "--accuracy\n");  // a value is no verb
-  CHECK(ask("run --ticks = b.fbs --acc") == "--accuracy\n");
+  CHECK(ask("run --ticks plugin --bac") == "--backend\n");  // a value is no verb
+  CHECK(ask("run --ticks = b.fbs --bac") == "--backend\n");
   CHECK(ask("run a") == "a model.json\n");
   CHECK(ask("manual ''") == "man\nbash\nzsh\nfish\n");
   CHECK(ask("nonsense") == "\n");
@@ -208,11 +208,11 @@ TEST_CASE("manual: zsh and fish read their completions, where they are installed
     const ToolResult asked = RunShell(
         "cd $DIR; zsh -f ask.zsh 'sage-engine plu' 'sage-engine plugin sh' 'sage-engine bench --format ht' "
         "'sage-engine bench "
-        "--format=ht' 'sage-engine run --ticks plugin --acc' 'sage-engine run b.f' | grep -o '<<[^$>]*>>'",
+        "--format=ht' 'sage-engine run --ticks plugin --bac' 'sage-engine run b.f' | grep -o '<<[^$>]*>>'",
         folder);
     CHECK(asked.out ==
           "<<sage-engine plugin >>\n<<sage-engine plugin show >>\n<<sage-engine bench --format html >>\n"
-          "<<sage-engine bench --format=html >>\n<<sage-engine run --ticks plugin --accuracy=>>\n"
+          "<<sage-engine bench --format=html >>\n<<sage-engine run --ticks plugin --backend=>>\n"
           "<<sage-engine run b.fbs >>\n");
   } else {
     MESSAGE("zsh is not here");
@@ -232,7 +232,7 @@ TEST_CASE("manual: zsh and fish read their completions, where they are installed
   CHECK(ask("pl") == std::set<std::string>{"plugin"});
   CHECK(ask("plugin ") == ReadHelp({"plugin"}).verbs);
   CHECK(ask("bench --format ") == std::set<std::string>{"text", "md", "html", "csv", "json"});
-  CHECK(ask("run --ticks plugin --acc") == std::set<std::string>{"--accuracy"});
+  CHECK(ask("run --ticks plugin --bac") == std::set<std::string>{"--backend"});
   CHECK(ask("run b").count("b.fbs") == 1);
   CHECK(ask("manual ") == std::set<std::string>{"man", "bash", "zsh", "fish"});
 }
