@@ -1,5 +1,5 @@
-# The part of the tree that needs no library built for the target: the ABI's support code, the cpu backend, the oracle,
-# the conformance kit and the tests of these. For cross-compiling to a system whose libraries are not at hand.
+# The part of the tree that needs no library built for the target: the ABI's support code, the cpu and int8 backends, the
+# oracle, the conformance kit and the tests of these. For cross-compiling to a system whose libraries are not at hand.
 #
 # The project's top level ends after including this. The packages still needed are headers alone, the same for
 # every processor, so they are taken from wherever the compiler or CMAKE_INCLUDE_PATH has them.
@@ -28,6 +28,7 @@ add_subdirectory(abi)
 add_subdirectory(plugins/common)
 add_subdirectory(plugins/reference)
 add_subdirectory(plugins/cpu)
+add_subdirectory(plugins/int8)
 add_subdirectory(engine/plan)
 add_subdirectory(conformance)
 if(SAGE_BUILD_TESTS)
