@@ -147,14 +147,16 @@ def bars(title, entries, level=None, width=WIDTH):
     return frame(title, width, height, "".join(body))
 
 
-def points(title, series, x_name, y_name, levels=()):
-    """series: [(name, kind, shape, [(x, y, title)])]: x from 0, y logarithmic. levels: [(name, x)], dashed lines."""
+def points(title, series, x_name, y_name, levels=(), bars=()):
+    """series: [(name, kind, shape, [(x, y, title)])]: x from 0, y logarithmic. levels: [(name, x)] and bars: [(name, y)], dashed
+    lines upwards and across."""
     every = [(x, y) for _, _, _, values in series for x, y, _ in values if y > 0]
     if not every:
         return ""
     right = max([x for x, _ in every] + [at for _, at in levels]) * 1.06
-    low = 10 ** math.floor(math.log10(min(y for _, y in every)))
-    high = 10 ** math.ceil(math.log10(max(y for _, y in every) * 1.0001))
+    heights = [y for _, y in every] + [y for _, y in bars]
+    low = 10 ** math.floor(math.log10(min(heights)))
+    high = 10 ** math.ceil(math.log10(max(heights) * 1.0001))
     plane = Plane((0, right), (low, high), y_log=True)
     decades = [10.0 ** e for e in range(round(math.log10(low)), round(math.log10(high)) + 1)]
     body = [plane.axes(linear_ticks(right), decades, x_name, y_name, lambda v: f"{v:.0e}".replace("e-0", "e-"))]
@@ -162,6 +164,10 @@ def points(title, series, x_name, y_name, levels=()):
         at = plane.x(x)
         body.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{plane.height - BOTTOM}" class="level"/>')
         body.append(text(at - 4, TOP + 10 + 13 * index, name, "end", "label"))
+    for index, (name, y) in enumerate(sorted(bars, key=lambda bar: bar[1])):
+        at = plane.y(y)
+        body.append(f'<line x1="{LEFT}" x2="{plane.width - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" class="level"/>')
+        body.append(text(LEFT + 4, at + 11 if index == 0 and len(bars) > 1 else at - 3, name, "start", "label"))
     for name, kind, shape, values in series:
         for x, y, words in values:
             if y > 0:

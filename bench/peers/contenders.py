@@ -56,20 +56,22 @@ class Gone(Exception):
 
 
 class Peer:
-    """One peer's process, pinned; stopped except inside an order. hello: what it said of itself."""
+    """One peer's process, pinned; stopped except inside an order. hello: what it said of itself. script, arguments, extra:
+    the driver's file where it is not that of the name, what it is told, and its environment."""
 
-    def __init__(self, name, python, threads, isa):
+    def __init__(self, name, python, threads, isa, script=None, arguments=(), extra=None):
         self.name, self.python, self.threads, self.isa = name, python, threads, isa
+        self.script, self.arguments, self.extra = script or DRIVERS[name], arguments, extra or {}
         self.held = isa == "native" or name in AVX2
         self.process = None
         self.hello = {}
 
     def start(self):
         where = set(cores(self.threads))
-        extra = AVX2.get(self.name, {}) if self.isa == "avx2" else {}
+        extra = self.extra | (AVX2.get(self.name, {}) if self.isa == "avx2" else {})
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [str(self.python), str(HERE / DRIVERS[self.name])], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [str(self.python), str(HERE / self.script), *self.arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors, env=dict(environment(self.threads), **extra), preexec_fn=becomes(where))
         self.pending = b""
         self.hello = self.read()

@@ -212,4 +212,5 @@ def main():
     print(f"{len(report['rows'])} rows in {report['settings']['seconds']} s, to {given.out}", file=sys.stderr)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -60,7 +60,11 @@ class OpenVino:
         beam = ops.parameter([-1], ov.Type.i32, name="beam")
         sinks, wide = zip(*(self.cached(x, f"past_{n}", p.hq // p.hkv, beam) for n, x in zip("kv", new[1:])))
         model = ov.Model([ops.result(ops.scaled_dot_product_attention(new[0], *wide, causal=False))], list(sinks), new + [beam])
-        compiled = self.compile(model, "bf16" if p.dtype == "bf16" else "f32", threads, KV_CACHE_PRECISION=p.dtype)
+        stored = p.cache or p.dtype
+        compiled = self.compile(model, "bf16" if p.dtype == "bf16" else "f32", threads, KV_CACHE_PRECISION=stored)
+        kept = compiled.get_property("KV_CACHE_PRECISION").get_type_name()
+        if kept != stored:
+            raise driver.Missing(f"keeps a cache of {kept} where {stored} was asked for")
         kinds = [node.get_rt_info()["layerType"].astype(str) for node in compiled.get_runtime_model().get_ops()]
         if not any("ScaledDotProductAttention" in kind for kind in kinds):
             raise driver.Missing("its graph with a state did not become one attention node")
@@ -79,7 +83,7 @@ class OpenVino:
             return numpy.array(request.get_output_tensor(0).data, dtype=numpy.float32)
 
         reset()
-        path = f"a state fused with ScaledDotProductAttention, cache of {p.dtype}"
+        path = f"a state fused with ScaledDotProductAttention, cache of {stored}"
         # Each call makes the cache one longer: at most a sixty-fourth before it is as it was.
         return driver.Prepared(request.infer, output, path, "[B,H,S,D]", reset, max(1, p.skv // 64))
 

@@ -1,5 +1,6 @@
 """ONNX Runtime: MultiHeadAttention where nothing is hidden and the heads are equal, GroupQueryAttention for causal, grouped
-heads and decoding, its past and present in one buffer. Both read [B,S,H*D] only; whatever transposes they make are theirs.
+heads and decoding, its past and present in one buffer, of the problem's dtype or in i8 with a scale a channel. Both read
+[B,S,H*D] only; whatever transposes they make are theirs.
 No thread spins: a pool that does takes the second core from everybody."""
 import numpy
 import problem as problems
@@ -7,6 +8,12 @@ import problem as problems
 import driver
 
 DOMAIN = "com.microsoft"
+
+
+def coded(x):
+    """[B,H,S,D] as codes and the scale [1,H,1,D] of each channel, the finer of the two forms that the op has."""
+    scale = numpy.maximum(numpy.abs(x).max(axis=(0, 2), keepdims=True), 1e-30) / 127
+    return numpy.clip(numpy.rint(x / scale), -127, 127).astype(numpy.int8), scale.astype(numpy.float32)
 
 
 class OnnxRuntime:
@@ -36,6 +43,8 @@ class OnnxRuntime:
     def prepare(self, p, q, k, v, threads):
         if p.dtype == "bf16":
             raise driver.Missing("no bf16 attention on the CPU")
+        if p.cache and (p.cache != "i8" or p.dtype != "f32" or p.sq != 1 or not p.sees_all):
+            raise driver.Missing("in 8 bits it has a cache of i8 for decoding in f32")
         dtype = problems.numpy_dtype(p.dtype)
         helper = self.onnx.helper
         kind = helper.np_dtype_to_tensor_dtype(numpy.dtype(dtype))
@@ -56,13 +65,20 @@ class OnnxRuntime:
             arrays |= {"k": packed(k), "v": packed(v)}
             node = helper.make_node(path, ["q", "k", "v"], ["o"], domain=DOMAIN, num_heads=p.hq)
         else:
-            path = "GroupQueryAttention"
+            path, quantised = "GroupQueryAttention", {}
             names = ["q", "k", "v", "", "", "lengths", "total"]
             if p.sq == 1 and p.sees_all:  # the cache holds all but the newest key, which this call appends
                 arrays |= {"k": packed(k[:, :, -1:]), "v": packed(v[:, :, -1:])}
                 shared = {"past_k": ("present_k", k.astype(dtype)), "past_v": ("present_v", v.astype(dtype))}
                 names[3:5] = ["past_k", "past_v"]
                 path += ", past and present in one buffer"
+                if p.cache:
+                    for name, x in (("k", k), ("v", v)):
+                        codes, arrays[f"{name}_scale"] = coded(x)
+                        shared[f"past_{name}"] = (f"present_{name}", codes)
+                    names += [""] * 5 + ["k_scale", "v_scale"]
+                    quantised = {"k_quant_type": "PER_CHANNEL", "v_quant_type": "PER_CHANNEL", "kv_cache_bit_width": 8}
+                    path += ", i8 with a scale a channel"
             elif p.causal and p.sq == p.skv:
                 arrays |= {"k": packed(k), "v": packed(v)}
                 out |= {n: numpy.zeros(k.shape, dtype) for n in ("present_k", "present_v")}
@@ -71,7 +87,7 @@ class OnnxRuntime:
                 raise driver.Missing("GroupQueryAttention is causal only")
             arrays |= {"lengths": numpy.full(p.b, p.skv - 1, numpy.int32), "total": numpy.array([p.skv], numpy.int32)}
             node = helper.make_node("GroupQueryAttention", names, ["o", "present_k", "present_v"], domain=DOMAIN,
-                                    num_heads=p.hq, kv_num_heads=p.hkv)
+                                    num_heads=p.hq, kv_num_heads=p.hkv, **quantised)
         outputs = [info(n, a) for n, a in out.items()] + [info(present, a) for present, a in shared.values()]
         inputs = [info(n, a) for n, a in arrays.items()] + [info(n, a) for n, (_, a) in shared.items()]
         try:

@@ -8,6 +8,8 @@ import re
 
 FIELDS = {"b": 1, "hq": None, "hkv": None, "sq": None, "skv": None, "d": None}
 DTYPES = {"f32": 4, "bf16": 2, "f16": 2}
+CACHES = ("i8", "u8")  # of K and V, where they are not stored in the problem's dtype
+DATA = ("normal", "kbias", "sink", "vspread", "all")  # distributions.py
 # Keys that say how ours stores or computes, not what: the peers' problem is the same one.
 OURS_ONLY = ("layout", "algorithm", "block")
 
@@ -23,6 +25,8 @@ class Problem:
     d: int
     dtype: str
     causal: str  # "", "tl", "br"
+    data: str = "normal"
+    cache: str = ""  # "": of the problem's dtype
 
     @property
     def pairs(self):
@@ -49,7 +53,7 @@ class Problem:
 
 def parse(text):
     fields, _, options = text.partition(":")
-    values, dtype, causal = dict(FIELDS), "", ""
+    values, dtype, causal, data, cache = dict(FIELDS), "", "", "normal", ""
     for field in fields.split("."):
         match = re.fullmatch(r"([a-z]+)(\d+)", field)
         if field in DTYPES:
@@ -62,13 +66,17 @@ def parse(text):
         key, _, value = option.partition("=")
         if key == "causal" and value in ("tl", "br"):
             causal = value
+        elif key == "data" and value in DATA:
+            data = value
+        elif key == "kv" and value in CACHES:
+            cache = value
         elif key not in OURS_ONLY:
             raise ValueError(f"{text}: {option!r} is not something the peers are given")
     if not dtype or not values["hq"] or not values["sq"] or not values["d"]:
         raise ValueError(f"{text}: hq, sq, d and a dtype of {', '.join(DTYPES)} are needed")
     values["hkv"] = values["hkv"] or values["hq"]
     values["skv"] = values["skv"] or values["sq"]
-    return Problem(text=text, dtype=dtype, causal=causal, **values)
+    return Problem(text=text, dtype=dtype, causal=causal, data=data, cache=cache, **values)
 
 
 def numpy_dtype(name):
@@ -78,15 +86,17 @@ def numpy_dtype(name):
 
 
 def inputs(problem, seed):
-    """q, k, v as [B, H, S, D] float32 of N(0,1), already rounded to the problem's dtype."""
+    """q, k, v as [B, H, S, D] float32 of the problem's distribution, already rounded to its dtype."""
     import numpy
     rng = numpy.random.default_rng(seed)
     made = []
     for heads, length in ((problem.hq, problem.sq), (problem.hkv, problem.skv), (problem.hkv, problem.skv)):
-        x = rng.standard_normal((problem.b, heads, length, problem.d), dtype=numpy.float32)
-        if problem.dtype != "f32":
-            x = x.astype(numpy_dtype(problem.dtype)).astype(numpy.float32)
-        made.append(x)
+        made.append(rng.standard_normal((problem.b, heads, length, problem.d), dtype=numpy.float32))
+    if problem.data != "normal":
+        import distributions
+        distributions.apply(problem.data, seed, *made)
+    if problem.dtype != "f32":
+        made = [x.astype(numpy_dtype(problem.dtype)).astype(numpy.float32) for x in made]
     return made
 
 
