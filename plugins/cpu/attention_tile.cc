@@ -247,12 +247,13 @@ void QueryTile<T>::MultiplyByFactors(uint32_t slot, int64_t head, const KeyTile&
 template <class T>
 void QueryTile<T>::DotsInPlace(const KeyTile& keys, const KeyTile& next, const LaneRange& lanes) {
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_k);
-  PointAtKeys(SAGE_ATTN_K, head, keys, RoundUp(keys.count, kernels_.width));
   Foresee(keys, next);
+  const bool listed = k_ahead_ != nullptr && keys.count % kernels_.width == 0;
+  if (!listed) PointAtKeys(SAGE_ATTN_K, head, keys, RoundUp(keys.count, kernels_.width));
+  const void* const* const rows = listed ? Listed(k_ahead_) : row_pointers_;
   kernels_.scores_in_place(StoredAs(SAGE_ATTN_K), static_cast<int32_t>(rows_), q_, design_.dim_padded,
-                           row_pointers_ + lanes.begin, lanes.end - lanes.begin, call_.sizes.dim_qk,
-                           scores_ + lanes.begin, design_.score_stride,
-                           k_ahead_ == nullptr ? nullptr : k_ahead_ + lanes.begin);
+                           rows + lanes.begin, lanes.end - lanes.begin, call_.sizes.dim_qk, scores_ + lanes.begin,
+                           design_.score_stride, k_ahead_ == nullptr ? nullptr : k_ahead_ + lanes.begin);
   MultiplyByFactors(SAGE_ATTN_K, head, keys, lanes, scores_);
 }
 
@@ -268,11 +269,11 @@ void QueryTile<T>::AccumulateFew(const KeyTile& keys, const LaneRange& lanes, T*
     return;
   }
   const int64_t head = first_head_ / (call_.sizes.heads_q / call_.sizes.heads_v);
-  PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);
+  if (v_ahead_ == nullptr) PointAtKeys(SAGE_ATTN_V, head, keys, keys.count);
   MultiplyByFactors(SAGE_ATTN_V, head, keys, lanes, weights);
   kernels_.accumulate_in_place(StoredAs(SAGE_ATTN_V), static_cast<int32_t>(rows_), weights, design_.score_stride,
-                               row_pointers_, lanes.low, lanes.high, call_.sizes.dim_v, alpha_, out_,
-                               design_.dim_v_padded, v_ahead_);
+                               v_ahead_ == nullptr ? row_pointers_ : Listed(v_ahead_), lanes.low, lanes.high,
+                               call_.sizes.dim_v, alpha_, out_, design_.dim_v_padded, v_ahead_);
 }
 
 template <class T>
@@ -294,7 +295,6 @@ void QueryTile<T>::LoadValues(const KeyTile& keys) {
     if (reinterpret_cast<uintptr_t>(at) % sizeof(T) == 0) {
       v_ = at;
       v_stride_ = tensor.stride[tensor.rank == 3 ? 0 : 2];
-      if (v_ahead_ != nullptr) AddressKeys(SAGE_ATTN_V, head, keys, row_pointers_);
       return;
     }
   }
@@ -408,7 +408,7 @@ void QueryTile<T>::Accumulate(const KeyTile& keys, int64_t row, int64_t count, c
   // The first group is who fetches V from memory where it is not packed.
   if (row == 0 && v_ahead_ != nullptr)
     return kernels_.accumulate_in_place(Stored::kNative, static_cast<int32_t>(count), weights, design_.score_stride,
-                                        row_pointers_, lanes.low, lanes.high, design_.dim_v_padded, alpha_, out,
+                                        Listed(v_ahead_), lanes.low, lanes.high, design_.dim_v_padded, alpha_, out,
                                         design_.dim_v_padded, v_ahead_);
   kernels_.accumulate(static_cast<int32_t>(count), weights, design_.score_stride, v_, v_stride_, lanes.low, lanes.high,
                       design_.dim_v_padded, alpha_ + row, out, design_.dim_v_padded);

@@ -99,6 +99,8 @@ class QueryTile {
   // Lists the rows in the order in which they will be read: K's of the tile, V's, those of the next tile's K. Whoever
   // reads the i-th asks for the one kAheadKeys later.
   void Foresee(const KeyTile& keys, const KeyTile& next);
+  // The rows themselves, of those that are asked for ahead while they are read.
+  static const void* const* Listed(const void* const* ahead) { return ahead - kAheadKeys; }
   void AddressKeys(uint32_t slot, int64_t head, const KeyTile& keys, const void** pointers) const;
   void Gather(const sage_tensor& tensor, int64_t count, int64_t padded, int64_t length);
   // How the kernels are to take what row_pointers_ point to, which is converted first where the operands say so.

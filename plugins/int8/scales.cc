@@ -43,7 +43,14 @@ void Scales::OfTokens(int64_t b, int64_t head, int64_t packed, int64_t first, in
   const Line line = LineOf(b, head, packed, first, count);
   if (line.step == 0 || line.count == 1) return (void)std::fill_n(to, count, cpu::ReadAs<float>(line.at));
   if (granularity_ == SAGE_PER_TOKEN) {
-    if (line.step == kNext) return (void)std::memcpy(to, line.at, static_cast<size_t>(count) * sizeof(float));
+    if (line.step == kNext) {
+      const auto bytes = static_cast<size_t>(count) * sizeof(float);
+      std::memcpy(to, line.at, bytes);
+      // The next tile's, which come from far away and are too few for the processor to see where they lead.
+      const auto next = reinterpret_cast<uintptr_t>(line.at) + bytes;
+      for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(reinterpret_cast<const void*>(next + i), 0, 2);
+      return;
+    }
     for (int64_t i = 0; i < count; ++i) to[i] = cpu::ReadAs<float>(line.at + i * line.step);
     return;
   }

@@ -136,7 +136,10 @@ class RandomAttention {
   void DrawPositions() {
     const uint32_t alignment = Chance(2) ? SAGE_ALIGN_TOP_LEFT : SAGE_ALIGN_BOTTOM_RIGHT;
     if (Chance(3)) case_.Causal(alignment);
-    if (Chance(5)) case_.Window(Chance(3) ? -1 : Between(0, 40), Chance(2) ? -1 : Between(0, 20), alignment);
+    if (Chance(5)) {  // one after the other: as arguments their order would be the compiler's
+      const int64_t right = Chance(2) ? -1 : Between(0, 20), left = Chance(3) ? -1 : Between(0, 40);
+      case_.Window(left, right, alignment);
+    }
     if (Chance(5))
       case_[SAGE_ATTN_ALIBI] = OwnedTensor(statistics_, {shape_.heads_q}).FillUniform(seed_ + 7, 0.0, 0.5),
       case_.attributes.alignment = alignment;
