@@ -15,6 +15,14 @@ void ReadRow(sage_dtype dtype, const void* row, int64_t step, int64_t count, flo
   std::fill(to + count, to + PaddedRow(count), 0.0f);
 }
 
+const float* FloatRow(sage_dtype dtype, const void* row, int64_t step, int64_t count, float* room) {
+  if (dtype == SAGE_F32 && step == static_cast<int64_t>(sizeof(float)) && count % kPanel == 0 &&
+      reinterpret_cast<uintptr_t>(row) % alignof(float) == 0)
+    return static_cast<const float*>(row);
+  ReadRow(dtype, row, step, count, room);
+  return room;
+}
+
 void ReadFloats(sage_dtype dtype, const void* row, int64_t step, int64_t count, float* to) {
   const char* const from = static_cast<const char*>(row);
   if (dtype == SAGE_F32) {

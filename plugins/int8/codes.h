@@ -16,6 +16,8 @@ constexpr int64_t PaddedRow(int64_t length) { return (length + kPanel - 1) / kPa
 void ReadFloats(sage_dtype dtype, const void* row, int64_t step, int64_t count, float* to);
 // The same, with zeros up to PaddedRow.
 void ReadRow(sage_dtype dtype, const void* row, int64_t step, int64_t count, float* to);
+// The same: the row itself where the kernels can read it as it lies, else what ReadRow makes of it in `room`.
+const float* FloatRow(sage_dtype dtype, const void* row, int64_t step, int64_t count, float* room);
 void ReadCodes(const void* row, int64_t step, int64_t count, int8_t* to);
 
 // Of a row whose largest magnitude is `largest`: NaN where it is not finite, 0 where all is 0.

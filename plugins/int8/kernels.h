@@ -64,9 +64,10 @@ struct Int8Kernels {
   // (optional) Of rows stored as i8, from integers: to the accuracy of f32, or of 16-bit floats.
   CacheKernels cache_exact, cache_native;
   // Rows of floats on their way to codes; n: a multiple of 16. y = (x - less) * times, both optional: the largest
-  // magnitude of y, +inf where x has a NaN or an Inf. codes = x * inverse, to nearest even, which must fit. Sum of x *
-  // y.
+  // magnitude of y, +inf where x has a NaN or an Inf. sums += x, or its magnitudes. codes = x * inverse, to nearest
+  // even, which must fit. Sum of x * y.
   float (*prepare_row)(const float* x, const float* less, const float* times, int64_t n, float* y);
+  void (*add_row)(const float* x, int32_t magnitudes, int64_t n, float* sums);
   void (*encode_row)(const float* x, float inverse, int64_t n, int8_t* codes);
   float (*dot_rows)(const float* x, const float* y, int64_t n);
   // y[r][n] = sum over depth of left[r] x right[n], 16 columns a panel, exact: r < rows, n < 16 * panels. left: rows of

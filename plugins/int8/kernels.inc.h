@@ -110,7 +110,17 @@ float PrepareRow(const float* x, const float* less, const float* times, int64_t 
     V::Store(y + i, value);
     largest = V::Max(V::Max(value, V::Sub(V::Set1(0), value)), largest);
   }
-  return V::Sum(finite) == 0 ? V::Largest(largest) : __builtin_inff();
+  const typename V::Reg zero = V::Set1(0);
+  return V::Largest(V::Select(V::Equal(finite, zero), largest, V::Set1(__builtin_inff())));
+}
+
+template <class V>
+void AddRow(const float* x, int32_t magnitudes, int64_t n, float* sums) {
+  for (int64_t i = 0; i < n; i += kPanel) {
+    typename V::Reg value = V::Load(x + i);
+    if (magnitudes != 0) value = V::Max(value, V::Sub(V::Set1(0), value));
+    V::Store(sums + i, V::Add(V::Load(sums + i), value));
+  }
 }
 
 template <class V>
@@ -164,7 +174,8 @@ constexpr Int8Kernels MakeKernels(const char* name) {
   Int8Kernels table{};
   table.name = name, table.form = V::kForm, table.product = Product<V>;
   table.scaled_product = ScaledProduct<V>;
-  table.prepare_row = PrepareRow<V>, table.encode_row = EncodeRow<V>, table.dot_rows = DotRows<V>;
+  table.prepare_row = PrepareRow<V>, table.add_row = AddRow<V>, table.encode_row = EncodeRow<V>,
+  table.dot_rows = DotRows<V>;
   cpu::AttentionKernels<float>& attention = table.attention;
   attention.width = kPanel, attention.row_group = V::kRowGroup, attention.panel = kPanel;
   attention.element = V::kForm.unit, attention.dim_step = V::kForm.depth_step;

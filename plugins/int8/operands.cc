@@ -179,7 +179,7 @@ class Rows {
   }
   int64_t count() const { return slot_ == SAGE_ATTN_Q ? sequence_.q_used : sequence_.k_used; }
   int64_t length() const { return length_; }
-  void Read(int64_t i, float* to) const { ReadRow(tensor_.dtype, At(i), step_, length_, to); }
+  const float* Read(int64_t i, float* room) const { return FloatRow(tensor_.dtype, At(i), step_, length_, room); }
   void ReadAsCodes(int64_t i, int8_t* to) const { ReadCodes(At(i), step_, length_, to); }
 
  private:
@@ -199,15 +199,18 @@ class Rows {
 void Means(const Int8Kernels& kernels, const Rows& rows, bool magnitudes, float* row, float* mean) {
   const int64_t padded = PaddedRow(rows.length());
   std::fill_n(mean, padded, 0.0f);
-  int64_t counted = 0;
-  for (int64_t i = 0; i < rows.count(); ++i) {
-    rows.Read(i, row);
-    if (!std::isfinite(kernels.prepare_row(row, nullptr, nullptr, padded, row))) continue;
-    ++counted;
-    if (magnitudes)
-      for (int64_t c = 0; c < padded; ++c) mean[c] += std::fabs(row[c]);
-    else
-      for (int64_t c = 0; c < padded; ++c) mean[c] += row[c];
+  for (int64_t i = 0; i < rows.count(); ++i) kernels.add_row(rows.Read(i, row), magnitudes ? 1 : 0, padded, mean);
+  int64_t counted = rows.count();
+  // Some row is not, or a sum left the range: row by row then.
+  if (!std::all_of(mean, mean + padded, [](float sum) { return std::isfinite(sum); })) {
+    std::fill_n(mean, padded, 0.0f);
+    counted = 0;
+    for (int64_t i = 0; i < rows.count(); ++i) {
+      const float* const x = rows.Read(i, row);
+      if (!std::isfinite(kernels.prepare_row(x, nullptr, nullptr, padded, row))) continue;
+      ++counted;
+      kernels.add_row(row, magnitudes ? 1 : 0, padded, mean);
+    }
   }
   const float part = 1.0f / static_cast<float>(std::max<int64_t>(counted, 1));
   // Sums of numbers near the end of the range may leave it: then nothing is taken off, or the channel's scale is 1.
@@ -232,8 +235,8 @@ void Operands::FindLargest() {
     const Rows rows(call_, slot, sequence, b, head);
     const Worker worker(*this, number);
     for (int64_t i = 0; i < rows.count(); ++i) {
-      rows.Read(i, worker.row);
-      const float mine = kernels_.prepare_row(worker.row, nullptr, nullptr, PaddedRow(rows.length()), worker.row);
+      const float* const x = rows.Read(i, worker.row);
+      const float mine = kernels_.prepare_row(x, nullptr, nullptr, PaddedRow(rows.length()), worker.row);
       if (std::isfinite(mine)) largest = std::max(largest, mine);
     }
   });
@@ -269,8 +272,8 @@ void Operands::LayKeys(int64_t b, int64_t head, const Worker& worker) const {
           scales[i] = worker.scales[key + i];
           continue;
         }
-        rows.Read(first + key + i, worker.row);
-        const float own = ScaleOf(kernels_.prepare_row(worker.row, mean, nullptr, padded, worker.row));
+        const float* const x = rows.Read(first + key + i, worker.row);
+        const float own = ScaleOf(kernels_.prepare_row(x, mean, nullptr, padded, worker.row));
         scales[i] = mode_ == Mode::kPerTensor && !std::isnan(own) ? scale_k_ : own;
         Encode(kernels_, worker.row, padded, scales[i], codes);
       }
@@ -303,8 +306,8 @@ void Operands::LayValueTiles(int64_t b, int64_t head, const Worker& worker) cons
         rows.ReadAsCodes(first + key, codes);
         continue;
       }
-      rows.Read(first + key, worker.row);
-      worker.scales[key] = ScaleOf(kernels_.prepare_row(worker.row, nullptr, inverses, padded, worker.row));
+      const float* const x = rows.Read(first + key, worker.row);
+      worker.scales[key] = ScaleOf(kernels_.prepare_row(x, nullptr, inverses, padded, worker.row));
       Encode(kernels_, worker.row, padded, worker.scales[key], codes);
     }
     LayValues(form_, worker.codes, padded, count, length, worker.scales, channels,
@@ -336,8 +339,8 @@ void Operands::PackQueries(const Queries& queries, char* to) const {
       ReadCodes(queries.rows[r], step, length, codes);
       scales_q_.OfTokens(queries.b, queries.head[r], queries.sequence.q_begin, queries.query[r], 1, &scale);
     } else {
-      ReadRow(q.dtype, queries.rows[r], step, length, row);
-      const float own = ScaleOf(kernels_.prepare_row(row, nullptr, nullptr, padded, row));
+      const float* const x = FloatRow(q.dtype, queries.rows[r], step, length, row);
+      const float own = ScaleOf(kernels_.prepare_row(x, nullptr, nullptr, padded, row));
       scale = mode_ == Mode::kPerTensor && !std::isnan(own) ? scale_q_ : own;
       Encode(kernels_, row, padded, scale, codes);
     }

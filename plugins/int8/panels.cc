@@ -84,6 +84,30 @@ void LayPanel(const CodeForm& form, const int8_t* const* columns, const float* s
 int64_t PaddedKeys(int64_t keys) { return RoundUp(keys, kWeightBlock); }
 
 namespace {
+
+// A block of V, rows of 16 channels of which `here` are there: neighbours along the keys come together, kGroup of them.
+// sums: of each channel. Loops of lengths that the compiler knows, so that it takes them for registers.
+template <class Unit, int64_t kGroup>
+void LayValueBlock(const int8_t* codes, int64_t ld, int64_t keys, int64_t here, int32_t* sums, char* to) {
+  for (int64_t key = 0; key < keys; key += kGroup, to += kGroup * kPanel * static_cast<int64_t>(sizeof(Unit))) {
+    int8_t rows[kGroup][kPanel] = {};
+    for (int64_t i = 0; i < std::min(kGroup, keys - key); ++i) {
+      const int8_t* const row = codes + (key + i) * ld;
+      if (here == kPanel)
+        std::memcpy(rows[i], row, kPanel);
+      else
+        std::copy_n(row, here, rows[i]);
+    }
+    Unit together[kPanel][kGroup];
+    for (int64_t c = 0; c < kPanel; ++c)
+      for (int64_t i = 0; i < kGroup; ++i) together[c][i] = rows[i][c];
+    std::memcpy(to, together, sizeof together);
+    for (int64_t c = 0; c < kPanel; ++c)
+      for (int64_t i = 0; i < kGroup; ++i) sums[c] += rows[i][c];
+  }
+}
+using LayBlock = void (*)(const int8_t*, int64_t, int64_t, int64_t, int32_t*, char*);
+
 int64_t BlockBytes(const CodeForm& form) { return kPanel * 4 + kWeightBlock * kPanel * form.unit; }
 }  // namespace
 
@@ -106,19 +130,15 @@ void LayValues(const CodeForm& form, const int8_t* codes, int64_t ld, int64_t ke
     std::memcpy(to, channel_scales + first, static_cast<size_t>(here) * sizeof(float));
     to += kPanel * 4;
     for (int64_t block = 0; block < keys; block += kWeightBlock, to += BlockBytes(form)) {
-      // Rows become columns.
-      int8_t turned[kPanel][kWeightBlock];
-      const int64_t depth = std::min(kWeightBlock, keys - block);
-      for (int64_t i = 0; i < depth; ++i) {
-        const int8_t* const row = codes + (block + i) * ld + first;
-        for (int64_t column = 0; column < here; ++column) turned[column][i] = row[column];
-      }
-      for (int64_t column = 0; column < here; ++column) {
-        LayColumn(form, turned[column], depth, to + kPanel * 4 + column * form.group * form.unit);
-        if (form.weight_offset == 0) continue;
-        const int32_t correction = -form.weight_offset * SumOf(turned[column], depth);
-        std::memcpy(to + column * 4, &correction, sizeof correction);
-      }
+      const LayBlock lay = form.unit == 2    ? LayValueBlock<int16_t, 2>
+                           : form.group == 8 ? LayValueBlock<int8_t, 8>
+                           : form.group == 4 ? LayValueBlock<int8_t, 4>
+                                             : LayValueBlock<int8_t, 2>;
+      int32_t sums[kPanel] = {};
+      lay(codes + block * ld + first, ld, std::min(kWeightBlock, keys - block), here, sums, to + kPanel * 4);
+      if (form.weight_offset == 0) continue;
+      for (int32_t& sum : sums) sum *= -form.weight_offset;
+      std::memcpy(to, sums, sizeof sums);
     }
   }
 }

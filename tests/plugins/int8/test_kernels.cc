@@ -357,6 +357,12 @@ TEST_CASE("R7 R21 int8 rows are quantised to the bits of the scalar table") {
       CHECK(FirstDifference(got, want) == -1);
       CHECK(SameBits(kernels->dot_rows(x.data(), times.data(), count),
                      kScalarKernels.dot_rows(x.data(), times.data(), count)));
+      std::vector<float> sums = less, expected = less;
+      const bool magnitudes = draw.Chance(2);
+      kernels->add_row(times.data(), magnitudes ? 1 : 0, count, sums.data());
+      kernels->add_row(less.data(), magnitudes ? 1 : 0, count, sums.data());
+      for (size_t i = 0; i < n; ++i) expected[i] = expected[i] + times[i] + (magnitudes ? std::fabs(less[i]) : less[i]);
+      CHECK(FirstDifference(sums, expected) == -1);
       if (!(largest < kInf)) continue;
       std::vector<int8_t> codes(n), others(n);
       kernels->encode_row(got.data(), 127.0f / largest, count, codes.data());
