@@ -19,6 +19,12 @@ inline __m512 Lanes(const float* row, int64_t c, int64_t length) {
   return _mm512_maskz_loadu_ps(left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1), row + c);
 }
 
+// The largest of a row, or infinity where some lane of `zeros`, the sum of 0 times its numbers, is not 0.
+inline float LargestOr(__m512 zeros, __m512 largest) {
+  const __mmask16 bad = _mm512_cmp_ps_mask(zeros, _mm512_setzero_ps(), _CMP_NEQ_UQ);
+  return _mm512_reduce_max_ps(_mm512_mask_mov_ps(largest, bad, _mm512_set1_ps(__builtin_inff())));
+}
+
 // Factor of four unsigned codes, in all lanes, by four signed ones that lie at `digits`.
 inline __m512i StepBroadcast(__m512i sum, __m512i codes, const int8_t* digits) {
   __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(codes), "m"(*reinterpret_cast<const int32_t*>(digits)));
@@ -42,12 +48,12 @@ struct QueryDigits {
         largest = _mm512_max_ps(_mm512_abs_ps(x), largest);
         finite = _mm512_fmadd_ps(x, _mm512_setzero_ps(), finite);
       }
-      const float most = _mm512_reduce_max_ps(largest);
+      const float most = LargestOr(finite, largest);
       // Three digits hold 127 x 65536, two 127 x 256.
       constexpr float kSteps = kDigits == 3 ? 0x1p22f : 0x1p14f - 1;
       const bool tiny = !(most >= 0x1p-100f);
       const __m512 inverse = _mm512_set1_ps(tiny ? 0.0f : kSteps / most);
-      unit[r] = _mm512_reduce_add_ps(finite) == 0 ? most / kSteps : __builtin_nanf("");
+      unit[r] = most < __builtin_inff() ? most / kSteps : __builtin_nanf("");
       __m512i sums[kDigits] = {};
       for (int64_t c = 0; c < padded; c += 16) {
         __m512i number =
@@ -161,10 +167,10 @@ struct WeightDigits {
         largest = _mm512_max_ps(x, largest);
         finite = _mm512_fmadd_ps(x, _mm512_setzero_ps(), finite);
       }
-      const float most = _mm512_reduce_max_ps(largest);
+      const float most = LargestOr(finite, largest);
       constexpr float kSteps = kDigits == 3 ? 0x1p24f - 1 : 0x1p16f - 1;
       const __m512 inverse = _mm512_set1_ps(most >= 0x1p-100f ? kSteps / most : 0.0f);
-      unit[r] = _mm512_reduce_add_ps(finite) == 0 ? most / kSteps : __builtin_nanf("");
+      unit[r] = most < __builtin_inff() ? most / kSteps : __builtin_nanf("");
       const __m512i limit = _mm512_set1_epi32(kDigits == 3 ? 0xffffff : 0xffff);
       for (int64_t k = 0; k < padded; k += 16) {
         __m512i number =

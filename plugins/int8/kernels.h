@@ -68,6 +68,8 @@ struct Int8Kernels {
   // even, which must fit. Sum of x * y.
   float (*prepare_row)(const float* x, const float* less, const float* times, int64_t n, float* y);
   void (*add_row)(const float* x, int32_t magnitudes, int64_t n, float* sums);
+  // Whether all are finite and above 0.
+  int32_t (*all_positive)(const float* x, int64_t n);
   void (*encode_row)(const float* x, float inverse, int64_t n, int8_t* codes);
   float (*dot_rows)(const float* x, const float* y, int64_t n);
   // y[r][n] = sum over depth of left[r] x right[n], 16 columns a panel, exact: r < rows, n < 16 * panels. left: rows of

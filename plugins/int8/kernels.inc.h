@@ -115,6 +115,17 @@ float PrepareRow(const float* x, const float* less, const float* times, int64_t 
 }
 
 template <class V>
+int32_t AllPositive(const float* x, int64_t n) {
+  const typename V::Reg zero = V::Set1(0), most = V::Set1(__FLT_MAX__);
+  typename V::Reg worst = zero;
+  for (int64_t i = 0; i < n; i += kPanel) {
+    const typename V::Reg value = V::Load(x + i);
+    worst = V::Max(V::Select(V::And(V::Less(zero, value), V::LessEqual(value, most)), zero, V::Set1(1)), worst);
+  }
+  return V::Largest(worst) == 0 ? 1 : 0;
+}
+
+template <class V>
 void AddRow(const float* x, int32_t magnitudes, int64_t n, float* sums) {
   for (int64_t i = 0; i < n; i += kPanel) {
     typename V::Reg value = V::Load(x + i);
@@ -174,8 +185,8 @@ constexpr Int8Kernels MakeKernels(const char* name) {
   Int8Kernels table{};
   table.name = name, table.form = V::kForm, table.product = Product<V>;
   table.scaled_product = ScaledProduct<V>;
-  table.prepare_row = PrepareRow<V>, table.add_row = AddRow<V>, table.encode_row = EncodeRow<V>,
-  table.dot_rows = DotRows<V>;
+  table.prepare_row = PrepareRow<V>, table.add_row = AddRow<V>, table.all_positive = AllPositive<V>,
+  table.encode_row = EncodeRow<V>, table.dot_rows = DotRows<V>;
   cpu::AttentionKernels<float>& attention = table.attention;
   attention.width = kPanel, attention.row_group = V::kRowGroup, attention.panel = kPanel;
   attention.element = V::kForm.unit, attention.dim_step = V::kForm.depth_step;

@@ -141,7 +141,7 @@ sage_status Operands::Prepare(sage_error* err) {
   ForHeads([&](int64_t b, uint32_t slot, int64_t head, uint32_t number) {
     const AttentionSequence sequence = call_.Sequence(b);
     const int64_t tokens = slot == SAGE_ATTN_Q ? sequence.q_used : sequence.k_used;
-    if (!ScalesOf(slot).Good(b, head, PackedRow(slot, sequence), tokens)) {
+    if (!ScalesOf(slot).Good(kernels_, b, head, PackedRow(slot, sequence), tokens)) {
       good.store(false, std::memory_order_relaxed);
       return;
     }
@@ -161,7 +161,7 @@ sage_status Operands::Prepare(sage_error* err) {
                     {SAGE_ATTN_V, "SCALE_V", call_.sizes.heads_v, sequence.k_used}};
     for (const auto& [slot, name, heads, tokens] : operands)
       for (int64_t head = 0; head < heads; ++head)
-        if (!ScalesOf(slot).Good(b, head, PackedRow(slot, sequence), tokens))
+        if (!ScalesOf(slot).Good(kernels_, b, head, PackedRow(slot, sequence), tokens))
           return ScalesOf(slot).Refuse(name, b, head, PackedRow(slot, sequence), tokens, err);
   }
   return SAGE_OK;

@@ -181,7 +181,7 @@ class Q15Plan final : public KernelPlan {
     const Scales of_v(attention, SAGE_ATTN_SCALE_V, attributes.granularity_v);
     const Scales of_o(attention, SAGE_ATTN_SCALE_O, attributes.granularity_o);
     const auto read = [err](const Scales& scales, const char* name, int64_t b, int64_t head, double* to) {
-      if (!scales.Good(b, head, 0, 1)) return scales.Refuse(name, b, head, 0, 1, err);
+      if (!scales.Good(kScalarKernels, b, head, 0, 1)) return scales.Refuse(name, b, head, 0, 1, err);
       float scale = 1;
       scales.OfTokens(b, head, 0, 0, 1, &scale);
       *to = static_cast<double>(scale);

@@ -66,19 +66,19 @@ float Scales::OfChannel(int64_t b, int64_t head, int64_t channel) const {
   return cpu::ReadAs<float>(line.at + channel * line.step);
 }
 
-bool Scales::Good(int64_t b, int64_t head, int64_t packed, int64_t count) const {
+bool Scales::Good(const Int8Kernels& kernels, int64_t b, int64_t head, int64_t packed, int64_t count) const {
   if (tensor_ == nullptr) return true;
   const Line line = LineOf(b, head, packed, 0, count);
-  // Positive, and below the encoding of infinity.
-  const auto all = [&line](int64_t step) {
-    uint32_t bad = 0;
-    for (int64_t i = 0; i < line.count; ++i) {
-      const auto bits = cpu::ReadAs<uint32_t>(line.at + i * step);
-      bad |= bits | (bits - 1) | (0x7f7fffffu - bits);  // the top bit: negative, zero, beyond the largest number
-    }
-    return bad >> 31 == 0;
-  };
-  return line.step == kNext ? all(kNext) : all(line.step);
+  int64_t first = 0;
+  if (line.step == kNext && reinterpret_cast<uintptr_t>(line.at) % alignof(float) == 0) {
+    first = line.count / kPanel * kPanel;
+    if (kernels.all_positive(reinterpret_cast<const float*>(line.at), first) == 0) return false;
+  }
+  for (int64_t i = first; i < line.count; ++i) {
+    const auto scale = cpu::ReadAs<float>(line.at + i * line.step);
+    if (!(std::isfinite(scale) && scale > 0)) return false;
+  }
+  return true;
 }
 
 sage_status Scales::Refuse(const char* name, int64_t b, int64_t head, int64_t packed, int64_t count,

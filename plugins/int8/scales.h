@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "cpu/attention.h"
+#include "kernels.h"
 
 namespace sage::int8 {
 
@@ -22,7 +23,7 @@ class Scales {
   float OfChannel(int64_t b, int64_t head, int64_t channel) const;
 
   // Where the scales of the first `count` tokens, and of the channels, are not all finite and above 0: the sentence.
-  bool Good(int64_t b, int64_t head, int64_t packed, int64_t count) const;
+  bool Good(const Int8Kernels& kernels, int64_t b, int64_t head, int64_t packed, int64_t count) const;
   sage_status Refuse(const char* name, int64_t b, int64_t head, int64_t packed, int64_t count, sage_error* err) const;
 
  private:

@@ -99,12 +99,16 @@ TEST_CASE("R6 a scale that is zero, negative, infinite or NaN is an error that s
     for (const auto& [slot, name] : {std::pair{SAGE_ATTN_SCALE_Q, "SCALE_Q"}, std::pair{SAGE_ATTN_SCALE_K, "SCALE_K"},
                                      std::pair{SAGE_ATTN_SCALE_V, "SCALE_V"}})
       for (const double bad : {0.0, -0.0, -0.5, HUGE_VAL, std::nan("")}) {
-        AttentionCase codes = Codes(granularity);
-        codes[static_cast<uint32_t>(slot)].Put(codes[static_cast<uint32_t>(slot)].size() - 1, bad);
-        Int8Backend int8("auto", "auto", 3);
-        const RunResult result = codes.Run(int8.instance);
-        CHECK(result.status == SAGE_E_INVALID_ARGUMENT);
-        CHECK(Contains(result.message, name));
+        // The first are looked at many at a time, the last one by one.
+        for (const bool last : {false, true}) {
+          AttentionCase codes = Codes(granularity);
+          OwnedTensor& scales = codes[static_cast<uint32_t>(slot)];
+          scales.Put(last ? scales.size() - 1 : 0, bad);
+          Int8Backend int8("auto", "auto", 3);
+          const RunResult result = codes.Run(int8.instance);
+          CHECK(result.status == SAGE_E_INVALID_ARGUMENT);
+          CHECK(Contains(result.message, name));
+        }
       }
   // What lies behind the keys in use is nobody's.
   for (const char* mode : {"full", "kv_cache"}) {

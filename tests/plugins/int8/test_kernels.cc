@@ -374,4 +374,25 @@ TEST_CASE("R7 R21 int8 rows are quantised to the bits of the scalar table") {
   }
 }
 
+TEST_CASE("R5 scales that are none are seen wherever they lie") {
+  const float bad[] = {0, -0.0f, -1, -kInf, kInf, kNan, -kNan};
+  const float good[] = {1, 0x1p-149f, std::numeric_limits<float>::max()};
+  for (const Int8Kernels* kernels : Tables()) {
+    CAPTURE(kernels->name);
+    CHECK(kernels->all_positive(nullptr, 0) == 1);
+    for (const size_t n : {16u, 32u, 80u}) {
+      std::vector<float> x(n);
+      for (size_t i = 0; i < n; ++i) x[i] = good[i % std::size(good)];
+      CHECK(kernels->all_positive(x.data(), static_cast<int64_t>(n)) == 1);
+      for (size_t i = 0; i < n; ++i)
+        for (const float value : bad) {
+          std::vector<float> y = x;
+          y[i] = value;
+          CAPTURE(value);
+          CHECK(kernels->all_positive(y.data(), static_cast<int64_t>(n)) == 0);
+        }
+    }
+  }
+}
+
 }  // namespace sage::test
