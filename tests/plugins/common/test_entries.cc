@@ -299,8 +299,8 @@ TEST_CASE("entries: a backend of devices counts them, is made for one by its num
                                                        .device_type = SAGE_CUDA});
   CHECK(kDevices.device_type == SAGE_CUDA);
   CHECK(kDevices.struct_size == sizeof kDevices);
-  CHECK(kDevices.ask == kTable.ask);
-  CHECK(kDevices.run == kTable.run);
+  CHECK((kDevices.ask == kTable.ask));
+  CHECK((kDevices.run == kTable.run));
   TestHost host;
   sage_answer answer{};
   answer.struct_size = sizeof answer;
