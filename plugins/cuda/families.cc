@@ -24,8 +24,10 @@ constexpr KernelFamily kFamilies[] = {
         .native = false,
         .tensor_cores = false,
         .efficiency = 0.1,
-        .launch = [](const AttentionArguments& a, const Properties&, void*,
-                     void* stream) { return Launched{LaunchPlain(a, stream), nullptr}; },
+        .launch =
+            [](const AttentionArguments& a, const Properties&, void*, void* stream) {
+              return Launched{LaunchPlain(a, stream), nullptr};
+            },
     },
     {
         .name = "portable",
@@ -36,8 +38,10 @@ constexpr KernelFamily kFamilies[] = {
         .tensor_cores = true,
         .efficiency = 0.3,
         .refuse = [](const AttentionArguments& a, const Properties&) { return PortableRefusal(a); },
-        .launch = [](const AttentionArguments& a, const Properties&, void*,
-                     void* stream) { return Launched{LaunchPortable(a, stream), nullptr}; },
+        .launch =
+            [](const AttentionArguments& a, const Properties&, void*, void* stream) {
+              return Launched{LaunchPortable(a, stream), nullptr};
+            },
     },
 #ifdef SAGE_CUDA_HOPPER_CODE
     {
@@ -50,7 +54,9 @@ constexpr KernelFamily kFamilies[] = {
         .efficiency = 0.55,
         .align = 16,
         .refuse = [](const AttentionArguments& a, const Properties&) { return HopperRefusal(a); },
-        .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t { return kHopperWorkspaceBytes; },
+        .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t {
+          return kHopperWorkspaceBytes;
+        },
         .launch =
             [](const AttentionArguments& a, const Properties& device, void* workspace, void* stream) {
               return Launched{kSuccess, LaunchHopper(a, device.multiprocessors, workspace, stream)};

@@ -53,6 +53,9 @@ const char* BindAttention(const sage_attention_attributes& attributes, uint64_t 
   const int64_t sizes[] = {dims.batch,  dims.heads_q, dims.heads_k, dims.heads_v, dims.seq_q,
                            dims.seq_kv, dims.dim_qk,  dims.dim_v,   dims.pages};
   if (*std::max_element(std::begin(sizes), std::end(sizes)) > INT32_MAX) return "a size is beyond 32 bits";
+  // Kernels add a few positions up in 32 bits.
+  if (std::max(dims.seq_q, dims.seq_kv) > int64_t{1} << 28)
+    return "a sequence, or all that are packed, has more than 2^28 rows";
   const auto small = [](int64_t size) { return static_cast<int32_t>(size); };
   a.batch = small(dims.batch);
   a.heads_q = small(dims.heads_q), a.heads_k = small(dims.heads_k), a.heads_v = small(dims.heads_v);

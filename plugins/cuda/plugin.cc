@@ -10,8 +10,8 @@ void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
 
 sage_status Create(const sage_host& host, int32_t device_id, const char* options,
                    std::unique_ptr<sage::plugins::Backend>* out, sage_error* err) {
-  return sage::cuda::CreateOver(sage::cuda::LinkedRuntime(), sage::cuda::LinkedFamilies(), host, device_id, options, out,
-                                err);
+  return sage::cuda::CreateOver(sage::cuda::LinkedRuntime(), sage::cuda::LinkedFamilies(), host, device_id, options,
+                                out, err);
 }
 
 constexpr sage_plugin kTable = sage::plugins::DeviceTable<Probe, Create>({

@@ -28,7 +28,10 @@ std::string RunPortable(const cuda::AttentionArguments& a, uint64_t seed) {
 }  // namespace
 
 std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed) {
-  const cuda::AttentionArguments a = ArgumentsOf(attention);
+  return LaunchEmulated(kernel, ArgumentsOf(attention), seed);
+}
+
+std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uint64_t seed) {
   if (kernel == Kernel::kPortable) {
     if (const char* refusal = cuda::PortableRefusal(a)) return refusal;
     return a.type == cuda::AttentionType::kF16 ? RunPortable<cuda::F16>(a, seed) : RunPortable<cuda::Bf16>(a, seed);

@@ -94,6 +94,7 @@ enum class Kernel { kPlain, kPortable };
 
 // Empty, or what the emulation found.
 std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed);
+std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& arguments, uint64_t seed);
 
 // Runs it, and the oracle in f64: empty, or what differs. gate: of O, in units of the largest |V|; 0: the type's own.
 std::string EmulatedDisagreement(Kernel kernel, AttentionCase& attention, uint64_t seed, double gate = 0);

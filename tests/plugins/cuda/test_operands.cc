@@ -160,6 +160,9 @@ TEST_CASE("P1 cuda operands: what cannot be said has a reason") {
     op.Set(SAGE_ATTN_K, SAGE_BF16, {2, 2, int64_t{1} << 32, 64}).stride[0] = 0;
     op.Set(SAGE_ATTN_V, SAGE_BF16, {2, 2, int64_t{1} << 32, 64}).stride[0] = 0;
     CHECK(std::string(Bind(op, &a)) == "a size is beyond 32 bits");
+    op.Set(SAGE_ATTN_K, SAGE_BF16, {2, 2, (int64_t{1} << 28) + 1, 64}).stride[0] = 0;
+    op.Set(SAGE_ATTN_V, SAGE_BF16, {2, 2, (int64_t{1} << 28) + 1, 64}).stride[0] = 0;
+    CHECK(std::string(Bind(op, &a)) == "a sequence, or all that are packed, has more than 2^28 rows");
   }
 }
 
