@@ -2,9 +2,8 @@
 // "Asynchronous warpgroup level matrix instructions"). tests/plugins/cuda/test_primitives_hopper.cc holds them against
 // its text.
 //
-// What is asynchronous happens late: a box lands after a random number of turns, a product is made at once, or some
-// time later, or when it is waited for. By which of these is left to the seed: the first two find a thread that goes on
-// too early, the others one that reads or overwrites what is still in use.
+// What is asynchronous happens at once or a random number of turns later, by the seed: the first finds a thread that
+// goes on too early, the second one that reads or overwrites what is still in use.
 #ifndef SAGE_PLUGINS_CUDA_EMU_SM90A_H_
 #define SAGE_PLUGINS_CUDA_EMU_SM90A_H_
 

@@ -1,5 +1,5 @@
-// sm90a_products.cc: wgmma. A product is issued when all 128 threads of the warpgroup have come to it; when it is made
-// after that, up to the wait for its group, is left to the seed.
+// sm90a_products.cc: wgmma. A product is issued when all 128 threads of the warpgroup have come to it; how long after
+// that it is made is left to the seed, but one after the other, and a wait is for those of its groups.
 #include <algorithm>
 #include <deque>
 
@@ -20,7 +20,7 @@ struct Product {
 struct Warpgroup {
   std::deque<Product> products;  // not made yet, or not issued by all
   uint64_t made = 0;             // those before the first of them
-  WaitQueue queue;               // until a product is issued by all
+  WaitQueue queue;               // until the next ones are made
 };
 
 // Shared with what is on its way: that may outlive the block.
@@ -85,13 +85,15 @@ void Make(Block& block, const Product& product) {
       product.d[thread][i] = d[RowOf(thread, i) * columns + ColumnOf(thread, i)];
 }
 
-// All products before number `end`, in order.
+// All products before number `end`, in order. The block is there as long as some of them are not made.
 void MakeUpTo(Block& block, Warpgroup& group, uint64_t end) {
+  if (group.made >= end) return;
   while (group.made < end) {
     Make(block, group.products.front());
     group.products.pop_front();
     ++group.made;
   }
+  block.machine.WakeAll(group.queue);
 }
 
 }  // namespace
@@ -133,15 +135,9 @@ void WgmmaIssue(const WgmmaOperands& operands) {
   product.registers[self.index % kGroupThreads] = operands.registers;
   if (++product.issued < kGroupThreads) return;
   Machine& machine = SelfMachine();
-  machine.WakeAll(group.queue);
-  switch (machine.Random(4)) {
-    case 0:
-      return MakeUpTo(block, group, number + 1);
-    case 1:
-      return machine.Later(4000, [&block, shared, number] { MakeUpTo(block, *shared, number + 1); });
-    default:
-      return;  // not before the wait
-  }
+  if (machine.Random(4) == 0) return MakeUpTo(block, group, number + 1);
+  machine.Later(machine.Random(2) == 0 ? 400 : 4000,
+                [&block, shared, number] { MakeUpTo(block, *shared, number + 1); });
 }
 
 void WgmmaCommit() {
@@ -159,9 +155,7 @@ void WgmmaWait(uint32_t pending) {
   const uint64_t end = issued.groups[done - 1];
   issued.groups.erase(issued.groups.begin(), issued.groups.begin() + static_cast<std::ptrdiff_t>(done));
   Warpgroup& group = *self.block->extensions.Of<Warpgroups>().Of(self);
-  while (group.made < end && group.products[end - 1 - group.made].issued < kGroupThreads)
-    SelfMachine().Wait(group.queue, {"the other threads of its warpgroup at wgmma"});
-  MakeUpTo(*self.block, group, end);
+  while (group.made < end) SelfMachine().Wait(group.queue, {"its wgmma products"});
 }
 
 }  // namespace sage::cuda::emu
