@@ -127,7 +127,7 @@ class FakeRuntime final : public Runtime {
     if (found != fail.end()) return Leave(found->second);
     // What needs no context still answers.
     const bool about_driver = (calls.back() == "DriverVersion" || calls.back() == "DeviceCount" ||
-                                calls.back() == "GetProperties" || calls.back() == "GetDevice");
+                               calls.back() == "GetProperties" || calls.back() == "GetDevice");
     return lost_ != kSuccess && !about_driver ? Leave(lost_) : kSuccess;
   }
   int Leave(int code) {

@@ -74,7 +74,8 @@ TEST_CASE("G7 cuda plugin: doctor shows why it does not serve and everything els
   CHECK(Has(doctor.out, "cuda cannot run here: " + reason));
   CHECK(Has(doctor.out, "cpu          ok"));
   // An attention that would go to it goes to the next, and nobody is warned of what is no fault.
-  const ToolResult bench = RunTool({"bench", "--attn", "b1.hq2.hkv2.sq8.skv8.d16.f32", "--min-time", "0.01", "--min-samples", "2"});
+  const ToolResult bench =
+      RunTool({"bench", "--attn", "b1.hq2.hkv2.sq8.skv8.d16.f32", "--min-time", "0.01", "--min-samples", "2"});
   CHECK_MESSAGE(bench.code == 0, bench.err);
   CHECK(!Has(bench.err, "cuda"));
 }
