@@ -54,6 +54,16 @@ SAGE_DEVICE int32_t KeptTile(const PortableArguments& p, const Sequence& s, int3
   return n;
 }
 
+// Where a thread is in its tile. Asked for at each step: kept, what follows from it would take the accumulators' room.
+struct ThreadPlace {
+  int32_t lane, warp_row;
+};
+template <class Tile>
+SAGE_DEVICE ThreadPlace Place() {
+  const int32_t thread = prim::Fresh(static_cast<int32_t>(prim::ThreadX()));
+  return {thread % 32, thread / 32 * 16 * Tile::kRowTiles};
+}
+
 // Rows that came out not finite, once more and alone. Cold: behind calls and with nothing alive in registers.
 template <class T>
 SAGE_DEVICE_COLD void Repair(const AttentionArguments& a, int32_t b, int32_t h, int32_t i) {
@@ -63,7 +73,7 @@ SAGE_DEVICE_COLD void Repair(const AttentionArguments& a, int32_t b, int32_t h, 
 
 template <class T, int32_t kDimQk, int32_t kDimV, bool kPaged>
 SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
-  using Tile = PortableTile<kDimQk, kDimV>;
+  using Tile = PortableTile<kDimQk, kDimV, kPaged>;
   constexpr int32_t kRowTiles = Tile::kRowTiles, kKeyTiles = Tile::kKeys / 8, kColumnTiles = kDimV / 8;
   const AttentionArguments& a = p.a;
 
@@ -75,8 +85,6 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
   if (first_row / p.group >= s.q_rows) return;
   const int32_t head_k = first_head / (a.heads_q / a.heads_k), head_v = first_head / (a.heads_q / a.heads_v);
   const KeyTiles keys = KeyTilesOf<Tile>(p, s, first_row);
-  const int32_t warp = static_cast<int32_t>(prim::ThreadX() / 32), lane = static_cast<int32_t>(prim::ThreadX() % 32);
-  const int32_t warp_row = warp * kRowTiles * 16, thread_row = first_row + warp_row + lane / 4;
 
   const uint32_t shared_q = prim::SharedAddress(prim::Shared());
   const uint32_t shared_k = shared_q + Tile::kQBytes, shared_v = shared_k + Tile::kKBytes;
@@ -120,16 +128,19 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
     prim::CopyAsyncCommit();
 
     // --- Q K^T -------------------------------------------------------------------------------------------------------
+    const ThreadPlace now = Place<Tile>();
     SAGE_UNROLL
     for (int32_t depth = 0; depth < kDimQk / 16; ++depth) {
       uint32_t q[kRowTiles][4];
       SAGE_UNROLL
       for (int32_t t = 0; t < kRowTiles; ++t)
-        prim::LoadMatrix4(q[t], shared_q + Swizzled<kDimQk>(warp_row + 16 * t + lane % 16, 2 * depth + lane / 16));
+        prim::LoadMatrix4(
+            q[t], shared_q + Swizzled<kDimQk>(now.warp_row + 16 * t + now.lane % 16, 2 * depth + now.lane / 16));
       SAGE_UNROLL
       for (int32_t i = 0; i < kKeyTiles; i += 2) {
         uint32_t k[4];
-        prim::LoadMatrix4(k, shared_k + Swizzled<kDimQk>(8 * i + lane / 16 * 8 + lane % 8, 2 * depth + lane / 8 % 2));
+        prim::LoadMatrix4(
+            k, shared_k + Swizzled<kDimQk>(8 * i + now.lane / 16 * 8 + now.lane % 8, 2 * depth + now.lane / 8 % 2));
         SAGE_UNROLL
         for (int32_t t = 0; t < kRowTiles; ++t) {
           prim::Mma16816<T>(scores[t][i], q[t], k[0], k[1]);
@@ -145,7 +156,9 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
     prim::CopyAsyncCommit();
 
     // --- scores to weights -------------------------------------------------------------------------------------------
-    const int32_t first_key = n * Tile::kKeys, thread_key = first_key + 2 * (lane % 4);
+    const ThreadPlace place = Place<Tile>();
+    const int32_t thread_row = first_row + place.warp_row + place.lane / 4;
+    const int32_t first_key = n * Tile::kKeys, thread_key = first_key + 2 * (place.lane % 4);
     if (modified) ModifyScores<T, kRowTiles, kKeyTiles>(p, s, first_head, thread_row, thread_key, scores);
     const bool edge = first_key + Tile::kKeys - 1 > Least(s.kv_len - 1, keys.first_query + s.shift + s.right) ||
                       first_key < keys.last_query + s.shift - s.left;
@@ -180,6 +193,7 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
     }
 
     // --- P V ---------------------------------------------------------------------------------------------------------
+    const int32_t lane = Place<Tile>().lane;
     SAGE_UNROLL
     for (int32_t depth = 0; depth < Tile::kKeys / 16; ++depth) {
       uint32_t weights[kRowTiles][4];
@@ -205,6 +219,8 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
   prim::CopyAsyncWait<0>();  // Q, where there was no key
 
   // --- O and LSE -----------------------------------------------------------------------------------------------------
+  const auto [lane, warp_row] = Place<Tile>();
+  const int32_t thread_row = first_row + warp_row + lane / 4;
   uint32_t broken[kRowTiles][2];
   SAGE_UNROLL
   for (int32_t t = 0; t < kRowTiles; ++t) {

@@ -26,23 +26,47 @@ SAGE_DEVICE PackedRow Unpack(const PortableArguments& p, int32_t first_head, int
   return {row / p.group, first_head + row % p.group};
 }
 
-// f(score, i, h, key) for each of a thread's scores. first_row: the packed row of fragment 0; first_key likewise.
-template <int32_t kRowTiles, int32_t kKeyTiles, class RowF>
+// score = of_row(i, h)(score, key) for the scores of fragment n in a row tile's half.
+template <class OfRow>
+SAGE_DEVICE void OfHalf(const PackedRow& row, int32_t half, int32_t first_key, float (&fragment)[4], OfRow&& of_row) {
+  const auto f = of_row(row.i, row.h);
+  SAGE_UNROLL
+  for (int32_t e = 0; e < 2; ++e) fragment[2 * half + e] = f(fragment[2 * half + e], first_key + e);
+}
+
+// The same for all of a thread's scores. first_row: the packed row of fragment 0; first_key likewise.
+template <int32_t kRowTiles, int32_t kKeyTiles, class OfRow>
 SAGE_DEVICE void ForEachScore(const PortableArguments& p, int32_t first_head, int32_t first_row, int32_t first_key,
-                              ScoreFragments<kRowTiles, kKeyTiles>& scores, RowF&& of_row) {
+                              ScoreFragments<kRowTiles, kKeyTiles>& scores, OfRow&& of_row) {
   SAGE_UNROLL
   for (int32_t t = 0; t < kRowTiles; ++t) {
     SAGE_UNROLL
     for (int32_t half = 0; half < 2; ++half) {
       const PackedRow row = Unpack(p, first_head, first_row + 16 * t + 8 * half);
-      const auto f = of_row(row.i, row.h);
       SAGE_UNROLL
-      for (int32_t n = 0; n < kKeyTiles; ++n) {
+      for (int32_t n = 0; n < kKeyTiles; ++n) OfHalf(row, half, first_key + 8 * n, scores[t][n], of_row);
+    }
+  }
+}
+
+// The same where of_row reads memory. Unrolled, the loads of a whole tile would be in flight and spill the
+// accumulators; registers have no index; so the fragments go round, and the code is there once for the one in front.
+template <int32_t kRowTiles, int32_t kKeyTiles, class OfRow>
+SAGE_DEVICE void ForEachScoreInTurn(const PortableArguments& p, int32_t first_head, int32_t first_row,
+                                    int32_t first_key, ScoreFragments<kRowTiles, kKeyTiles>& scores, OfRow&& of_row) {
+  SAGE_UNROLL
+  for (int32_t t = 0; t < kRowTiles; ++t) {
+    SAGE_NO_UNROLL
+    for (int32_t n = 0; n < kKeyTiles; ++n) {
+      float front[4] = {scores[t][0][0], scores[t][0][1], scores[t][0][2], scores[t][0][3]};
+      SAGE_UNROLL
+      for (int32_t half = 0; half < 2; ++half)
+        OfHalf(Unpack(p, first_head, first_row + 16 * t + 8 * half), half, first_key + 8 * n, front, of_row);
+      SAGE_UNROLL
+      for (int32_t i = 0; i < kKeyTiles; ++i) {
         SAGE_UNROLL
-        for (int32_t e = 0; e < 2; ++e) {
-          float& score = scores[t][n][2 * half + e];
-          score = f(score, first_key + 8 * n + e);
-        }
+        for (int32_t e = 0; e < 4; ++e)
+          scores[t][i][e] = i + 1 < kKeyTiles ? scores[t][Least(i + 1, kKeyTiles - 1)][e] : front[e];
       }
     }
   }
@@ -59,6 +83,9 @@ SAGE_DEVICE void ModifyScores(const PortableArguments& p, const Sequence& s, int
   const auto for_each = [&](auto&& of_row) {
     ForEachScore<kRowTiles, kKeyTiles>(p, first_head, first_row, first_key, scores, of_row);
   };
+  const auto in_turn = [&](auto&& of_row) {
+    ForEachScoreInTurn<kRowTiles, kKeyTiles>(p, first_head, first_row, first_key, scores, of_row);
+  };
   const float scale = static_cast<float>(a.scale);
   if (a.softcap > 0) {
     const float cap = static_cast<float>(a.softcap), inner = static_cast<float>(a.scale / a.softcap);
@@ -68,7 +95,7 @@ SAGE_DEVICE void ModifyScores(const PortableArguments& p, const Sequence& s, int
   }
   if (a.bias != nullptr) {
     const auto add = [&](auto load) {
-      for_each([&](int32_t i, int32_t h) {
+      in_turn([&](int32_t i, int32_t h) {
         const int64_t row = ScoreOffset(a.bias_strides, s.b, h, i, 0);
         const int32_t keys = i < s.q_len ? s.kv_len : 0;
         return [=, &a](float x, int32_t j) { return j < keys ? x + load(row + j * a.bias_strides.column) : x; };
@@ -99,19 +126,22 @@ SAGE_DEVICE void MaskScores(const PortableArguments& p, const Sequence& s, int32
   const auto for_each = [&](auto&& of_row) {
     ForEachScore<kRowTiles, kKeyTiles>(p, first_head, first_row, first_key, scores, of_row);
   };
+  const auto in_turn = [&](auto&& of_row) {
+    ForEachScoreInTurn<kRowTiles, kKeyTiles>(p, first_head, first_row, first_key, scores, of_row);
+  };
   for_each([&](int32_t i, int32_t) {
     const int32_t position = i + s.shift, last = Least(s.kv_len - 1, position + s.right), first = position - s.left;
     return [=](float x, int32_t j) { return j >= first && j <= last ? x : -kInfinity; };
   });
   if (a.mask != nullptr) {
-    for_each([&](int32_t i, int32_t h) {
+    in_turn([&](int32_t i, int32_t h) {
       const uint8_t* const row = a.mask + ScoreOffset(a.mask_strides, s.b, h, i, 0);
       const int32_t keys = i < s.q_len ? s.kv_len : 0;
       return [=, &a](float x, int32_t j) { return j < keys && row[j * a.mask_strides.column] != 0 ? x : -kInfinity; };
     });
   }
   if (a.bit_mask != nullptr) {
-    for_each([&](int32_t i, int32_t h) {
+    in_turn([&](int32_t i, int32_t h) {
       const uint8_t* const row = a.bit_mask + ScoreOffset(a.bit_mask_strides, s.b, h, i, 0);
       const int32_t keys = i < s.q_len ? s.kv_len : 0;
       return [=, &a](float x, int32_t j) {
@@ -120,7 +150,7 @@ SAGE_DEVICE void MaskScores(const PortableArguments& p, const Sequence& s, int32
     });
   }
   if (a.block_mask != nullptr) {
-    for_each([&](int32_t i, int32_t h) {
+    in_turn([&](int32_t i, int32_t h) {
       const uint8_t* const row = a.block_mask + ScoreOffset(a.block_mask_strides, s.b, h, i / a.mask_block_q, 0);
       const int32_t keys = i < s.q_len ? s.kv_len : 0;
       return [=, &a](float x, int32_t j) {

@@ -21,14 +21,16 @@ struct PortableArguments {
 
 // kDimQk, kDimV: what the dimensions are padded to, with zeros. Sizes are such that two blocks fit a processor at 128,
 // all fit the 99 KiB of the consumers' parts, and the accumulators fit the registers.
-template <int32_t kDimQk, int32_t kDimV>
+template <int32_t kDimQk, int32_t kDimV, bool kPaged>
 struct PortableTile {
   static constexpr int32_t kLargest = kDimQk > kDimV ? kDimQk : kDimV;
   static constexpr int32_t kRowTiles = kLargest <= 128 ? 2 : 1;  // of 16 rows, a warp's
   static constexpr int32_t kWarps = kLargest <= 128 ? 4 : 8;
   static constexpr int32_t kThreads = 32 * kWarps;
+  static constexpr int32_t kBlocks = kWarps == 4 ? 2 : 1;  // of a processor: up to 255 registers a thread
   static constexpr int32_t kRows = 16 * kRowTiles * kWarps;
-  static constexpr int32_t kKeys = kLargest <= 128 ? 64 : 32;
+  // As many as fit without a spill; the table of pages costs registers too.
+  static constexpr int32_t kKeys = kLargest < 128 ? 64 : kLargest == 128 && !kPaged ? 48 : 32;
   static constexpr uint32_t kQBytes = kRows * kDimQk * 2, kKBytes = kKeys * kDimQk * 2, kVBytes = kKeys * kDimV * 2;
   static constexpr uint32_t kSharedBytes = kQBytes + kKBytes + kVBytes;
 };
@@ -64,9 +66,10 @@ SAGE_DEVICE void LoadTile(uint32_t to, const void* base, int64_t column_stride, 
   constexpr int32_t kChunks = kDim / 8;
   const T* const elements = static_cast<const T*>(base);
   static_assert(kTileRows * kChunks % kThreads == 0);
-  SAGE_UNROLL
+  const int32_t thread = prim::Fresh(static_cast<int32_t>(prim::ThreadX()));
+  SAGE_UNROLL_BY_4
   for (int32_t turn = 0; turn < kTileRows * kChunks / kThreads; ++turn) {
-    const int32_t n = turn * kThreads + static_cast<int32_t>(prim::ThreadX());
+    const int32_t n = turn * kThreads + thread;
     const int32_t row = n / kChunks, chunk = n % kChunks, left = dim - 8 * chunk;
     const int64_t at = left > 0 ? offset(row) : kNoPage;
     const uint32_t address = to + Swizzled<kDim>(row, chunk);

@@ -29,7 +29,7 @@ struct Sequence {
   int32_t kv_len;
   int32_t shift;             // query i stands at position i + shift among the keys
   int32_t left, right;       // keys seen on either side of the position; causal: none to the right
-  int64_t q_begin, k_begin;  // row of the packed operands, 0 where they are not packed
+  int32_t q_begin, k_begin;  // row of the packed operands, 0 where they are not packed
 };
 
 SAGE_DEVICE Sequence ReadSequence(const AttentionArguments& a, int32_t b) {
@@ -65,7 +65,7 @@ SAGE_DEVICE Sequence ReadSequence(const AttentionArguments& a, int32_t b) {
 SAGE_DEVICE int64_t QueryOffset(const AttentionStrides& strides, const AttentionArguments& a, const Sequence& s,
                                 int32_t h, int32_t i) {
   const int64_t batch = a.cu_seqlens_q != nullptr ? 0 : s.b * strides.batch;
-  return batch + h * strides.head + (s.q_begin + i) * strides.row;
+  return batch + h * strides.head + int64_t{s.q_begin + i} * strides.row;
 }
 
 constexpr int64_t kNoPage = INT64_MIN;
@@ -80,7 +80,7 @@ SAGE_DEVICE int64_t KeyOffset(const AttentionStrides& strides, const AttentionAr
     return page * strides.batch + head * strides.head + (j & ((1 << a.page_shift) - 1)) * strides.row;
   } else {
     const int64_t batch = a.cu_seqlens_k != nullptr ? 0 : s.b * strides.batch;
-    return batch + head * strides.head + (s.k_begin + j) * strides.row;
+    return batch + head * strides.head + int64_t{s.k_begin + j} * strides.row;
   }
 }
 

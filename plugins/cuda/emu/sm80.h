@@ -51,6 +51,10 @@ inline void SyncWarp() {
 inline void NamedSync(uint32_t barrier, uint32_t threads) { emu::Barrier(barrier, threads, true, "bar.sync"); }
 inline void NamedArrive(uint32_t barrier, uint32_t threads) { emu::Barrier(barrier, threads, false, "bar.arrive"); }
 
+// The same value, of which the compiler knows nothing: what is computed from it within a loop is not kept in registers
+// across the loop.
+inline int32_t Fresh(int32_t value) { return value; }
+
 namespace detail {
 // Each lane gets what lane `from(lane)` gives.
 template <class T, class F>

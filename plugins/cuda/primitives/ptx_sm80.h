@@ -36,6 +36,10 @@ SAGE_DEVICE void NamedSync(uint32_t barrier, uint32_t threads) {
 SAGE_DEVICE void NamedArrive(uint32_t barrier, uint32_t threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
 }
+SAGE_DEVICE int32_t Fresh(int32_t value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
 template <class T>
 SAGE_DEVICE T ShuffleXor(T value, uint32_t lanes) {
   return __shfl_xor_sync(0xffffffffu, value, static_cast<int>(lanes));

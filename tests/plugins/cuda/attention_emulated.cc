@@ -16,7 +16,7 @@ std::string RunPlain(const cuda::AttentionArguments& a, uint64_t seed) {
 template <class T>
 std::string RunPortable(const cuda::AttentionArguments& a, uint64_t seed) {
   return cuda::ForPortable(a, [&](auto qk, auto v, auto paged) {
-    using Tile = cuda::PortableTile<qk.value, v.value>;
+    using Tile = cuda::PortableTile<qk.value, v.value, paged.value>;
     const cuda::PortableArguments p = cuda::PlanPortable(a, Tile::kRows);
     const auto blocks = static_cast<uint32_t>(cuda::PortableBlocks(p));
     return cuda::emu::Launch(
