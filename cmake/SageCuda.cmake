@@ -117,8 +117,12 @@ function(sage_cuda_kernels target)
   target_compile_options(${target} PRIVATE ${gencode} ${warnings}
     "-Xcompiler=-ffile-prefix-map=${CMAKE_SOURCE_DIR}=." -Xptxas=-v ${spills}
     $<$<BOOL:${SAGE_WERROR}>:-Xcompiler=-Werror> $<$<BOOL:${SAGE_WERROR}>:--Werror=all-warnings>)
+  set(launcher "${SAGE_CUDA_RESOURCES}")
+  if(CCACHE_PROGRAM)
+    list(APPEND launcher "${CCACHE_PROGRAM}")
+  endif()
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_EXTENSIONS OFF CUDA_RUNTIME_LIBRARY Static CUDA_VISIBILITY_PRESET hidden
-    CUDA_COMPILER_LAUNCHER "${SAGE_CUDA_RESOURCES};${CCACHE_PROGRAM}")
+    CUDA_COMPILER_LAUNCHER "${launcher}")
   target_link_libraries(${target} PRIVATE sage_abi)
   target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/plugins" "${CMAKE_CURRENT_SOURCE_DIR}")
 endfunction()
