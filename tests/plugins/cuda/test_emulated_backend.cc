@@ -5,7 +5,7 @@
 #include "../cpu/attention_testing.h"
 #include "attention_emulated.h"
 #include "attention_mixtures.h"
-#include "backend.h"
+#include "cuda/backend.h"
 #include "fake_runtime.h"
 #include "families.h"
 
