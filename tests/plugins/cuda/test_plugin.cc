@@ -80,14 +80,15 @@ TEST_CASE("G7 cuda plugin: doctor shows why it does not serve and everything els
   CHECK(!Has(bench.err, "cuda"));
 }
 
-TEST_CASE("G7 cuda plugin: who insists on it gets its sentence") {
+TEST_CASE("G7 cuda plugin: who insists on it gets an error and who sets its options or shows it its sentence") {
   bool served = false;
   uint32_t count = 0;
   const std::string reason = Probed(&served, &count);
   if (served) return;
   const ToolResult insisted = RunTool({"bench", "--attn", "b1.hq2.hkv2.sq8.skv8.d16.f32", "--backends", "cuda"});
   CHECK(insisted.code != 0);
-  CHECK_MESSAGE(Has(insisted.out + insisted.err, reason), insisted.err);
+  CHECK_MESSAGE(Has(insisted.err, "backend 'cuda'"), insisted.err);
+  CHECK_MESSAGE(Has(insisted.err, "is not loaded"), insisted.err);
   const ToolResult with_option = RunTool({"doctor", "--option", "cuda.kernels=plain"});
   CHECK(with_option.code != 0);
   CHECK_MESSAGE(Has(with_option.out + with_option.err, reason), with_option.err);
