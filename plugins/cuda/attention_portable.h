@@ -35,10 +35,11 @@ SAGE_DEVICE KeyTiles KeyTilesOf(const PortableArguments& p, const Sequence& s, i
 
 // The tile of keys at or before n that the block mask leaves anything of; by the whole block.
 template <class Tile>
-SAGE_DEVICE int32_t KeptTile(const PortableArguments& p, const Sequence& s, int32_t first_head, const KeyTiles& k,
-                             int32_t n) {
+SAGE_DEVICE int32_t KeptTile(const PortableArguments& p, int32_t b, int32_t first_head, int32_t first_row, int32_t n) {
   const AttentionArguments& a = p.a;
   if (a.block_mask == nullptr) return n;
+  const Sequence s = ReadSequence(a, b);
+  const KeyTiles k = KeyTilesOf<Tile>(p, s, first_row);
   SAGE_NO_UNROLL
   for (; n >= k.first; --n) {
     const int32_t row0 = k.first_query / a.mask_block_q, rows = k.last_query / a.mask_block_q - row0 + 1;
@@ -73,7 +74,7 @@ SAGE_DEVICE_COLD void Repair(const AttentionArguments& a, int32_t b, int32_t h, 
 
 template <class T, int32_t kDimQk, int32_t kDimV, bool kPaged>
 SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
-  using Tile = PortableTile<kDimQk, kDimV, kPaged>;
+  using Tile = PortableTile<kDimQk, kDimV>;
   constexpr int32_t kRowTiles = Tile::kRowTiles, kKeyTiles = Tile::kKeys / 8, kColumnTiles = kDimV / 8;
   const AttentionArguments& a = p.a;
 
@@ -110,7 +111,11 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
   const bool modified = HasModifiers(a), masked = HasMask(a);
   const float to_log2 = modified ? kLog2E : static_cast<float>(a.scale) * kLog2E;
 
-  int32_t n = KeptTile<Tile>(p, s, first_head, keys, keys.last);
+  // Keys that every row of the tile sees, as far as lengths and positions go.
+  const int32_t first_for_all = keys.last_query + s.shift - s.left;
+  const int32_t last_for_all = Least(s.kv_len - 1, keys.first_query + s.shift + s.right);
+
+  int32_t n = KeptTile<Tile>(p, s.b, first_head, first_row, keys.last);
   LoadTile<T, kDimQk, Tile::kRows, Tile::kThreads>(
       shared_q, a.q, a.q_strides.column, a.dim_qk, p.q_vectors, [&](int32_t row) {
         const PackedRow at = Unpack(p, first_head, first_row + row);
@@ -149,7 +154,7 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
       }
     }
 
-    const int32_t next = KeptTile<Tile>(p, s, first_head, keys, n - 1);
+    const int32_t next = KeptTile<Tile>(p, s.b, first_head, first_row, n - 1);
     prim::CopyAsyncWait<0>();  // V
     prim::SyncThreads();       // and everybody is done with K
     if (next >= keys.first) load_k(next);
@@ -159,10 +164,12 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
     const ThreadPlace place = Place<Tile>();
     const int32_t thread_row = first_row + place.warp_row + place.lane / 4;
     const int32_t first_key = n * Tile::kKeys, thread_key = first_key + 2 * (place.lane % 4);
-    if (modified) ModifyScores<T, kRowTiles, kKeyTiles>(p, s, first_head, thread_row, thread_key, scores);
-    const bool edge = first_key + Tile::kKeys - 1 > Least(s.kv_len - 1, keys.first_query + s.shift + s.right) ||
-                      first_key < keys.last_query + s.shift - s.left;
-    if (masked || edge) MaskScores<kRowTiles, kKeyTiles>(p, s, first_head, thread_row, thread_key, scores);
+    const bool edge = first_key + Tile::kKeys - 1 > last_for_all || first_key < first_for_all;
+    if (modified || masked || edge) {
+      const Sequence again = ReadSequence(a, prim::Fresh(s.b));
+      if (modified) ModifyScores<T, kRowTiles, kKeyTiles>(p, again, first_head, thread_row, thread_key, scores);
+      if (masked || edge) MaskScores<kRowTiles, kKeyTiles>(p, again, first_head, thread_row, thread_key, scores);
+    }
     SAGE_UNROLL
     for (int32_t t = 0; t < kRowTiles; ++t) {
       SAGE_UNROLL
@@ -187,8 +194,10 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
           }
         }
         sum[t][half] = sum[t][half] * factor + added;
-        SAGE_UNROLL
-        for (int32_t i = 0; i < kColumnTiles; ++i) out[t][i][2 * half] *= factor, out[t][i][2 * half + 1] *= factor;
+        if (prim::Any(factor != 1.0f)) {  // the largest of most rows is soon among the keys seen
+          SAGE_UNROLL
+          for (int32_t i = 0; i < kColumnTiles; ++i) out[t][i][2 * half] *= factor, out[t][i][2 * half + 1] *= factor;
+        }
       }
     }
 
@@ -219,6 +228,7 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
   prim::CopyAsyncWait<0>();  // Q, where there was no key
 
   // --- O and LSE -----------------------------------------------------------------------------------------------------
+  const Sequence again = ReadSequence(a, prim::Fresh(s.b));
   const auto [lane, warp_row] = Place<Tile>();
   const int32_t thread_row = first_row + warp_row + lane / 4;
   uint32_t broken[kRowTiles][2];
@@ -231,9 +241,9 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
       total += prim::ShuffleXor(total, 1);
       total += prim::ShuffleXor(total, 2);
       float base = largest[t][half] * to_log2, factor = 1;
-      if (at.i >= s.q_len) total = 0;
+      if (at.i >= again.q_len) total = 0;
       if (total == 0) base = -kInfinity, factor = 0;
-      if (a.sinks != nullptr && at.i < s.q_rows) {
+      if (a.sinks != nullptr && at.i < again.q_rows) {
         const float sink = static_cast<const float*>(a.sinks)[at.h * a.sinks_stride] * kLog2E;
         const float larger = prim::Max(base, sink);
         if (larger != -kInfinity) {
@@ -244,8 +254,8 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
       }
       if (total != 0) factor /= total;
       bool bad = false;
-      if (at.i < s.q_rows) {
-        T* const o = static_cast<T*>(a.o) + QueryOffset(a.o_strides, a, s, at.h, at.i);
+      if (at.i < again.q_rows) {
+        T* const o = static_cast<T*>(a.o) + QueryOffset(a.o_strides, a, again, at.h, at.i);
         float probe = 0;  // NaN as soon as one element is not finite
         SAGE_UNROLL
         for (int32_t i = 0; i < kColumnTiles; ++i) {
@@ -261,9 +271,9 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
             if (d + 1 < a.dim_v) o[(d + 1) * a.o_strides.column] = prim::FromFloat<T>(y);
           }
         }
-        bad = probe != 0.0f;
+        bad = p.repair && probe != 0.0f;
         if (a.lse != nullptr && lane % 4 == 0)
-          static_cast<float*>(a.lse)[QueryOffset(a.lse_strides, a, s, at.h, at.i)] =
+          static_cast<float*>(a.lse)[QueryOffset(a.lse_strides, a, again, at.h, at.i)] =
               total == 0 ? -kInfinity : (base + prim::Log2(total)) * kLn2;
       }
       broken[t][half] = prim::Ballot(bad);
@@ -279,7 +289,7 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
       for (int32_t row = 0; row < 8; ++row) {
         if ((broken[t][half] >> (4 * row) & 15) == 0) continue;
         const PackedRow at = Unpack(p, first_head, first_row + warp_row + 16 * t + 8 * half + row);
-        Repair<T>(a, s.b, at.h, at.i);
+        Repair<T>(a, again.b, at.h, at.i);
       }
     }
   }

@@ -14,8 +14,7 @@ int LaunchPortableF16(const AttentionArguments& a, void* stream);
 int LaunchPortableBf16(const AttentionArguments& a, void* stream);
 
 template <class T, int32_t kDimQk, int32_t kDimV, bool kPaged>
-__global__ void __launch_bounds__(PortableTile<kDimQk, kDimV, kPaged>::kThreads,
-                                  PortableTile<kDimQk, kDimV, kPaged>::kBlocks)
+__global__ void __launch_bounds__(PortableTile<kDimQk, kDimV>::kThreads, PortableTile<kDimQk, kDimV>::kBlocks)
     PortableKernel(const __grid_constant__ PortableArguments p) {
   AttendPortable<T, kDimQk, kDimV, kPaged>(p);
 }
@@ -23,7 +22,7 @@ __global__ void __launch_bounds__(PortableTile<kDimQk, kDimV, kPaged>::kThreads,
 template <class T>
 int LaunchPortableOf(const AttentionArguments& a, void* stream) {
   return ForPortable(a, [&](auto qk, auto v, auto paged) -> int {
-    using Tile = PortableTile<qk.value, v.value, paged.value>;
+    using Tile = PortableTile<qk.value, v.value>;
     const PortableArguments p = PlanPortable(a, Tile::kRows);
     const int64_t blocks = PortableBlocks(p);
     if (blocks == 0) return cudaSuccess;

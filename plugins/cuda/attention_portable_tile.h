@@ -15,13 +15,16 @@ struct PortableArguments {
   AttentionArguments a;
   int32_t group = 1;  // heads of a tile
   int32_t tiles = 1;  // of a sequence and group
+  // Rows that come out not finite are done once more and alone. Tests of finite numbers turn it off: it would hide what
+  // they are there to find.
+  bool repair = true;
   // Whether rows may be moved by 16 bytes at a time, and O by 4; else element by element.
   bool q_vectors = false, k_vectors = false, v_vectors = false, o_pairs = false;
 };
 
 // kDimQk, kDimV: what the dimensions are padded to, with zeros. Sizes are such that two blocks fit a processor at 128,
 // all fit the 99 KiB of the consumers' parts, and the accumulators fit the registers.
-template <int32_t kDimQk, int32_t kDimV, bool kPaged>
+template <int32_t kDimQk, int32_t kDimV>
 struct PortableTile {
   static constexpr int32_t kLargest = kDimQk > kDimV ? kDimQk : kDimV;
   static constexpr int32_t kRowTiles = kLargest <= 128 ? 2 : 1;  // of 16 rows, a warp's
@@ -29,8 +32,8 @@ struct PortableTile {
   static constexpr int32_t kThreads = 32 * kWarps;
   static constexpr int32_t kBlocks = kWarps == 4 ? 2 : 1;  // of a processor: up to 255 registers a thread
   static constexpr int32_t kRows = 16 * kRowTiles * kWarps;
-  // As many as fit without a spill; the table of pages costs registers too.
-  static constexpr int32_t kKeys = kLargest < 128 ? 64 : kLargest == 128 && !kPaged ? 48 : 32;
+  // As many as fit without a spill on every target.
+  static constexpr int32_t kKeys = kLargest < 128 ? 64 : 32;
   static constexpr uint32_t kQBytes = kRows * kDimQk * 2, kKBytes = kKeys * kDimQk * 2, kVBytes = kKeys * kDimV * 2;
   static constexpr uint32_t kSharedBytes = kQBytes + kKBytes + kVBytes;
 };

@@ -32,6 +32,7 @@ struct Sequence {
   int32_t q_begin, k_begin;  // row of the packed operands, 0 where they are not packed
 };
 
+// Kernels that hold accumulators ask again instead of keeping it.
 SAGE_DEVICE Sequence ReadSequence(const AttentionArguments& a, int32_t b) {
   Sequence s{};
   s.b = b;

@@ -14,10 +14,11 @@ std::string RunPlain(const cuda::AttentionArguments& a, uint64_t seed) {
 }
 
 template <class T>
-std::string RunPortable(const cuda::AttentionArguments& a, uint64_t seed) {
+std::string RunPortable(const cuda::AttentionArguments& a, uint64_t seed, bool repair) {
   return cuda::ForPortable(a, [&](auto qk, auto v, auto paged) {
-    using Tile = cuda::PortableTile<qk.value, v.value, paged.value>;
-    const cuda::PortableArguments p = cuda::PlanPortable(a, Tile::kRows);
+    using Tile = cuda::PortableTile<qk.value, v.value>;
+    cuda::PortableArguments p = cuda::PlanPortable(a, Tile::kRows);
+    p.repair = repair;
     const auto blocks = static_cast<uint32_t>(cuda::PortableBlocks(p));
     return cuda::emu::Launch(
         {.grid = {blocks, 1, 1}, .threads = Tile::kThreads, .shared_bytes = Tile::kSharedBytes, .seed = seed},
@@ -33,8 +34,12 @@ std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed) 
 
 std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uint64_t seed) {
   if (kernel == Kernel::kPortable) {
+    bool repair = false;
+    for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V})
+      for (const double value : attention[slot].Values()) repair |= !std::isfinite(value);
     if (const char* refusal = cuda::PortableRefusal(a)) return refusal;
-    return a.type == cuda::AttentionType::kF16 ? RunPortable<cuda::F16>(a, seed) : RunPortable<cuda::Bf16>(a, seed);
+    return a.type == cuda::AttentionType::kF16 ? RunPortable<cuda::F16>(a, seed, repair)
+                                               : RunPortable<cuda::Bf16>(a, seed, repair);
   }
   switch (a.type) {
     case cuda::AttentionType::kF64:

@@ -42,11 +42,14 @@ class AttentionMixture {
     shape_.batch = Between(1, 2);
     const int64_t common = OneOf({1, 1, 2});
     shape_.heads_k = common * OneOf({1, 1, 2});
-    shape_.heads_v = Chance(5) ? common : shape_.heads_k;
     shape_.heads_q = shape_.heads_k * OneOf({1, 2, 3, 4});
+    shape_.heads_v = Chance(4) ? (Chance(2) ? common : shape_.heads_q) : shape_.heads_k;
     shape_.seq_q = OneOf({1, 1, 3, 16, 31, 43, 64, 65, 130});
     shape_.seq_kv = OneOf({1, 7, 31, 32, 63, 64, 65, 127, 129, 150, 200});
-    const auto dim = [&] { return std::min(largest_dim, OneOf({8, 16, 24, 32, 40, 64, 64, 72, 96, 100, 128, 7, 33})); };
+    const auto dim = [&] {
+      if (largest_dim > 128 && Chance(2)) return OneOf({129, 160, 192, 200, 255, 256});
+      return std::min(largest_dim, OneOf({8, 16, 24, 32, 40, 64, 64, 72, 96, 100, 128, 7, 33}));
+    };
     shape_.dim_qk = dim();
     shape_.dim_v = Chance(3) ? dim() : shape_.dim_qk;
   }
