@@ -2,9 +2,10 @@
 // memory, strides in elements, sizes, and what is asked for. By value to the kernel.
 //
 // Semantics are those of sage/attention.h. What the host must have seen to: dimensions, dtypes and strides fit the
-// operands; Q and O have one dtype, K and V have Q's; heads_q is a multiple of heads_k and of heads_v. Lengths, offsets
+// operands; pointers are multiples of their elements' size; Q and O have one dtype, K and V have Q's; heads_q is a
+// multiple of heads_k and of heads_v; no sequence has more than 2^28 rows. Lengths, offsets
 // and page numbers are data on the device, which no host can look at: kernels clamp the first to what the operands
-// hold and take a page that is not there as keys that are not there.
+// hold and read a page that is not there as zeros.
 #ifndef SAGE_PLUGINS_CUDA_ATTENTION_ARGUMENTS_H_
 #define SAGE_PLUGINS_CUDA_ATTENTION_ARGUMENTS_H_
 

@@ -144,7 +144,6 @@ inline void Mma16832(int32_t (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint3
 // --- numbers ---------------------------------------------------------------------------------------------------------
 inline float ToFloat(Bf16 value) { return emu::FromBf16(value.bits); }
 inline float ToFloat(F16 value) { return emu::FromF16(value.bits); }
-inline float ToFloat(float value) { return value; }
 // To nearest even.
 template <class T>
 T FromFloat(float value);
@@ -156,10 +155,6 @@ template <>
 inline F16 FromFloat<F16>(float value) {
   return {emu::ToF16(value)};
 }
-template <>
-inline float FromFloat<float>(float value) {
-  return value;
-}
 // Two numbers of a register, low in the low half.
 template <class T>
 uint32_t Pack(float low, float high) {
@@ -167,6 +162,20 @@ uint32_t Pack(float low, float high) {
 }
 inline float Exp2(float x) { return std::exp2(x); }
 inline float Log2(float x) { return std::log2(x); }
+// Within two units; by more than 2^126 it may be 0.
+inline float Divide(float x, float by) { return x / by; }
+// Within a unit or two, unlike the three above.
+inline float Exp(float x) { return std::exp(x); }
+inline double Exp(double x) { return std::exp(x); }
+inline float Log(float x) { return std::log(x); }
+inline double Log(double x) { return std::log(x); }
+inline float Tanh(float x) { return std::tanh(x); }
+inline double Tanh(double x) { return std::tanh(x); }
+inline float Fma(float a, float b, float c) { return std::fma(a, b, c); }
+inline double Fma(double a, double b, double c) { return std::fma(a, b, c); }
+// NaN only if both are.
+inline float Max(float a, float b) { return std::fmax(a, b); }
+inline double Max(double a, double b) { return std::fmax(a, b); }
 
 }  // namespace sage::cuda::prim
 

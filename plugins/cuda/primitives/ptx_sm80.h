@@ -112,7 +112,6 @@ SAGE_DEVICE float ToFloat(F16 value) {
   asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(value.bits));
   return wide;
 }
-SAGE_DEVICE float ToFloat(float value) { return value; }
 template <class T>
 SAGE_DEVICE T FromFloat(float value);
 template <>
@@ -126,10 +125,6 @@ SAGE_DEVICE F16 FromFloat<F16>(float value) {
   F16 narrow;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(value));
   return narrow;
-}
-template <>
-SAGE_DEVICE float FromFloat<float>(float value) {
-  return value;
 }
 template <class T>
 SAGE_DEVICE uint32_t Pack(float low, float high);
@@ -155,6 +150,20 @@ SAGE_DEVICE float Log2(float x) {
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
+// Within two units; by more than 2^126 it may be 0.
+SAGE_DEVICE float Divide(float x, float by) { return __fdividef(x, by); }
+// Within a unit or two, unlike the three above.
+SAGE_DEVICE float Exp(float x) { return expf(x); }
+SAGE_DEVICE double Exp(double x) { return exp(x); }
+SAGE_DEVICE float Log(float x) { return logf(x); }
+SAGE_DEVICE double Log(double x) { return log(x); }
+SAGE_DEVICE float Tanh(float x) { return tanhf(x); }
+SAGE_DEVICE double Tanh(double x) { return tanh(x); }
+SAGE_DEVICE float Fma(float a, float b, float c) { return fmaf(a, b, c); }
+SAGE_DEVICE double Fma(double a, double b, double c) { return fma(a, b, c); }
+// NaN only if both are.
+SAGE_DEVICE float Max(float a, float b) { return fmaxf(a, b); }
+SAGE_DEVICE double Max(double a, double b) { return fmax(a, b); }
 
 }  // namespace sage::cuda::prim
 
