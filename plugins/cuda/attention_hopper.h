@@ -9,8 +9,8 @@
 
 namespace sage::cuda {
 
-// Null if the kernel serves the call, else a sentence that says why not. Looks at sizes, types, strides and, where they
-// are given, addresses: a null address is taken for a good one, so that it answers `ask` too.
+// Null if the kernel serves the call, else a sentence that says why not. Of pointers it counts only which are null, so
+// that it answers before there is memory. Q, K and V must lie at multiples of 16 bytes, O of 4.
 const char* HopperRefusal(const AttentionArguments& arguments);
 
 // Bytes of workspace, to be aligned to 16.

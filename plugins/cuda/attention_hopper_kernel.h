@@ -78,11 +78,12 @@ SAGE_DEVICE void LoadKeys(const HopperParameters& p, const TensorMap& map, const
   const int first = block * S::kKeys;
   SAGE_NO_UNROLL
   for (int row = 0; row < S::kKeys; row += p.box_rows) {
-    int at = tile.k_begin + first + row, batch = p.starts_k != nullptr ? 0 : tile.batch;
-    if (p.pages != nullptr) {
-      const int key = first + row;
-      batch = key < tile.kv_used ? p.pages[tile.batch * p.pages_batch + (key >> p.page_shift)] : p.page_count;
-      at = key & ((1 << p.page_shift) - 1);
+    const int key = first + row;
+    int at = static_cast<int>(tile.s.k_begin) + key, batch = p.a.cu_seqlens_k != nullptr ? 0 : tile.s.b;
+    if (p.a.block_table != nullptr) {
+      const int32_t* const pages = p.a.block_table + tile.s.b * p.a.block_table_stride;
+      batch = key < tile.s.kv_len ? pages[key >> p.a.page_shift] : p.a.pages;
+      at = key & ((1 << p.a.page_shift) - 1);
     }
     SAGE_UNROLL
     for (int c = 0; c < S::kChunks; ++c) {
@@ -108,25 +109,25 @@ SAGE_DEVICE void Produce(const HopperParameters& p, const Places<S>& shared) {
   SAGE_NO_UNROLL
   for (; index < p.tiles; index = NextTile<S>(p, index)) {
     const Tile tile = TileAt(p, index);
-    if (tile.first_row() >= tile.q_rows) continue;  // of a sequence shorter than the longest
-    const Span blocks = BlocksOf(p, tile, S::kKeys);
+    if (tile.first_row() >= tile.s.q_rows) continue;  // of a sequence shorter than the longest
+    const Span blocks = BlocksOf(tile, S::kKeys);
     prim::MbarrierWait(shared.q_empty(), q_parity ^ 1);
     q_parity ^= 1;
     *shared.tile() = index;
     prim::MbarrierArriveExpect(shared.q_full(), S::kBytesQ);
     SAGE_UNROLL
     for (int c = 0; c < S::kChunks; ++c) {
-      const int32_t box[4] = {c * 64, tile.q_begin + tile.first_row(), tile.head,
-                              p.starts_q != nullptr ? 0 : tile.batch};
+      const int32_t box[4] = {c * 64, static_cast<int>(tile.s.q_begin) + tile.first_row(), tile.head,
+                              p.a.cu_seqlens_q != nullptr ? 0 : tile.s.b};
       prim::TmaLoad(shared.q() + static_cast<uint32_t>(c) * S::kChunkBytesQ, p.q_map, shared.q_full(), box);
     }
     SAGE_NO_UNROLL
     for (int block = blocks.end - 1; block >= blocks.begin; --block) {
       prim::MbarrierWait(shared.k_empty(cursor.stage), cursor.parity ^ 1);
-      LoadKeys<S>(p, p.k_map, tile, tile.head / p.heads_per_k, block, shared.k(cursor.stage),
+      LoadKeys<S>(p, p.k_map, tile, tile.head / (p.a.heads_q / p.a.heads_k), block, shared.k(cursor.stage),
                   shared.k_full(cursor.stage));
       prim::MbarrierWait(shared.v_empty(cursor.stage), cursor.parity ^ 1);
-      LoadKeys<S>(p, p.v_map, tile, tile.head / p.heads_per_v, block, shared.v(cursor.stage),
+      LoadKeys<S>(p, p.v_map, tile, tile.head / (p.a.heads_q / p.a.heads_v), block, shared.v(cursor.stage),
                   shared.v_full(cursor.stage));
       cursor.Next();
     }
@@ -172,8 +173,7 @@ SAGE_DEVICE void Weigh(const HopperParameters& p, const Tile& tile, int group, i
     SAGE_UNROLL
     for (int i = 0; i < S::kKeys / 2; ++i) s[i] *= p.scale;
   }
-  if (OnAnEdge(p, tile, tile.first_row() + group * kGroupRows, key, S::kKeys))
-    Mask(p, tile, row, key + lane % 4 * 2, s);
+  if (OnAnEdge(tile, tile.first_row() + group * kGroupRows, key, S::kKeys)) Mask(tile, row, key + lane % 4 * 2, s);
   Softmax(p.exponent_scale, s, state);
 }
 
@@ -198,7 +198,7 @@ SAGE_DEVICE void Consume(const HopperParameters& p, const Places<S>& shared, int
     const int index = *shared.tile();
     if (index < 0) break;
     const Tile tile = TileAt(p, index);
-    const Span blocks = BlocksOf(p, tile, S::kKeys);
+    const Span blocks = BlocksOf(tile, S::kKeys);
     const int row = tile.first_row() + group * kGroupRows + thread / 32 * 16 + lane / 4;
     RowState state = {{kMinusInfinity, kMinusInfinity}, {0, 0}, {1, 1}};
     float o[S::kDim / 2];

@@ -15,15 +15,11 @@ constexpr float kLn2 = 0.69314718055994530942f;
 
 // Null where the page table names no page: such keys read as zero, as TMA has it.
 template <class T>
-SAGE_DEVICE const T* KeyRow(const HopperParameters& p, const HopperOperand& operand, const Tile& tile, int head,
-                            int j) {
-  int64_t batch = tile.batch, row = tile.k_begin + j;
-  if (p.pages != nullptr) {
-    batch = p.pages[tile.batch * p.pages_batch + (j >> p.page_shift)];
-    if (batch < 0 || batch >= p.page_count) return nullptr;
-    row = j & ((1 << p.page_shift) - 1);
-  }
-  return static_cast<const T*>(operand.address) + batch * operand.batch + head * operand.head + row * operand.row;
+SAGE_DEVICE const T* KeyRow(const AttentionArguments& a, const void* from, const AttentionStrides& strides,
+                            const Tile& tile, int head, int j) {
+  const int64_t offset = a.block_table != nullptr ? KeyOffset<true>(strides, a, tile.s, head, j)
+                                                  : KeyOffset<false>(strides, a, tile.s, head, j);
+  return offset < 0 ? nullptr : static_cast<const T*>(from) + offset;
 }
 
 // One row by one warp, lane c making columns c, c + 32 ... The softmax is known: its largest score and its sum.
@@ -31,26 +27,26 @@ template <class T, int kDim>
 SAGE_DEVICE void MakeRowAgain(const HopperParameters& p, const Tile& tile, int row, float largest, float inverse,
                               int lane) {
   constexpr int kOwn = kDim / 32;
-  const T* q = static_cast<const T*>(p.q.address) + tile.batch * p.q.batch + tile.head * p.q.head +
-               (tile.q_begin + row) * p.q.row;
+  const AttentionArguments& a = p.a;
+  const T* q = static_cast<const T*>(a.q) + QueryOffset(a.q_strides, a, tile.s, tile.head, row);
   float query[kOwn], o[kOwn];
   SAGE_UNROLL
   for (int i = 0; i < kOwn; ++i) {
     const int c = lane + 32 * i;
-    query[i] = c < p.dim_qk ? prim::ToFloat(q[c]) : 0.0f;
+    query[i] = c < a.dim_qk ? prim::ToFloat(q[c]) : 0.0f;
     o[i] = 0;
   }
   const float origin = largest == kMinusInfinity ? 0.0f : largest * p.exponent_scale;
-  const Span seen = VisibleTo(p, tile, row);
+  const Span seen = VisibleTo(tile, row);
   SAGE_NO_UNROLL
   for (int j = seen.begin; j < seen.end; ++j) {
-    const T* k = KeyRow<T>(p, p.k, tile, tile.head / p.heads_per_k, j);
-    const T* v = KeyRow<T>(p, p.v, tile, tile.head / p.heads_per_v, j);
+    const T* k = KeyRow<T>(a, a.k, a.k_strides, tile, tile.head / (a.heads_q / a.heads_k), j);
+    const T* v = KeyRow<T>(a, a.v, a.v_strides, tile, tile.head / (a.heads_q / a.heads_v), j);
     float score = 0;
     SAGE_UNROLL
     for (int i = 0; i < kOwn; ++i) {
       const int c = lane + 32 * i;
-      if (k != nullptr && c < p.dim_qk) score += query[i] * prim::ToFloat(k[c]);
+      if (k != nullptr && c < a.dim_qk) score += query[i] * prim::ToFloat(k[c]);
     }
     SAGE_NO_UNROLL
     for (uint32_t step = 1; step < 32; step *= 2) score += prim::ShuffleXor(score, step);
@@ -59,14 +55,14 @@ SAGE_DEVICE void MakeRowAgain(const HopperParameters& p, const Tile& tile, int r
     SAGE_UNROLL
     for (int i = 0; i < kOwn; ++i) {
       const int c = lane + 32 * i;
-      if (v != nullptr && c < p.dim_v) o[i] += weight * prim::ToFloat(v[c]);
+      if (v != nullptr && c < a.dim_v) o[i] += weight * prim::ToFloat(v[c]);
     }
   }
-  T* to = static_cast<T*>(p.o) + tile.batch * p.o_batch + tile.head * p.o_head + (tile.q_begin + row) * p.o_row;
+  T* to = static_cast<T*>(a.o) + QueryOffset(a.o_strides, a, tile.s, tile.head, row);
   SAGE_UNROLL
   for (int i = 0; i < kOwn; ++i) {
     const int c = lane + 32 * i;
-    if (c < p.dim_v) to[c] = prim::FromFloat<T>(o[i] * inverse);
+    if (c < a.dim_v) to[c] = prim::FromFloat<T>(o[i] * inverse);
   }
 }
 
@@ -74,6 +70,7 @@ SAGE_DEVICE void MakeRowAgain(const HopperParameters& p, const Tile& tile, int r
 template <class T, int kDim>
 SAGE_DEVICE void WriteOut(const HopperParameters& p, const Tile& tile, int row, int lane, const float (&o)[kDim / 2],
                           const RowState& state) {
+  const AttentionArguments& a = p.a;
   float inverse[2];
   bool spoilt[2];
   SAGE_UNROLL
@@ -82,23 +79,22 @@ SAGE_DEVICE void WriteOut(const HopperParameters& p, const Tile& tile, int row, 
     sum += prim::ShuffleXor(sum, 1);
     sum += prim::ShuffleXor(sum, 2);
     const int at = row + 8 * r;
-    const bool used = at < tile.q_used;
+    const bool used = at < tile.s.q_len;
     inverse[r] = sum == 0.0f || !used ? 0.0f : 1.0f / sum;
     bool any = false;
-    T* to = static_cast<T*>(p.o) + tile.batch * p.o_batch + tile.head * p.o_head + (tile.q_begin + at) * p.o_row +
-            lane % 4 * 2;
+    T* to = static_cast<T*>(a.o) + QueryOffset(a.o_strides, a, tile.s, tile.head, at) + lane % 4 * 2;
     SAGE_UNROLL
     for (int c = 0; c < kDim / 8; ++c) {
       const float low = o[4 * c + 2 * r], high = o[4 * c + 2 * r + 1];
-      const bool inside = c * 8 + lane % 4 * 2 < p.dim_v;
+      const bool inside = c * 8 + lane % 4 * 2 < a.dim_v;
       any = any || (inside && (low != low || high != high));
       // Padded rows are zero, whatever stands in Q.
-      if (at < tile.q_rows && inside)
+      if (at < tile.s.q_rows && inside)
         *reinterpret_cast<uint32_t*>(to + c * 8) = used ? prim::Pack<T>(low * inverse[r], high * inverse[r]) : 0u;
     }
     spoilt[r] = any && used;
-    if (p.lse != nullptr && lane % 4 == 0 && at < tile.q_rows) {
-      float* const lse = p.lse + tile.batch * p.lse_batch + tile.head * p.lse_head + (tile.q_begin + at) * p.lse_row;
+    if (a.lse != nullptr && lane % 4 == 0 && at < tile.s.q_rows) {
+      float* const lse = static_cast<float*>(a.lse) + QueryOffset(a.lse_strides, a, tile.s, tile.head, at);
       *lse = sum == 0.0f || !used ? kMinusInfinity : (state.largest[r] * p.exponent_scale + prim::Log2(sum)) * kLn2;
     }
   }

@@ -18,10 +18,10 @@ struct RowState {
 
 // -inf where row and column may not meet. row: of element 0; column: of element 0.
 template <int N>
-SAGE_DEVICE void Mask(const HopperParameters& p, const Tile& tile, int row, int column, float (&s)[N]) {
+SAGE_DEVICE void Mask(const Tile& tile, int row, int column, float (&s)[N]) {
   SAGE_UNROLL
   for (int r = 0; r < 2; ++r) {
-    const Span seen = VisibleTo(p, tile, row + 8 * r);
+    const Span seen = VisibleTo(tile, row + 8 * r);
     const int begin = seen.begin - column, end = seen.end - column;
     SAGE_UNROLL
     for (int i = 2 * r; i < N; i += (i % 2 == 0 ? 1 : 3)) {

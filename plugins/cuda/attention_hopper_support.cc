@@ -11,8 +11,7 @@ const char* OperandRefusal(const TensorMapShape& shape) {
     if (shape.size[axis] > 1 && shape.stride[axis] <= 0)
       return "Hopper kernel: Q, K or V has a stride that is zero or negative, which TMA cannot follow";
   if (TensorMapRefusal(shape) != nullptr)
-    return "Hopper kernel: TMA needs Q, K and V at multiples of 16 bytes: addresses, and strides between rows, heads "
-           "and sequences";
+    return "Hopper kernel: TMA needs strides of Q, K and V that are multiples of 16 bytes";
   return nullptr;
 }
 
@@ -33,19 +32,21 @@ const char* HopperRefusal(const AttentionArguments& a) {
     return "Hopper kernel: rows of Q, K, V and O must be contiguous";
   if (a.block_table != nullptr && a.page_shift < 3) return "Hopper kernel: pages of at least 8 keys only";
   if (a.block_table != nullptr && a.pages < 1 && a.seq_kv > 0) return "Hopper kernel: there are no pages";
-  constexpr int64_t kMost = kHopperUnlimited / 4;
+  constexpr int64_t kMost = 1 << 26;
   if (a.seq_q > kMost || a.seq_kv > kMost || a.total_q > kMost || a.total_k > kMost)
     return "Hopper kernel: sequences of up to 2^26 rows only";
-  if ((int64_t{a.seq_q} + kHopperTileRows) / kHopperTileRows * a.heads_q * a.batch > kHopperUnlimited)
+  if ((int64_t{a.seq_q} + kHopperTileRows) / kHopperTileRows * a.heads_q * a.batch > 1 << 28)
     return "Hopper kernel: more tiles than it can count";
   const AttentionStrides& o = a.o_strides;
-  if (o.row % 2 != 0 || o.head % 2 != 0 || o.batch % 2 != 0 || reinterpret_cast<uintptr_t>(a.o) % 4 != 0)
-    return "Hopper kernel: O is written in pairs: its address and strides must be multiples of 4 bytes";
+  if (o.row % 2 != 0 || o.head % 2 != 0 || o.batch % 2 != 0)
+    return "Hopper kernel: O is written in pairs: its strides must be multiples of 4 bytes";
   if (HopperHasNoQueries(a)) return nullptr;
   TensorMapShape shapes[3];
   HopperMapShapes(a, HopperKeys(HopperDim(a)), shapes);
-  for (const TensorMapShape& shape : shapes)
+  for (TensorMapShape& shape : shapes) {
+    shape.address = nullptr;  // known in a run
     if (const char* refusal = OperandRefusal(shape)) return refusal;
+  }
   return nullptr;
 }
 

@@ -3,16 +3,15 @@
 #ifndef SAGE_TESTS_PLUGINS_CUDA_HOPPER_TESTING_H_
 #define SAGE_TESTS_PLUGINS_CUDA_HOPPER_TESTING_H_
 
+#include <doctest/doctest.h>
+
 #include <algorithm>
 #include <cmath>
 #include <string>
 
+#include "attention_emulated.h"
 #include "attention_hopper_host.h"
 #include "attention_hopper_kernel.h"
-#include "sage/support/attention_dims.h"
-#include "support/attention_case.h"
-
-extern "C" const sage_plugin* reference_plugin_query(uint32_t host_major, uint32_t host_minor);
 
 namespace sage::test {
 
@@ -22,51 +21,6 @@ struct HopperOracle {
   TestHost host;
   Instance instance;
 };
-
-// A call as the backend would hand it to a kernel.
-inline cuda::AttentionArguments ArgumentsOf(const AttentionCase& call) {
-  const sage_tensor* slots[SAGE_ATTN_NUM_SLOTS];
-  for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) slots[slot] = call[slot].tensor();
-  const support::AttentionDims dims = support::ReadAttentionDims(slots, SAGE_ATTN_NUM_SLOTS);
-  const auto strides = [&](uint32_t slot, bool packed) {
-    const int64_t* s = slots[slot]->stride;
-    return packed ? cuda::AttentionStrides{0, s[1], s[0], s[2]} : cuda::AttentionStrides{s[0], s[1], s[2], s[3]};
-  };
-  const auto data = [&](uint32_t slot) { return slots[slot] == nullptr ? nullptr : slots[slot]->data; };
-  const auto integers = [&](uint32_t slot) { return static_cast<const int32_t*>(data(slot)); };
-  cuda::AttentionArguments a;
-  a.q = data(SAGE_ATTN_Q), a.k = data(SAGE_ATTN_K), a.v = data(SAGE_ATTN_V), a.o = data(SAGE_ATTN_O);
-  a.q_strides = strides(SAGE_ATTN_Q, dims.varlen), a.o_strides = strides(SAGE_ATTN_O, dims.varlen);
-  a.k_strides = strides(SAGE_ATTN_K, dims.packed_kv()), a.v_strides = strides(SAGE_ATTN_V, dims.packed_kv());
-  a.type = call[SAGE_ATTN_Q].dtype() == SAGE_BF16 ? cuda::AttentionType::kBf16 : cuda::AttentionType::kF16;
-  if (const sage_tensor* lse = slots[SAGE_ATTN_LSE]) {
-    a.lse = lse->data;
-    a.lse_strides = dims.varlen ? cuda::AttentionStrides{0, lse->stride[0], lse->stride[1], 1}
-                                : cuda::AttentionStrides{lse->stride[0], lse->stride[1], lse->stride[2], 1};
-  }
-  const auto narrow = [](int64_t x) { return static_cast<int32_t>(x); };
-  a.batch = narrow(dims.batch);
-  a.heads_q = narrow(dims.heads_q), a.heads_k = narrow(dims.heads_k), a.heads_v = narrow(dims.heads_v);
-  a.seq_q = narrow(dims.seq_q), a.seq_kv = narrow(dims.seq_kv);
-  a.total_q = dims.varlen ? a.seq_q : 0, a.total_k = dims.packed_kv() ? a.seq_kv : 0;
-  a.dim_qk = narrow(dims.dim_qk), a.dim_v = narrow(dims.dim_v);
-  a.cu_seqlens_q = integers(SAGE_ATTN_CU_SEQLENS_Q), a.cu_seqlens_k = integers(SAGE_ATTN_CU_SEQLENS_K);
-  a.seqused_q = integers(SAGE_ATTN_SEQUSED_Q), a.seqused_k = integers(SAGE_ATTN_SEQUSED_K);
-  if (dims.paged) {
-    a.block_table = integers(SAGE_ATTN_BLOCK_TABLE);
-    a.block_table_stride = slots[SAGE_ATTN_BLOCK_TABLE]->stride[0];
-    a.pages = narrow(dims.pages);
-    while (1 << a.page_shift < dims.page) ++a.page_shift;
-  }
-  const sage_attention_attributes& attributes = call.attributes;
-  const bool scale_given = (attributes.features & SAGE_ATTN_F_SCALE) != 0;
-  a.scale = scale_given ? attributes.scale : 1 / std::sqrt(static_cast<double>(dims.dim_qk));
-  a.causal = (attributes.features & SAGE_ATTN_F_CAUSAL) != 0;
-  a.bottom_right = attributes.alignment == SAGE_ALIGN_BOTTOM_RIGHT;
-  if ((attributes.features & SAGE_ATTN_F_WINDOW_LEFT) != 0) a.window_left = attributes.window_left;
-  if ((attributes.features & SAGE_ATTN_F_WINDOW_RIGHT) != 0) a.window_right = attributes.window_right;
-  return a;
-}
 
 // What LaunchHopper does, on `blocks` processors. Empty, or what was wrong with the kernel.
 template <class T, int kDim>
@@ -147,6 +101,22 @@ inline std::string HopperDisagreement(AttentionCase call, uint64_t seed, HopperO
   std::string text = compare(call.O(), want.O(), half_ulp, half_ulp * largest_v, "O");
   if (call[SAGE_ATTN_LSE].present()) text += compare(call[SAGE_ATTN_LSE], want[SAGE_ATTN_LSE], 2e-6, 2e-5, " LSE");
   return text;
+}
+
+constexpr sage_dtype kHalves[] = {SAGE_BF16, SAGE_F16};
+
+// Under several seeds of the emulation: what lands when differs.
+inline void CheckHopper(const AttentionCase& call, std::initializer_list<uint64_t> seeds, uint32_t blocks = 2) {
+  HopperOracle oracle;
+  for (const uint64_t seed : seeds) {
+    CAPTURE(seed);
+    CHECK(HopperDisagreement(call, seed, oracle, blocks) == "");
+  }
+}
+
+inline AttentionCase HopperCall(sage_dtype dtype, int64_t dim, int64_t seq_q, int64_t seq_kv, int64_t heads_q = 1,
+                                int64_t heads_k = 1, int64_t batch = 1) {
+  return AttentionCase(dtype, {batch, heads_q, heads_k, seq_q, seq_kv, dim}, 17).WithLse();
 }
 
 }  // namespace sage::test
