@@ -29,14 +29,14 @@ std::string RunPortable(const cuda::AttentionArguments& a, uint64_t seed, bool r
 }  // namespace
 
 std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed) {
-  return LaunchEmulated(kernel, ArgumentsOf(attention), seed);
+  bool repair = false;
+  for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V})
+    for (const double value : attention[slot].Values()) repair |= !std::isfinite(value);
+  return LaunchEmulated(kernel, ArgumentsOf(attention), seed, repair);
 }
 
-std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uint64_t seed) {
+std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uint64_t seed, bool repair) {
   if (kernel == Kernel::kPortable) {
-    bool repair = false;
-    for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V})
-      for (const double value : attention[slot].Values()) repair |= !std::isfinite(value);
     if (const char* refusal = cuda::PortableRefusal(a)) return refusal;
     return a.type == cuda::AttentionType::kF16 ? RunPortable<cuda::F16>(a, seed, repair)
                                                : RunPortable<cuda::Bf16>(a, seed, repair);

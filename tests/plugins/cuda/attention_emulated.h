@@ -94,7 +94,9 @@ enum class Kernel { kPlain, kPortable };
 
 // Empty, or what the emulation found.
 std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed);
-std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& arguments, uint64_t seed);
+// repair: rows that come out as NaN are made again over the keys they see. RunEmulated wants none of finite operands:
+// it would hide a kernel that reads what it must not.
+std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& arguments, uint64_t seed, bool repair = true);
 
 // Runs it, and the oracle in f64: empty, or what differs. gate: of O, in units of the largest |V|; 0: the type's own.
 std::string EmulatedDisagreement(Kernel kernel, AttentionCase& attention, uint64_t seed, double gate = 0);
