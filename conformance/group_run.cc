@@ -234,6 +234,11 @@ void RunGroup(const Context& context) {
 }
 
 void MemoryGroup(const Context& context) {
+  {
+    KitHost host(2);
+    const Instance instance(context.table, &host, context.options.device_id, context.options.create_options);
+    if (!instance.ok()) return context.out.Report("memory", Outcome::kSkip, instance.why());
+  }
   Tally tally(context.out, "memory: an allocation that fails at the n-th call");
   Tally balance(context.out, "memory: all given back, none written past");
   for (const char* line : CommonLines()) {

@@ -139,6 +139,7 @@ Status Engine::Adopt(PluginFile file) {
   // One at a time, create included: "not called twice at once for one device".
   const std::lock_guard<std::mutex> lock(mutex_);
   Status refused = file.refused;
+  bool declined = false;
   if (refused.ok()) {
     for (const PluginFile& other : files_)
       if (other.refused.ok() && other.shadowed_by.empty() && std::string_view(other.table->name) == file.table->name)
@@ -148,10 +149,13 @@ Status Engine::Adopt(PluginFile file) {
                                                        file.table->name, file.shadowed_by));
     } else {
       refused = file.refused = CreateBackends(file);
+      // One for a device that this machine lacks, found where all plugins lie: nobody has to be warned of that.
+      declined = refused.code() == SAGE_E_UNSUPPORTED && file.origin != "option";
     }
   }
   if (!file.warning.empty()) host_->Log(SAGE_LOG_WARNING, file.warning);
-  if (!refused.ok()) host_->Log(SAGE_LOG_WARNING, fmt::format("plugin not used: {}", refused.message()));
+  if (!refused.ok())
+    host_->Log(declined ? SAGE_LOG_INFO : SAGE_LOG_WARNING, fmt::format("plugin not used: {}", refused.message()));
   files_.push_back(std::move(file));
   return refused;
 }

@@ -25,7 +25,8 @@ class KernelPlan {
   virtual ~KernelPlan() = default;
 
   // args: taken in; slots pass support::CheckRunSlots (dtypes, ranks and strides as planned, axes equal or smaller
-  // where dynamic, data there); at least num_slots of them; workspace holds workspace_bytes and is aligned to 64.
+  // where dynamic, data there); at least num_slots of them; workspace holds workspace_bytes and is aligned to 64, on a
+  // device to 256.
   // Allocates nothing, does not throw. Data may lie at any byte address. An error's sentence goes to err.
   virtual sage_status Run(const sage_run_args& args, sage_error* err) const = 0;
 
@@ -51,6 +52,9 @@ class Backend {
   // kind and instance, whose packed constants are to be shared where they are the same. May throw std::bad_alloc.
   virtual sage_status Plan(const OpView& view, uint64_t features, const KernelPlan* like,
                            std::unique_ptr<KernelPlan>* out, sage_error* err) = 0;
+
+  // (optional) The table of the device it was created for; null on the CPU. Valid as long as this.
+  virtual const sage_device_table* Device() const { return nullptr; }
 };
 
 }  // namespace sage::plugins

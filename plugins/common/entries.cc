@@ -73,7 +73,40 @@ sage_status CreateOnCpu(CreateFn create, const sage_host* host, int32_t device_i
   });
 }
 
+sage_status ProbeDevice(ProbeDeviceFn probe, int32_t device_id, uint32_t* count, sage_answer* out, sage_error* err) {
+  return Guard("probe", err, [&]() -> sage_status {
+    if (count == nullptr || out == nullptr) return Missing(err, "probe: count and out");
+    sage_answer answer{};
+    *count = 0;
+    probe(device_id, count, &answer);
+    sage_give_out(out, &answer, static_cast<uint32_t>(sizeof answer));
+    return sage_succeed(err);
+  });
+}
+
+sage_status CreateOnDevice(CreateOnDeviceFn create, const sage_host* host, int32_t device_id, const char* options,
+                           sage_instance** out, sage_error* err) {
+  return Guard("create", err, [&]() -> sage_status {
+    if (out == nullptr) return Missing(err, "create: out");
+    *out = nullptr;
+    if (host == nullptr) return Missing(err, "create: host");
+    auto instance = std::make_unique<sage_instance>();
+    const sage_status status = create(*host, device_id, options == nullptr ? "" : options, &instance->backend, err);
+    if (status != SAGE_OK) return status;
+    *out = instance.release();
+    return sage_succeed(err);
+  });
+}
+
 void Destroy(sage_instance* instance) { delete instance; }
+
+sage_status DeviceOf(sage_instance* instance, const sage_device_table** out, sage_error* err) {
+  return Guard("device", err, [&]() -> sage_status {
+    if (instance == nullptr || out == nullptr) return Missing(err, "device: instance and out");
+    *out = instance->backend->Device();
+    return sage_succeed(err);
+  });
+}
 
 sage_status Ask(sage_instance* instance, const sage_op* op, sage_answer* out, sage_error* err) {
   return Guard("ask", err, [&]() -> sage_status {
@@ -131,8 +164,10 @@ sage_status Run(const sage_plan* plan, const sage_run_args* args, sage_error* er
     if (given < needed)
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: the workspace has %llu bytes; the plan needs %llu",
                        static_cast<unsigned long long>(given), static_cast<unsigned long long>(needed));
-    if (needed != 0 && reinterpret_cast<uintptr_t>(mine.workspace) % 64 != 0)
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: the workspace must be aligned to 64 bytes");
+    const uint64_t align = plan->instance->backend->Device() == nullptr ? 64 : 256;
+    if (needed != 0 && reinterpret_cast<uintptr_t>(mine.workspace) % align != 0)
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: the workspace must be aligned to %llu bytes",
+                       static_cast<unsigned long long>(align));
     status = plan->kernel->Run(mine, err);
     return status == SAGE_OK ? sage_succeed(err) : status;
   });

@@ -19,6 +19,7 @@ enum class Throw { kNothing, kBadAlloc, kLogicError, kNumber };
 
 // What the backend does, and what it was given.
 struct Script {
+  const sage_device_table* device = nullptr;  // null: it is a backend of the CPU
   Throw at_ask = Throw::kNothing, at_plan = Throw::kNothing, at_run = Throw::kNothing;
   uint64_t workspace_bytes = 0;
   sage_status run_status = SAGE_OK;
@@ -68,6 +69,7 @@ class ScriptedBackend final : public plugins::Backend {
     script_->planned = out->get();
     return SAGE_OK;
   }
+  const sage_device_table* Device() const override { return script_->device; }
 
  private:
   Script* script_;
@@ -275,6 +277,79 @@ TEST_CASE("entries: a run needs its slots, its whole workspace, and that at a mu
   CHECK(kTable.run(plan.handle(), &args, &error) == SAGE_E_CANCELLED);
   CHECK(error.Says("as the test wanted"));
   CHECK(s.script.runs == 2);
+}
+
+void ProbeThree(int32_t device_id, uint32_t* count, sage_answer* answer) {
+  *count = 3;
+  if (device_id >= 3) return sage_refuse(answer, 0, "three are there");
+  sage_accept(answer, 0, SAGE_COST_RULE, SAGE_ACCURACY_EXACT, 0, "device %d", device_id);
+}
+sage_status CreateOnThree(const sage_host& host, int32_t device_id, const char* options,
+                          std::unique_ptr<plugins::Backend>* out, sage_error* err) {
+  if (device_id >= 3) return sage_fail(err, SAGE_E_NOT_FOUND, "three are there");
+  return Create(host, options, out, err);
+}
+
+TEST_CASE("entries: a backend of devices counts them, is made for one by its number, and gives its table") {
+  constexpr sage_plugin kDevices =
+      plugins::DeviceTable<ProbeThree, CreateOnThree>({.name = "devices",
+                                                       .version = "1.0.0",
+                                                       .build = "test",
+                                                       .kinds = SAGE_KIND_BIT(SAGE_OP_UNARY),
+                                                       .device_type = SAGE_CUDA});
+  CHECK(kDevices.device_type == SAGE_CUDA);
+  CHECK(kDevices.struct_size == sizeof kDevices);
+  CHECK((kDevices.ask == kTable.ask));
+  CHECK((kDevices.run == kTable.run));
+  TestHost host;
+  sage_answer answer{};
+  answer.struct_size = sizeof answer;
+  uint32_t count = 0;
+  Error error;
+  CHECK(kDevices.probe(host.table(), 2, &count, &answer, &error) == SAGE_OK);
+  CHECK(answer.verdict == SAGE_YES);
+  CHECK(count == 3);
+  CHECK(std::string(answer.reason) == "device 2");
+  CHECK(kDevices.probe(host.table(), 3, &count, &answer, &error) == SAGE_OK);
+  CHECK(answer.verdict == SAGE_NO);
+  CHECK(count == 3);
+  CHECK(kDevices.probe(host.table(), 0, nullptr, &answer, &error) == SAGE_E_INVALID_ARGUMENT);
+
+  Script script;
+  const std::string options = std::to_string(reinterpret_cast<uintptr_t>(&script));
+  sage_instance* instance = nullptr;
+  CHECK(kDevices.create(nullptr, 0, options.c_str(), &instance, &error) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(kDevices.create(host.table(), 3, options.c_str(), &instance, &error) == SAGE_E_NOT_FOUND);
+  CHECK(instance == nullptr);
+  REQUIRE(kDevices.create(host.table(), 1, options.c_str(), &instance, &error) == SAGE_OK);
+  sage_device_table table{};
+  script.device = &table;
+  const sage_device_table* given = nullptr;
+  CHECK(kDevices.device(instance, &given, &error) == SAGE_OK);
+  CHECK(given == &table);
+  CHECK(kDevices.device(nullptr, &given, &error) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(kDevices.device(instance, nullptr, &error) == SAGE_E_INVALID_ARGUMENT);
+  kDevices.destroy(instance);
+}
+
+TEST_CASE("entries: on a device a workspace lies at a multiple of 256") {
+  Scripted s;
+  sage_device_table table{};
+  s.script.device = &table;
+  s.script.workspace_bytes = 64;
+  PlannedOp plan(s.instance, s.op);
+  REQUIRE(plan.status() == SAGE_OK);
+  alignas(256) unsigned char workspace[256];
+  sage_run_args args{};
+  args.struct_size = sizeof args;
+  args.slots = s.op.slots().data();
+  args.num_slots = 2;
+  args.workspace = workspace + 64, args.workspace_bytes = 64;
+  Error error;
+  CHECK(kTable.run(plan.handle(), &args, &error) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(error.Says("aligned to 256"));
+  args.workspace = workspace;
+  CHECK(kTable.run(plan.handle(), &args, &error) == SAGE_OK);
 }
 
 }  // namespace

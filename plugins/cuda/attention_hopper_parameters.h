@@ -1,0 +1,28 @@
+// attention_hopper_parameters.h: what the Hopper kernel is given: made on the host once a run, constant in the kernel.
+#ifndef SAGE_PLUGINS_CUDA_ATTENTION_HOPPER_PARAMETERS_H_
+#define SAGE_PLUGINS_CUDA_ATTENTION_HOPPER_PARAMETERS_H_
+
+#include <cstdint>
+
+#include "attention_arguments.h"
+#include "tensor_map.h"
+
+namespace sage::cuda {
+
+struct HopperParameters {
+  TensorMap q_map, k_map, v_map;
+  AttentionArguments a;
+  // Weights are 2^(exponent_scale s - ...). A positive scale is in exponent_scale, for free; by any other the scores
+  // are multiplied first, so that the largest stays the largest and -inf stays -inf.
+  int scale_first;
+  float scale, exponent_scale;
+  int box_rows;  // rows of K and V that one TMA box brings: those of a tile, or of a page where that is less
+
+  int tiles, tiles_m;     // of the whole call; of one sequence, that is the longest
+  int heads_per_section;  // heads worked on together, so that their K and V stay in the L2 cache
+  uint32_t* next_tile;    // (optional) zero at launch; without it blocks take tiles in turn
+};
+
+}  // namespace sage::cuda
+
+#endif  // SAGE_PLUGINS_CUDA_ATTENTION_HOPPER_PARAMETERS_H_

@@ -1,0 +1,20 @@
+// attention_launch.h: kernels by name, for code that knows nothing of CUDA. Nothing here allocates or waits, so that
+// all of it is legal inside stream capture.
+//
+// stream: a cudaStream_t. Returned: a cudaError_t, 0 if the kernel was launched.
+#ifndef SAGE_PLUGINS_CUDA_ATTENTION_LAUNCH_H_
+#define SAGE_PLUGINS_CUDA_ATTENTION_LAUNCH_H_
+
+#include "attention_arguments.h"
+
+namespace sage::cuda {
+
+// attention_plain.h: every type, dimension and stride.
+int LaunchPlain(const AttentionArguments& a, void* stream);
+
+// attention_portable.h, for calls of which PortableRefusal (attention_portable_plan.h) has nothing to say.
+int LaunchPortable(const AttentionArguments& a, void* stream);
+
+}  // namespace sage::cuda
+
+#endif  // SAGE_PLUGINS_CUDA_ATTENTION_LAUNCH_H_

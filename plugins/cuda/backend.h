@@ -1,0 +1,26 @@
+// backend.h: the cuda backend behind its table.
+#ifndef SAGE_PLUGINS_CUDA_BACKEND_H_
+#define SAGE_PLUGINS_CUDA_BACKEND_H_
+
+#include <span>
+#include <string_view>
+
+#include "common/cuda/runtime.h"
+#include "common/entries.h"
+#include "kernel_family.h"
+
+namespace sage::cuda {
+
+constexpr char kVersion[] = "0.1.0";
+constexpr uint64_t kKinds = SAGE_KIND_BIT(SAGE_OP_ATTENTION);
+
+// What a table's probe and create do, over a runtime and kernels, which outlive the backend. Options: "kernels=NAME"
+// lines, a family's name: that one or a refusal; "auto" is the cheapest that serves.
+void ProbeOver(Runtime& runtime, std::span<const KernelFamily> families, int32_t device_id, uint32_t* count,
+               sage_answer* answer);
+sage_status CreateOver(Runtime& runtime, std::span<const KernelFamily> families, const sage_host& host,
+                       int32_t device_id, const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err);
+
+}  // namespace sage::cuda
+
+#endif  // SAGE_PLUGINS_CUDA_BACKEND_H_

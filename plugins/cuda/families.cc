@@ -1,0 +1,72 @@
+// families.cc: each family's launch behind the one interface, and the share of the device's peak it is priced at.
+//
+// The shares are estimates until a device has measured them (bench/results/OPEN.md): a price that is wrong by a third
+// still puts a GPU before a CPU and tensor cores before plain arithmetic, which is what it decides.
+#include "families.h"
+
+#include "attention_launch.h"
+#include "attention_portable_plan.h"
+#ifdef SAGE_CUDA_HOPPER_CODE
+#include "attention_hopper.h"
+#endif
+
+namespace sage::cuda {
+namespace {
+
+constexpr uint32_t kHalves = TypeBit(AttentionType::kF16) | TypeBit(AttentionType::kBf16);
+
+constexpr KernelFamily kFamilies[] = {
+    {
+        .name = "plain",
+        .architectures = SAGE_CUDA_PORTABLE_CODE,
+        .features = kPlainFeatures,
+        .types = kHalves | TypeBit(AttentionType::kF32) | TypeBit(AttentionType::kF64),
+        .native = false,
+        .tensor_cores = false,
+        .efficiency = 0.1,
+        .launch =
+            [](const AttentionArguments& a, const Properties&, void*, void* stream) {
+              return Launched{LaunchPlain(a, stream), nullptr};
+            },
+    },
+    {
+        .name = "portable",
+        .architectures = SAGE_CUDA_PORTABLE_CODE,
+        .features = kPortableFeatures,
+        .types = kHalves,
+        .native = true,
+        .tensor_cores = true,
+        .efficiency = 0.3,
+        .refuse = [](const AttentionArguments& a, const Properties&) { return PortableRefusal(a); },
+        .launch =
+            [](const AttentionArguments& a, const Properties&, void*, void* stream) {
+              return Launched{LaunchPortable(a, stream), nullptr};
+            },
+    },
+#ifdef SAGE_CUDA_HOPPER_CODE
+    {
+        .name = "hopper",
+        .architectures = SAGE_CUDA_HOPPER_CODE,
+        .features = kHopperFeatures,
+        .types = kHalves,
+        .native = true,
+        .tensor_cores = true,
+        .efficiency = 0.55,
+        .align = 16,
+        .refuse = [](const AttentionArguments& a, const Properties&) { return HopperRefusal(a); },
+        .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t {
+          return kHopperWorkspaceBytes;
+        },
+        .launch =
+            [](const AttentionArguments& a, const Properties& device, void* workspace, void* stream) {
+              return Launched{kSuccess, LaunchHopper(a, device.multiprocessors, workspace, stream)};
+            },
+    },
+#endif
+};
+
+}  // namespace
+
+std::span<const KernelFamily> LinkedFamilies() { return kFamilies; }
+
+}  // namespace sage::cuda

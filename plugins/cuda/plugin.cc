@@ -1,0 +1,28 @@
+// plugin.cc: the cuda table: attention on NVIDIA devices by kernels of our own.
+#include "backend.h"
+#include "families.h"
+
+namespace {
+
+void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
+  sage::cuda::ProbeOver(sage::cuda::LinkedRuntime(), sage::cuda::LinkedFamilies(), device_id, count, answer);
+}
+
+sage_status Create(const sage_host& host, int32_t device_id, const char* options,
+                   std::unique_ptr<sage::plugins::Backend>* out, sage_error* err) {
+  return sage::cuda::CreateOver(sage::cuda::LinkedRuntime(), sage::cuda::LinkedFamilies(), host, device_id, options,
+                                out, err);
+}
+
+constexpr sage_plugin kTable = sage::plugins::DeviceTable<Probe, Create>({
+    .name = "cuda",
+    .version = sage::cuda::kVersion,
+    .build = SAGE_CUDA_BUILD ", " __VERSION__,
+    .kinds = sage::cuda::kKinds,
+    .features = sage::cuda::kLinkedFeatures,
+    .device_type = SAGE_CUDA,
+});
+
+}  // namespace
+
+extern "C" SAGE_PLUGIN_ENTRY(cuda) { return sage::plugins::TableFor(kTable, host_major, host_minor); }

@@ -1,0 +1,26 @@
+// price.h: what a run costs by the roofline of its device: arithmetic or bytes, whichever takes longer, and the launch.
+#ifndef SAGE_PLUGINS_CUDA_PRICE_H_
+#define SAGE_PLUGINS_CUDA_PRICE_H_
+
+#include "kernel_family.h"
+
+namespace sage::cuda {
+
+// Peak rates of a device from what it says of itself, per nanosecond.
+struct Roofline {
+  double tensor_flops = 0;  // 16-bit products into f32, dense
+  double f32_flops = 0, f64_flops = 0;
+  double bytes = 0;
+};
+Roofline RooflineOf(const Properties& device);
+
+// Pairs of a query and a key it may see by causal and windows, of one head of one sequence.
+double VisiblePairs(const AttentionArguments& arguments);
+
+// Pointers of arguments are not looked at; features say what is written besides O.
+double PriceNs(const KernelFamily& family, const AttentionArguments& arguments, uint64_t features,
+               const Properties& device);
+
+}  // namespace sage::cuda
+
+#endif  // SAGE_PLUGINS_CUDA_PRICE_H_

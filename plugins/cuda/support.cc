@@ -1,0 +1,183 @@
+// support.cc: every refusal of the cuda backend with its reason.
+#include "support.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "common/cuda/architecture.h"
+#include "common/cuda/errors.h"
+#include "operands.h"
+#include "price.h"
+#include "sage/support/check_op.h"
+#include "sage/support/refuse.h"
+
+namespace sage::cuda {
+namespace {
+
+bool RefuseRequirements(const support::OpView& view, sage_answer* answer) {
+  constexpr uint32_t kKnown = SAGE_REQUIRE_DETERMINISTIC | SAGE_REQUIRE_STREAM_CAPTURE | SAGE_REQUIRE_SCALAR;
+  if (const uint32_t unknown = view.op.requirements & ~kKnown; unknown != 0) {
+    sage_refuse(answer, 0, "requirement bits 0x%x are newer than this backend", unknown);
+    return true;
+  }
+  // DETERMINISTIC: no kernel here adds in an order that changes. STREAM_CAPTURE: a run enqueues kernels, nothing else.
+  if ((view.op.requirements & SAGE_REQUIRE_SCALAR) != 0) {
+    sage_refuse(answer, 0, "SCALAR is required, which is a wish for plain code of the CPU");
+    return true;
+  }
+  return false;
+}
+
+bool RefusePlaces(const support::OpView& view, const Device& device, sage_answer* answer) {
+  for (uint32_t slot = 0; slot < view.pointers.size(); ++slot) {
+    if (!view.Has(slot)) continue;
+    const sage_tensor& tensor = view.Slot(slot);
+    const bool on_cpu = tensor.device_type == SAGE_CPU || tensor.device_type == SAGE_CUDA_HOST;
+    if (on_cpu && (tensor.flags & SAGE_TENSOR_CONSTANT) != 0) continue;  // copied by the plan
+    if (on_cpu && device.host_visible()) continue;
+    if (tensor.device_type == SAGE_CUDA && tensor.device_id == device.id()) continue;
+    sage_refuse(answer, 0, "%s lies on device (%d, %d); this instance reads the memory of %s",
+                support::SlotName(view.op.kind, slot), tensor.device_type, tensor.device_id, device.name().c_str());
+    return true;
+  }
+  return false;
+}
+
+bool RefuseAlgorithm(const support::OpView& view, sage_answer* answer) {
+  const sage_attention_attributes& attributes = view.attributes.attention;
+  if (attributes.algorithm == SAGE_ALGORITHM_MATERIALISED) {
+    sage_refuse(answer, 0, "algorithm MATERIALISED is asked for; the kernels here keep no rows of scores (FLASH)");
+    return true;
+  }
+  if (attributes.block_q != 0 || attributes.block_kv != 0) {
+    sage_refuse(answer, 0, "tiles of %u x %u are asked for; the kernels here have their own", attributes.block_q,
+                attributes.block_kv);
+    return true;
+  }
+  return false;
+}
+
+const char* TypeName(AttentionType type) {
+  constexpr const char* kNames[] = {"f64", "f32", "f16", "bf16"};
+  return kNames[static_cast<uint32_t>(type)];
+}
+
+bool IsHalf(AttentionType type) { return type == AttentionType::kF16 || type == AttentionType::kBf16; }
+
+uint32_t AccuracyOf(const KernelFamily& family, AttentionType type) {
+  return family.native && IsHalf(type) ? SAGE_ACCURACY_NATIVE : SAGE_ACCURACY_EXACT;
+}
+
+// What a family says to an op; the later it says no, the nearer it was.
+struct Verdict {
+  enum Stage { kDevice, kType, kFeatures, kShape, kAccuracy, kYes } stage = kDevice;
+  uint64_t missing = 0;
+  const char* why = nullptr;  // of kShape
+};
+
+Verdict VerdictOf(const KernelFamily& family, const AttentionArguments& arguments, uint64_t features, uint32_t accuracy,
+                  const Properties& device) {
+  if (CodeFor(family.architectures, device.major, device.minor) == Code::kNone) return {Verdict::kDevice, 0, nullptr};
+  if ((family.types & TypeBit(arguments.type)) == 0) return {Verdict::kType, 0, nullptr};
+  if (const uint64_t missing = features & ~family.features; missing != 0) return {Verdict::kFeatures, missing, nullptr};
+  if (family.refuse != nullptr)
+    if (const char* why = family.refuse(arguments, device); why != nullptr) return {Verdict::kShape, 0, why};
+  if (accuracy != SAGE_ACCURACY_AUTO && AccuracyOf(family, arguments.type) > accuracy)
+    return {Verdict::kAccuracy, 0, nullptr};
+  return {Verdict::kYes, 0, nullptr};
+}
+
+void RefuseBy(const KernelFamily& family, const Verdict& verdict, const AttentionArguments& arguments,
+              const Device& device, sage_answer* answer) {
+  const Properties& properties = device.properties();
+  switch (verdict.stage) {
+    case Verdict::kDevice:
+      return sage_refuse(answer, 0, "%s is sm_%d; the kernels \"%s\" are built for %s", properties.name.c_str(),
+                         properties.major * 10 + properties.minor, family.name, ListText(family.architectures).c_str());
+    case Verdict::kType:
+      return sage_refuse(answer, 0, "no kernel of this build computes attention of %s on sm_%d",
+                         TypeName(arguments.type), properties.major * 10 + properties.minor);
+    case Verdict::kFeatures:
+      return sage_refuse(answer, verdict.missing,
+                         "the kernels \"%s\" of %s do not serve feature bits 0x%llx together with the rest",
+                         family.name, TypeName(arguments.type), static_cast<unsigned long long>(verdict.missing));
+    case Verdict::kShape:
+      return sage_refuse(answer, 0, "the kernels \"%s\": %s", family.name, verdict.why);
+    case Verdict::kAccuracy:
+      return sage_refuse(answer, 0, "the kernels \"%s\" of %s are of class NATIVE; EXACT is asked for", family.name,
+                         TypeName(arguments.type));
+    case Verdict::kYes:
+      return;
+  }
+}
+
+uint64_t ScratchOf(const KernelFamily& family, const AttentionArguments& arguments, const Properties& device) {
+  return family.workspace_bytes == nullptr ? 0 : family.workspace_bytes(arguments, device);
+}
+
+}  // namespace
+
+bool Decide(const support::OpView& view, uint64_t features, const Device& device,
+            std::span<const KernelFamily> families, Choice* choice, sage_answer* answer) {
+  *choice = {};
+  if (view.op.kind != SAGE_OP_ATTENTION)
+    return sage_refuse(answer, 0, "cuda computes ATTENTION, not %s", support::KindName(view.op.kind)), false;
+  if (const int code = device.lost(); code != kSuccess)
+    return sage_refuse(answer, 0, "%s was lost to this process by an earlier run: %.100s; start the process anew",
+                       device.name().c_str(), CodeText(device.runtime(), code).c_str()),
+           false;
+  if (RefuseRequirements(view, answer) || RefusePlaces(view, device, answer) || RefuseAlgorithm(view, answer))
+    return false;
+  // Addresses are not known yet and may not change the answer: all are the same good one, and only what is absent is
+  // null.
+  std::vector<sage_tensor> tensors = view.tensors;
+  std::vector<const sage_tensor*> slots(view.pointers.size());
+  for (uint32_t slot = 0; slot < slots.size(); ++slot) {
+    tensors[slot].data = reinterpret_cast<void*>(uintptr_t{4096});
+    slots[slot] = view.Has(slot) ? &tensors[slot] : nullptr;
+  }
+  AttentionArguments arguments;
+  if (const char* why = BindAttention(view.attributes.attention, features, slots.data(),
+                                      static_cast<uint32_t>(slots.size()), &arguments);
+      why != nullptr)
+    return sage_refuse(answer, 0, "attention is refused: %s", why), false;
+
+  const KernelFamily* nearest = nullptr;
+  Verdict nearest_verdict;
+  uint64_t scratch = 0;
+  for (const KernelFamily& family : families) {
+    const Verdict verdict = VerdictOf(family, arguments, features, view.op.accuracy, device.properties());
+    if (verdict.stage != Verdict::kYes) {
+      if (nearest == nullptr || verdict.stage > nearest_verdict.stage) nearest = &family, nearest_verdict = verdict;
+      continue;
+    }
+    const double cost = PriceNs(family, arguments, features, device.properties());
+    if (family.align <= 1) choice->any_address = &family;
+    if (choice->family != nullptr && cost >= choice->cost_ns) continue;
+    choice->family = &family, choice->cost_ns = cost;
+  }
+  if (choice->family == nullptr) {
+    if (nearest == nullptr) return sage_refuse(answer, 0, "this build has no kernels of attention"), false;
+    return RefuseBy(*nearest, nearest_verdict, arguments, device, answer), false;
+  }
+  const KernelFamily& family = *choice->family;
+  if (choice->any_address == &family) choice->any_address = nullptr;
+  scratch = ScratchOf(family, arguments, device.properties());
+  if (choice->any_address != nullptr)
+    scratch = std::max(scratch, ScratchOf(*choice->any_address, arguments, device.properties()));
+  if (scratch > device.properties().total_bytes)
+    return sage_refuse(answer, 0, "a run needs %llu bytes of workspace; %s has %llu",
+                       static_cast<unsigned long long>(scratch), device.name().c_str(),
+                       static_cast<unsigned long long>(device.properties().total_bytes)),
+           false;
+  choice->workspace_bytes = scratch;
+  choice->accuracy = AccuracyOf(family, arguments.type);
+  const Code code = CodeFor(family.architectures, device.properties().major, device.properties().minor);
+  sage_accept(answer, choice->cost_ns, SAGE_COST_MODEL, choice->accuracy, scratch, "%s kernels of %s for sm_%d%s on %s",
+              family.name, TypeName(arguments.type), device.properties().major * 10 + device.properties().minor,
+              code == Code::kPtx ? ", translated by the driver when first used," : "",
+              device.properties().name.c_str());
+  return true;
+}
+
+}  // namespace sage::cuda

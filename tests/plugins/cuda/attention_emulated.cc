@@ -1,0 +1,81 @@
+// attention_emulated.cc: compiles the kernels for the CPU, once for all test files.
+#include "attention_emulated.h"
+
+#include "../cpu/attention_testing.h"
+
+namespace sage::test {
+namespace {
+
+template <class T>
+std::string RunPlain(const cuda::AttentionArguments& a, uint64_t seed) {
+  const auto blocks = static_cast<uint32_t>(cuda::PlainBlocks(a));
+  return cuda::emu::Launch({.grid = {blocks, 1, 1}, .threads = 32 * cuda::kPlainWarps, .seed = seed},
+                           [&] { cuda::AttendPlain<T>(a); });
+}
+
+template <class T>
+std::string RunPortable(const cuda::AttentionArguments& a, uint64_t seed, bool repair) {
+  return cuda::ForPortable(a, [&](auto qk, auto v, auto paged) {
+    using Tile = cuda::PortableTile<qk.value, v.value>;
+    cuda::PortableArguments p = cuda::PlanPortable(a, Tile::kRows);
+    p.repair = repair;
+    const auto blocks = static_cast<uint32_t>(cuda::PortableBlocks(p));
+    return cuda::emu::Launch(
+        {.grid = {blocks, 1, 1}, .threads = Tile::kThreads, .shared_bytes = Tile::kSharedBytes, .seed = seed},
+        [&] { cuda::AttendPortable<T, qk.value, v.value, paged.value>(p); });
+  });
+}
+
+}  // namespace
+
+std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed) {
+  bool repair = false;
+  for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V})
+    for (const double value : attention[slot].Values()) repair |= !std::isfinite(value);
+  return LaunchEmulated(kernel, ArgumentsOf(attention), seed, repair);
+}
+
+std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uint64_t seed, bool repair) {
+  if (kernel == Kernel::kPortable) {
+    if (const char* refusal = cuda::PortableRefusal(a)) return refusal;
+    return a.type == cuda::AttentionType::kF16 ? RunPortable<cuda::F16>(a, seed, repair)
+                                               : RunPortable<cuda::Bf16>(a, seed, repair);
+  }
+  switch (a.type) {
+    case cuda::AttentionType::kF64:
+      return RunPlain<double>(a, seed);
+    case cuda::AttentionType::kF32:
+      return RunPlain<float>(a, seed);
+    case cuda::AttentionType::kF16:
+      return RunPlain<cuda::F16>(a, seed);
+    default:
+      return RunPlain<cuda::Bf16>(a, seed);
+  }
+}
+
+std::string EmulatedDisagreement(Kernel kernel, AttentionCase& got, uint64_t seed, double gate) {
+  static Oracle oracle;
+  std::string failure;
+  const AttentionCase want = Expected(got, oracle.instance, &failure);
+  if (!failure.empty()) return "oracle: " + failure;
+  failure = RunEmulated(kernel, got, seed);
+  if (!failure.empty()) return "emulation: " + failure;
+  const bool wide = got.Q().dtype() == SAGE_F64;
+  if (gate == 0) gate = wide ? 1e-12 : 5e-6;
+  std::string text;
+  const auto check = [&](uint32_t slot, double unit, const char* name) {
+    if (!got[slot].present()) return;
+    const double error = ErrorIn(got[slot], want[slot], unit);
+    if (!(error <= 1)) text += std::string(name) + " is off by " + std::to_string(error) + " gates; ";
+  };
+  // What rounding P to 16 bits may do is the portable kernel's alone.
+  const double gate_o = kernel == Kernel::kPortable ? std::max(gate, kNativeGate) : gate;
+  check(SAGE_ATTN_O, gate_o * std::max(1.0, LargestMagnitude(want[SAGE_ATTN_V])), "O");
+  check(SAGE_ATTN_LSE, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_LSE])), "LSE");
+  check(SAGE_ATTN_WEIGHTS, gate, "WEIGHTS");
+  if (got[SAGE_ATTN_SCORES].present())
+    check(SAGE_ATTN_SCORES, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_SCORES])), "SCORES");
+  return text;
+}
+
+}  // namespace sage::test

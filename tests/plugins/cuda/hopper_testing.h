@@ -1,0 +1,124 @@
+// hopper_testing.h: the Hopper kernel run by the emulation on an attention call of the tests, beside the float64
+// oracle.
+#ifndef SAGE_TESTS_PLUGINS_CUDA_HOPPER_TESTING_H_
+#define SAGE_TESTS_PLUGINS_CUDA_HOPPER_TESTING_H_
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "attention_emulated.h"
+#include "attention_hopper_host.h"
+#include "attention_hopper_kernel.h"
+
+namespace sage::test {
+
+struct HopperOracle {
+  HopperOracle()
+      : host(1, Threads::kSimulated), instance(reference_plugin_query(SAGE_ABI_MAJOR, SAGE_ABI_MINOR), host) {}
+  TestHost host;
+  Instance instance;
+};
+
+// What LaunchHopper does, on `blocks` processors. Empty, or what was wrong with the kernel.
+template <class T, int kDim>
+std::string EmulateHopperShape(const cuda::HopperParameters& parameters, uint32_t blocks, uint64_t seed) {
+  using S = cuda::hopper::Shape<T, kDim, cuda::HopperKeys(kDim)>;
+  cuda::emu::LaunchOptions options;
+  options.grid.x = std::min(blocks, static_cast<uint32_t>(parameters.tiles));
+  options.threads = cuda::hopper::kThreads;
+  options.shared_bytes = S::kSharedBytes;
+  options.seed = seed;
+  options.resident_blocks = blocks;
+  return cuda::emu::Launch(options, [&parameters] { cuda::hopper::Forward<S>(parameters); });
+}
+
+inline std::string EmulateHopper(const cuda::AttentionArguments& a, uint32_t blocks, uint64_t seed) {
+  if (const char* refusal = cuda::HopperRefusal(a)) return refusal;
+  if (cuda::HopperHasNoQueries(a)) return "";
+  uint32_t next_tile = 0;
+  cuda::HopperParameters parameters;
+  const auto encode = [](const cuda::TensorMapShape& shape, cuda::TensorMap* map) {
+    map->shape = shape;
+    return cuda::TensorMapRefusal(shape);
+  };
+  // Without a counter blocks take tiles in turn: by the seed's last bit.
+  if (const char* failure = cuda::MakeHopperParameters(a, seed % 2 == 0 ? nullptr : &next_tile, encode, &parameters))
+    return failure;
+  const bool bf16 = a.type == cuda::AttentionType::kBf16;
+  switch (cuda::HopperDim(a)) {
+    case 64:
+      return bf16 ? EmulateHopperShape<cuda::Bf16, 64>(parameters, blocks, seed)
+                  : EmulateHopperShape<cuda::F16, 64>(parameters, blocks, seed);
+    case 128:
+      return bf16 ? EmulateHopperShape<cuda::Bf16, 128>(parameters, blocks, seed)
+                  : EmulateHopperShape<cuda::F16, 128>(parameters, blocks, seed);
+    default:
+      return bf16 ? EmulateHopperShape<cuda::Bf16, 256>(parameters, blocks, seed)
+                  : EmulateHopperShape<cuda::F16, 256>(parameters, blocks, seed);
+  }
+}
+
+// The same question in f64.
+inline AttentionCase InDouble(const AttentionCase& from) {
+  AttentionCase to = from;
+  for (OwnedTensor& tensor : to.slots) {
+    if (!tensor.present() || !support::IsFloat(tensor.dtype())) continue;
+    std::vector<int64_t> shape;
+    for (uint32_t axis = 0; axis < tensor.rank(); ++axis) shape.push_back(tensor.dim(axis));
+    tensor = OwnedTensor(SAGE_F64, shape).FillValues(tensor.Values());
+  }
+  return to;
+}
+
+// Empty if the kernel's outputs are the oracle's. Outputs begin as 7: what is not written is found.
+inline std::string HopperDisagreement(AttentionCase call, uint64_t seed, HopperOracle& oracle, uint32_t blocks = 2) {
+  AttentionCase want = InDouble(call);
+  const RunResult result = want.Run(oracle.instance);
+  if (result.status != SAGE_OK) return "oracle: " + result.message;
+  call.O().Fill(7.0);
+  if (call[SAGE_ATTN_LSE].present()) call[SAGE_ATTN_LSE].Fill(7.0);
+  if (std::string failure = EmulateHopper(ArgumentsOf(call), blocks, seed); !failure.empty()) return failure;
+  const bool bf16 = call.Q().dtype() == SAGE_BF16;
+  const double half_ulp = bf16 ? 0x1p-8 : 0x1p-11;
+  double largest_v = 1;
+  for (const double v : want.V().Values())
+    if (std::isfinite(v)) largest_v = std::max(largest_v, std::fabs(v));
+  const auto compare = [](const OwnedTensor& got, const OwnedTensor& expected, double relative, double absolute,
+                          const char* name) -> std::string {
+    for (uint64_t i = 0; i < got.size(); ++i) {
+      const double x = got.Get(i), y = expected.Get(i);
+      if (x == y || (std::isnan(x) && std::isnan(y))) continue;
+      if (std::fabs(x - y) <= relative * std::fabs(y) + absolute) continue;
+      return std::string(name) + " at " + std::to_string(i) + " is " + std::to_string(x) + ", expected " +
+             std::to_string(y);
+    }
+    return "";
+  };
+  // Each weight is rounded once, all of them to within half a unit, and they sum to 1.
+  std::string text = compare(call.O(), want.O(), half_ulp, half_ulp * largest_v, "O");
+  if (call[SAGE_ATTN_LSE].present()) text += compare(call[SAGE_ATTN_LSE], want[SAGE_ATTN_LSE], 2e-6, 2e-5, " LSE");
+  return text;
+}
+
+constexpr sage_dtype kHalves[] = {SAGE_BF16, SAGE_F16};
+
+// Under several seeds of the emulation: what lands when differs.
+inline void CheckHopper(const AttentionCase& call, std::initializer_list<uint64_t> seeds, uint32_t blocks = 2) {
+  HopperOracle oracle;
+  for (const uint64_t seed : seeds) {
+    CAPTURE(seed);
+    CHECK(HopperDisagreement(call, seed, oracle, blocks) == "");
+  }
+}
+
+inline AttentionCase HopperCall(sage_dtype dtype, int64_t dim, int64_t seq_q, int64_t seq_kv, int64_t heads_q = 1,
+                                int64_t heads_k = 1, int64_t batch = 1) {
+  return AttentionCase(dtype, {batch, heads_q, heads_k, seq_q, seq_kv, dim}, 17).WithLse();
+}
+
+}  // namespace sage::test
+
+#endif  // SAGE_TESTS_PLUGINS_CUDA_HOPPER_TESTING_H_

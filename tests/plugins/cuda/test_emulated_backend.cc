@@ -1,0 +1,136 @@
+// test_emulated_backend.cc: the whole backend on a machine without a device: its table, its reading of slots, its
+// choice, and the kernels' own text in the emulation, against the float64 oracle.
+#include <doctest/doctest.h>
+
+#include "../cpu/attention_testing.h"
+#include "attention_emulated.h"
+#include "attention_mixtures.h"
+#include "cuda/backend.h"
+#include "fake_runtime.h"
+#include "families.h"
+
+namespace sage::test {
+namespace {
+
+using cuda::AttentionArguments;
+using cuda::AttentionType;
+using cuda::KernelFamily;
+using cuda::Launched;
+using cuda::Properties;
+using cuda::TypeBit;
+
+// Tests run one after the other.
+std::string& Failed() {
+  static std::string text;
+  return text;
+}
+int& Launches() {
+  static int count = 0;
+  return count;
+}
+
+template <Kernel kKernel>
+Launched Emulate(const AttentionArguments& arguments, const Properties&, void*, void*) {
+  Failed() = LaunchEmulated(kKernel, arguments, static_cast<uint64_t>(++Launches()));
+  return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
+}
+
+constexpr uint32_t kHalves = TypeBit(AttentionType::kF16) | TypeBit(AttentionType::kBf16);
+
+// As families.cc has them, but for the launch.
+constexpr KernelFamily kFamilies[] = {
+    {.name = "plain",
+     .architectures = "80",
+     .features = cuda::kPlainFeatures,
+     .types = kHalves | TypeBit(AttentionType::kF32) | TypeBit(AttentionType::kF64),
+     .efficiency = 0.1,
+     .launch = Emulate<Kernel::kPlain>},
+    {.name = "portable",
+     .architectures = "80",
+     .features = cuda::kPortableFeatures,
+     .types = kHalves,
+     .native = true,
+     .tensor_cores = true,
+     .efficiency = 0.3,
+     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::PortableRefusal(a); },
+     .launch = Emulate<Kernel::kPortable>},
+};
+
+cuda::FakeRuntime& TheRuntime() {
+  static cuda::FakeRuntime runtime;
+  return runtime;
+}
+void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
+  cuda::ProbeOver(TheRuntime(), kFamilies, device_id, count, answer);
+}
+sage_status Create(const sage_host& host, int32_t device_id, const char* options,
+                   std::unique_ptr<plugins::Backend>* out, sage_error* err) {
+  return cuda::CreateOver(TheRuntime(), kFamilies, host, device_id, options, out, err);
+}
+constexpr sage_plugin kTable = plugins::DeviceTable<Probe, Create>({.name = "cuda",
+                                                                    .version = cuda::kVersion,
+                                                                    .build = "emulation",
+                                                                    .kinds = cuda::kKinds,
+                                                                    .features = cuda::kLinkedFeatures,
+                                                                    .device_type = SAGE_CUDA});
+
+// Runs on the device what the oracle runs on the CPU. Empty, or what differs.
+std::string Disagreement(AttentionCase& got, Instance& device) {
+  static Oracle oracle;
+  std::string failure;
+  const AttentionCase want = Expected(got, oracle.instance, &failure);
+  if (!failure.empty()) return "oracle: " + failure;
+  for (OwnedTensor& tensor : got.slots)
+    if (tensor.present()) tensor.description().device_type = SAGE_CUDA;
+  return DisagreementWith(want, got, device);
+}
+
+void CheckMixtures(sage_dtype dtype, const char* options, bool whole_rows, uint64_t first, uint64_t count) {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host, options);
+  REQUIRE_MESSAGE(device.status() == SAGE_OK, device.message());
+  const int before = Launches();
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    CAPTURE(seed);
+    AttentionCase attention = AttentionMixture(seed).Draw(dtype, 64, whole_rows);
+    CHECK(Disagreement(attention, device) == "");
+  }
+  CHECK(Launches() - before > static_cast<int>(count / 2));  // a call without a row launches nothing
+}
+
+}  // namespace
+
+TEST_CASE("P5 cuda backend: mixtures through the table agree with the oracle in bf16") {
+  CheckMixtures(SAGE_BF16, nullptr, true, 2001, 30);
+}
+TEST_CASE("P5 cuda backend: mixtures through the table agree with the oracle in f16") {
+  CheckMixtures(SAGE_F16, "kernels=portable", false, 3001, 30);
+}
+TEST_CASE("P5 cuda backend: mixtures through the table agree with the oracle in f32") {
+  CheckMixtures(SAGE_F32, nullptr, true, 4001, 30);
+}
+TEST_CASE("P5 cuda backend: mixtures through the table agree with the oracle in f64") {
+  CheckMixtures(SAGE_F64, nullptr, true, 5001, 30);
+}
+
+TEST_CASE("P1 cuda backend: an exact answer of 16-bit operands is asked for and given") {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host);
+  AttentionCase attention(SAGE_BF16, {.heads_q = 2, .heads_k = 1, .seq_q = 33, .seq_kv = 65, .dim_qk = 32}, 5);
+  attention.accuracy = SAGE_ACCURACY_EXACT;
+  CHECK(Disagreement(attention, device) == "");  // at the gate of f32
+}
+
+TEST_CASE("P7 cuda backend: no key at all gives zeros and the sink as LSE") {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host);
+  for (const sage_dtype dtype : {SAGE_BF16, SAGE_F32}) {
+    AttentionCase attention(dtype, {.heads_q = 2, .seq_q = 5, .seq_kv = 9, .dim_qk = 16}, 5);
+    attention.Integers(SAGE_ATTN_SEQUSED_K, {1}, {0});
+    attention.WithLse();
+    CHECK(Disagreement(attention, device) == "");
+    for (uint64_t i = 0; i < attention.O().size(); ++i) CHECK(attention.O().Get(i) == 0);
+  }
+}
+
+}  // namespace sage::test

@@ -1,0 +1,307 @@
+// test_gpu.cc: what only a device can show: memory, streams, errors and kernels of the plugin as built, against the
+// float64 oracle. Without a device it says so and ends with 77; with SAGE_REQUIRE_GPU=1 that is a failure.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <dlfcn.h>
+#include <doctest/doctest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "../cpu/attention_testing.h"
+#include "attention_mixtures.h"
+#include "support/error_slot.h"
+
+namespace sage::test {
+namespace {
+
+const sage_plugin*& Table() {
+  static const sage_plugin* table = nullptr;
+  return table;
+}
+
+// What probe says: the device's name, sm_ and memory.
+std::string& Device() {
+  static std::string text;
+  return text;
+}
+
+// Empty, or why there is nothing to test.
+std::string Missing() {
+  void* const library = dlopen(SAGE_CUDA_PLUGIN, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  if (library == nullptr) return dlerror();
+  void* const symbol = dlsym(library, SAGE_PLUGIN_QUERY_SYMBOL);
+  sage_plugin_query_fn query = nullptr;
+  std::memcpy(&query, &symbol, sizeof query);
+  if (query == nullptr || (Table() = query(SAGE_ABI_MAJOR, SAGE_ABI_MINOR)) == nullptr)
+    return "the plugin has no table";
+  sage_answer answer{};
+  answer.struct_size = sizeof answer;
+  uint32_t count = 0;
+  TestHost host(1);
+  if (Table()->probe(host.table(), 0, &count, &answer, nullptr) != SAGE_OK) return "probe failed";
+  std::printf("cuda: %s\n", answer.reason);
+  Device() = answer.reason;
+  return answer.verdict == SAGE_YES ? "" : answer.reason;
+}
+
+// An instance with its device and one stream.
+struct Gpu {
+  explicit Gpu(const char* options = nullptr) : host(1, Threads::kSimulated), instance(Table(), host, options) {
+    REQUIRE_MESSAGE(instance.status() == SAGE_OK, instance.message());
+    REQUIRE(Table()->device(instance.handle(), &device, nullptr) == SAGE_OK);
+    REQUIRE(device->stream_create(device->self, &stream, nullptr) == SAGE_OK);
+  }
+  ~Gpu() { device->stream_destroy(device->self, stream); }
+  void* Alloc(uint64_t bytes) {
+    void* memory = nullptr;
+    Error error;
+    const sage_status status = device->alloc(device->self, bytes, 256, &memory, &error);
+    REQUIRE_MESSAGE(status == SAGE_OK, error.message);
+    return memory;
+  }
+  void Copy(void* to, const void* from, uint64_t bytes) {
+    Error error;
+    const sage_status status = device->copy(device->self, to, from, bytes, stream, &error);
+    REQUIRE_MESSAGE(status == SAGE_OK, error.message);
+  }
+  std::string Wait() {
+    Error error;
+    return device->stream_synchronize(device->self, stream, &error) == SAGE_OK ? "" : error.message;
+  }
+  TestHost host;
+  Instance instance;
+  const sage_device_table* device = nullptr;
+  void* stream = nullptr;
+};
+
+// A case whose tensors lie on the device, gaps and all.
+class Uploaded {
+ public:
+  Uploaded(Gpu& gpu, AttentionCase& from) : gpu_(gpu), case_(from) {
+    for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) {
+      if (!from[slot].present()) continue;
+      const auto bytes = from[slot].bytes().size();
+      memory_[slot] = gpu.Alloc(bytes);
+      gpu.Copy(memory_[slot], from[slot].bytes().data(), bytes);
+      tensors_[slot] = *from[slot].tensor();
+      tensors_[slot].device_type = SAGE_CUDA;
+      tensors_[slot].data = static_cast<char*>(memory_[slot]) + Start(slot);
+      slots_[slot] = &tensors_[slot];
+    }
+  }
+  ~Uploaded() {
+    for (void* memory : memory_) gpu_.device->free(gpu_.device->self, memory);
+  }
+  Uploaded(const Uploaded&) = delete;
+  Uploaded& operator=(const Uploaded&) = delete;
+
+  // Plans, runs, waits and brings everything back. Empty, or what went wrong.
+  std::string Run(uint32_t* accuracy) {
+    sage_op op{};
+    op.struct_size = sizeof op, op.kind = SAGE_OP_ATTENTION, op.attributes = &case_.attributes;
+    case_.attributes.struct_size = sizeof case_.attributes;
+    op.num_slots = SAGE_ATTN_NUM_SLOTS, op.slots = slots_, op.accuracy = case_.accuracy;
+    sage_answer answer{};
+    answer.struct_size = sizeof answer;
+    Error error;
+    if (Table()->ask(gpu_.instance.handle(), &op, &answer, &error) != SAGE_OK) return error.message;
+    if (answer.verdict != SAGE_YES) return std::string("refused: ") + answer.reason;
+    *accuracy = answer.accuracy;
+    sage_plan* plan = nullptr;
+    sage_plan_info info{};
+    info.struct_size = sizeof info;
+    if (Table()->plan(gpu_.instance.handle(), &op, nullptr, &plan, &info, &error) != SAGE_OK) return error.message;
+    void* workspace = gpu_.Alloc(info.workspace_bytes + 1);
+    sage_run_args args{};
+    args.struct_size = sizeof args;
+    args.num_slots = SAGE_ATTN_NUM_SLOTS, args.slots = slots_;
+    args.workspace = workspace, args.workspace_bytes = info.workspace_bytes, args.stream = gpu_.stream;
+    std::string failure = Table()->run(plan, &args, &error) == SAGE_OK ? "" : error.message;
+    if (failure.empty()) failure = gpu_.Wait();
+    gpu_.device->free(gpu_.device->self, workspace);
+    Table()->plan_destroy(plan);
+    if (!failure.empty()) return failure;
+    for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot)
+      if (case_[slot].present())
+        gpu_.Copy(static_cast<char*>(case_[slot].tensor()->data) - Start(slot), memory_[slot],
+                  case_[slot].bytes().size());
+    return gpu_.Wait();
+  }
+
+ private:
+  int64_t Start(uint32_t slot) const {
+    return static_cast<const unsigned char*>(case_[slot].tensor()->data) - case_[slot].bytes().data();
+  }
+  Gpu& gpu_;
+  AttentionCase& case_;
+  void* memory_[SAGE_ATTN_NUM_SLOTS]{};
+  sage_tensor tensors_[SAGE_ATTN_NUM_SLOTS]{};
+  const sage_tensor* slots_[SAGE_ATTN_NUM_SLOTS]{};
+};
+
+// Empty, "refused: ..." or what differs from the oracle.
+std::string Disagreement(Gpu& gpu, AttentionCase& got) {
+  static Oracle oracle;
+  std::string failure;
+  const AttentionCase want = Expected(got, oracle.instance, &failure);
+  if (!failure.empty()) return "oracle: " + failure;
+  uint32_t accuracy = 0;
+  failure = Uploaded(gpu, got).Run(&accuracy);
+  if (!failure.empty()) return failure;
+  const bool wide = got.Q().dtype() == SAGE_F64;
+  const double gate = wide ? 1e-12 : 5e-6;
+  const double gate_o = accuracy == SAGE_ACCURACY_NATIVE ? kNativeGate : gate;
+  std::string text;
+  const auto check = [&](uint32_t slot, double unit, const char* name) {
+    if (!got[slot].present()) return;
+    const double error = ErrorIn(got[slot], want[slot], unit);
+    if (!(error <= 1)) text += std::string(name) + " is off by " + std::to_string(error) + " gates; ";
+  };
+  check(SAGE_ATTN_O, gate_o * std::max(1.0, LargestMagnitude(want[SAGE_ATTN_V])), "O");
+  check(SAGE_ATTN_LSE, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_LSE])), "LSE");
+  check(SAGE_ATTN_WEIGHTS, gate, "WEIGHTS");
+  if (got[SAGE_ATTN_SCORES].present())
+    check(SAGE_ATTN_SCORES, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_SCORES])), "SCORES");
+  return text;
+}
+
+bool IsRefusal(const std::string& text) { return text.rfind("refused: ", 0) == 0; }
+
+// Of every family that is there; a family may refuse, but not everything. Without a name none may refuse.
+void CheckMixtures(const char* kernels, sage_dtype dtype, int64_t largest_dim, uint64_t first, uint64_t count) {
+  Gpu gpu(kernels);
+  uint64_t run = 0;
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    CAPTURE(seed);
+    AttentionCase attention = AttentionMixture(seed).Draw(dtype, largest_dim, true);
+    const std::string text = Disagreement(gpu, attention);
+    if (kernels != nullptr && IsRefusal(text)) continue;
+    CHECK(text == "");
+    ++run;
+  }
+  CHECK(run > 0);
+  MESSAGE(run, " of ", count, " ran on ", kernels == nullptr ? "the cheapest" : kernels);
+}
+
+}  // namespace
+
+TEST_CASE("R19 gpu: memory and copies and events of the device") {
+  Gpu gpu;
+  std::vector<unsigned char> in(5000), out(5000);
+  for (size_t i = 0; i < in.size(); ++i) in[i] = static_cast<unsigned char>(i * 13);
+  void *memory = gpu.Alloc(in.size()), *other = gpu.Alloc(in.size());
+  gpu.Copy(memory, in.data(), in.size());
+  void *second = nullptr, *event = nullptr;
+  const sage_device_table& d = *gpu.device;
+  REQUIRE(d.stream_create(d.self, &second, nullptr) == SAGE_OK);
+  REQUIRE(d.event_create(d.self, &event, nullptr) == SAGE_OK);
+  CHECK(d.event_record(d.self, event, gpu.stream, nullptr) == SAGE_OK);
+  CHECK(d.event_wait(d.self, event, second, nullptr) == SAGE_OK);
+  CHECK(d.copy(d.self, other, memory, in.size(), second, nullptr) == SAGE_OK);
+  CHECK(d.copy(d.self, out.data(), other, out.size(), second, nullptr) == SAGE_OK);
+  CHECK(d.stream_synchronize(d.self, second, nullptr) == SAGE_OK);
+  CHECK(in == out);
+  d.event_destroy(d.self, event);
+  d.stream_destroy(d.self, second);
+  d.free(d.self, memory);
+  d.free(d.self, other);
+  uint64_t free_bytes = 0, total = 0;
+  CHECK(d.memory_info(d.self, &free_bytes, &total, nullptr) == SAGE_OK);
+  CHECK(free_bytes <= total);
+  CHECK(total > uint64_t{1} << 30);
+}
+
+TEST_CASE("G7 gpu: out of memory is a sentence and the device goes on") {
+  Gpu gpu;
+  uint64_t free_bytes = 0, total = 0;
+  REQUIRE(gpu.device->memory_info(gpu.device->self, &free_bytes, &total, nullptr) == SAGE_OK);
+  void* memory = nullptr;
+  Error error;
+  CHECK(gpu.device->alloc(gpu.device->self, total * 2, 256, &memory, &error) == SAGE_E_OUT_OF_MEMORY);
+  CHECK(memory == nullptr);
+  CHECK(error.native_code == 2);
+  CHECK(error.Says("cudaErrorMemoryAllocation (2)"));
+  AttentionCase attention(SAGE_F32, {.heads_q = 2, .seq_q = 9, .seq_kv = 33, .dim_qk = 16}, 3);
+  CHECK(Disagreement(gpu, attention) == "");  // no error was left behind for its launch
+}
+
+TEST_CASE("P5 gpu: mixtures of every option agree with the oracle in every dtype") {
+  CheckMixtures(nullptr, SAGE_BF16, 256, 1, 150);
+  CheckMixtures(nullptr, SAGE_F16, 256, 1001, 150);
+  CheckMixtures(nullptr, SAGE_F32, 256, 2001, 100);
+  CheckMixtures(nullptr, SAGE_F64, 256, 3001, 100);
+}
+
+// Under compute-sanitizer, which makes a kernel a hundred times slower.
+TEST_CASE("P5 gpu: a few small mixtures on each family of kernels") {
+  CheckMixtures("kernels=plain", SAGE_F32, 64, 7001, 8);
+  CheckMixtures("kernels=portable", SAGE_BF16, 128, 8001, 12);
+  CheckMixtures(nullptr, SAGE_F16, 128, 9001, 12);
+}
+
+TEST_CASE("P5 gpu: mixtures on each family of kernels by its name") {
+  CheckMixtures("kernels=plain", SAGE_BF16, 128, 4001, 100);
+  CheckMixtures("kernels=portable", SAGE_BF16, 256, 5001, 150);
+  CheckMixtures("kernels=portable", SAGE_F16, 256, 6001, 150);
+  if (Device().find("sm_90,") == std::string::npos) return;
+  CheckMixtures("kernels=hopper", SAGE_BF16, 256, 6501, 300);
+  CheckMixtures("kernels=hopper", SAGE_F16, 256, 6801, 300);
+}
+
+TEST_CASE("P5 gpu: longer sequences round the edges of tiles") {
+  for (const char* kernels : {static_cast<const char*>(nullptr), "kernels=portable"}) {
+    Gpu gpu(kernels);
+    for (const int64_t rows : {1, 7, 64, 127, 128, 129, 1000})
+      for (const int64_t keys : {1, 63, 128, 129, 1000, 2049})
+        for (const int64_t dim : {64, 128, 256}) {
+          CAPTURE(rows);
+          CAPTURE(keys);
+          CAPTURE(dim);
+          AttentionCase attention(SAGE_BF16, {.heads_q = 2, .heads_k = 1, .seq_q = rows, .seq_kv = keys, .dim_qk = dim},
+                                  17);
+          attention.WithLse();
+          if ((rows + keys) % 2 == 0) attention.Causal(SAGE_ALIGN_BOTTOM_RIGHT);
+          CHECK(Disagreement(gpu, attention) == "");
+        }
+  }
+}
+
+TEST_CASE("P5 gpu: more sequences and heads than a grid has blocks along one axis") {
+  Gpu gpu;
+  AttentionCase attention(SAGE_BF16, {.batch = 9000, .heads_q = 8, .heads_k = 8, .seq_q = 1, .seq_kv = 3, .dim_qk = 8},
+                          23);
+  CHECK(Disagreement(gpu, attention) == "");
+}
+
+TEST_CASE("S15 gpu: three runs give the same bits") {
+  for (const sage_dtype dtype : {SAGE_BF16, SAGE_F16, SAGE_F32}) {
+    Gpu gpu;
+    AttentionCase first(dtype, {.heads_q = 8, .heads_k = 2, .seq_q = 300, .seq_kv = 700, .dim_qk = 128}, 31);
+    first.Causal(SAGE_ALIGN_BOTTOM_RIGHT).WithLse();
+    uint32_t accuracy = 0;
+    CHECK(Uploaded(gpu, first).Run(&accuracy) == "");
+    for (int i = 0; i < 2; ++i) {
+      AttentionCase again = first;
+      again.O().Fill(7);
+      CHECK(Uploaded(gpu, again).Run(&accuracy) == "");
+      CHECK(again.O().bytes() == first.O().bytes());
+      CHECK(again[SAGE_ATTN_LSE].bytes() == first[SAGE_ATTN_LSE].bytes());
+    }
+  }
+}
+
+}  // namespace sage::test
+
+int main(int argc, char** argv) {
+  const std::string missing = sage::test::Missing();
+  if (!missing.empty()) {
+    const char* const required = std::getenv("SAGE_REQUIRE_GPU");
+    const bool fails = required != nullptr && std::strcmp(required, "1") == 0;
+    std::printf("%s: cuda: %s\n", fails ? "FAIL (SAGE_REQUIRE_GPU=1)" : "SKIP", missing.c_str());
+    return fails ? 1 : 77;
+  }
+  doctest::Context context(argc, argv);
+  return context.run();
+}

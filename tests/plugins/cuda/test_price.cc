@@ -1,0 +1,79 @@
+// test_price.cc: the roofline of a device and what attention costs on it.
+#include <doctest/doctest.h>
+
+#include "fake_runtime.h"
+#include "price.h"
+
+namespace sage::cuda {
+namespace {
+
+// Counted one by one.
+double Counted(const AttentionArguments& a) {
+  double pairs = 0;
+  const int64_t shift = a.bottom_right ? a.seq_kv - a.seq_q : 0;
+  for (int64_t i = 0; i < a.seq_q; ++i)
+    for (int64_t j = 0; j < a.seq_kv; ++j) pairs += !a.causal || j <= i + shift ? 1 : 0;
+  return pairs;
+}
+
+KernelFamily Tensor() {
+  KernelFamily family;
+  family.tensor_cores = true;
+  family.efficiency = 0.5;
+  return family;
+}
+
+}  // namespace
+
+TEST_CASE("cuda price: the peaks of an H200 are those of its data sheet") {
+  const Roofline roofline = RooflineOf(FakeH200());
+  CHECK(roofline.tensor_flops == doctest::Approx(1.07e6).epsilon(0.01));  // 989 TFLOP/s at the lower clock of its sheet
+  CHECK(roofline.f32_flops == doctest::Approx(66.9e3).epsilon(0.01));
+  CHECK(roofline.f64_flops == doctest::Approx(33.5e3).epsilon(0.01));
+  CHECK(roofline.bytes == doctest::Approx(4917).epsilon(0.01));
+  // A device that says nothing of itself still has a price above zero.
+  const Roofline unknown = RooflineOf(Properties{});
+  CHECK(unknown.tensor_flops > 0);
+  CHECK(unknown.f64_flops > 0);
+  CHECK(unknown.bytes > 0);
+}
+
+TEST_CASE("cuda price: pairs under causal masks are counted exactly whatever the lengths") {
+  for (int seq_q : {1, 2, 5, 8, 13})
+    for (int seq_kv : {1, 3, 8, 12})
+      for (const bool bottom_right : {false, true}) {
+        AttentionArguments a;
+        a.seq_q = seq_q, a.seq_kv = seq_kv, a.causal = true, a.bottom_right = bottom_right;
+        CAPTURE(seq_q);
+        CAPTURE(seq_kv);
+        CAPTURE(bottom_right);
+        CHECK(VisiblePairs(a) == Counted(a));
+      }
+  AttentionArguments a;
+  a.seq_q = 0, a.seq_kv = 5;
+  CHECK(VisiblePairs(a) == 0);
+  a.seq_q = 100, a.seq_kv = 100, a.window_left = 4, a.window_right = 0;
+  CHECK(VisiblePairs(a) == 500);
+}
+
+TEST_CASE("cuda price: long prefill is priced by arithmetic and decode by bytes") {
+  AttentionArguments a;
+  a.batch = 1, a.heads_q = 64, a.heads_k = a.heads_v = 8, a.dim_qk = a.dim_v = 128;
+  a.seq_q = a.seq_kv = 8192;
+  const double flops = 4.0 * 64 * 8192 * 8192 * 128;
+  const double prefill = PriceNs(Tensor(), a, 0, FakeH200());
+  CHECK(prefill == doctest::Approx(flops / (1.07e6 * 0.5)).epsilon(0.02));
+  a.causal = true;
+  CHECK(PriceNs(Tensor(), a, 0, FakeH200()) == doctest::Approx(prefill / 2).epsilon(0.01));
+  a.seq_q = 1, a.bottom_right = true, a.batch = 64;
+  const double bytes = 2.0 * 64 * 8192 * 8 * 256;
+  CHECK(PriceNs(Tensor(), a, 0, FakeH200()) == doctest::Approx(4000 + bytes / (4917 * 0.85)).epsilon(0.02));
+  // An answer of nothing still costs a launch.
+  a.batch = 0;
+  CHECK(PriceNs(Tensor(), a, 0, FakeH200()) == 4000);
+  // Whole score rows that are written are bytes.
+  a.batch = 1, a.seq_q = 8192, a.causal = false, a.seq_kv = 8192;
+  CHECK(PriceNs(Tensor(), a, SAGE_ATTN_F_WEIGHTS_OUT | SAGE_ATTN_F_SCORES_OUT, FakeH200()) > 2 * prefill);
+}
+
+}  // namespace sage::cuda

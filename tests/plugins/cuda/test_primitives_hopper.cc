@@ -1,0 +1,434 @@
+// test_primitives_hopper.cc: each emulated primitive of sm_90a against its definition in the PTX ISA, in the ISA's own
+// terms, so that layouts are written down twice; and what a kernel gets to hear that uses one wrongly.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "primitives_hopper.h"
+
+namespace sage::cuda {
+namespace {
+
+using emu::Launch;
+
+emu::LaunchOptions Threads(uint32_t threads, size_t shared_bytes, uint64_t seed) {
+  emu::LaunchOptions options;
+  options.threads = threads, options.shared_bytes = shared_bytes, options.seed = seed;
+  return options;
+}
+
+bool Says(const std::string& sentence, const char* words) { return sentence.find(words) != std::string::npos; }
+
+// Small multiples of 1/8: their sums of products are exact in any order.
+float Eighths(std::mt19937& random) { return static_cast<float>(static_cast<int>(random() % 65) - 32) / 8; }
+
+}  // namespace
+
+TEST_CASE("G9 mbarrier: a phase ends with its last arrival") {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    int arrived = 0, seen[2] = {};
+    const std::string failure = Launch(Threads(64, 64, seed), [&] {
+      const uint32_t barrier = prim::SharedAddress(prim::Shared());
+      if (prim::ThreadX() == 0) {
+        prim::MbarrierInit(barrier, 32);
+        prim::MbarrierWait(barrier, 1);  // of a phase before the first: over
+      }
+      prim::SyncThreads();
+      for (uint32_t phase = 0; phase < 2; ++phase) {
+        if (prim::ThreadX() >= 32) {
+          ++arrived;
+          prim::MbarrierArrive(barrier);
+        }
+        prim::MbarrierWait(barrier, phase);
+        if (prim::ThreadX() == 0) seen[phase] = arrived;
+        prim::SyncThreads();
+      }
+    });
+    CHECK(failure == "");
+    CHECK(seen[0] == 32);
+    CHECK(seen[1] == 64);
+  }
+}
+
+TEST_CASE("G9 mbarrier: what is wrong with its use is said") {
+  const auto failure = [](uint32_t arrivals, const std::function<void(uint32_t)>& use) {
+    return Launch(Threads(32, 64, 1), [&] {
+      const uint32_t barrier = prim::SharedAddress(prim::Shared()) + 8;
+      if (prim::ThreadX() != 0) return;
+      if (arrivals > 0) prim::MbarrierInit(barrier, arrivals);
+      use(barrier);
+    });
+  };
+  CHECK(Says(failure(0, [](uint32_t b) { prim::MbarrierArrive(b); }), "no barrier was made"));
+  CHECK(Says(failure(1, [](uint32_t b) { prim::MbarrierInit(b, 1); }), "that is there"));
+  CHECK(
+      Says(failure(2, [](uint32_t b) { prim::MbarrierArrive(b), prim::MbarrierWait(b, 0); }), "mbarrier.try_wait at"));
+  CHECK(Says(failure(1, [](uint32_t b) { prim::MbarrierArriveExpect(b, 16), prim::MbarrierWait(b, 0); }), "deadlock"));
+  CHECK(Says(failure(1, [](uint32_t b) { prim::MbarrierArriveExpect(b, 16), prim::MbarrierArrive(b); }), "once more"));
+  CHECK(Says(failure(1, [](uint32_t b) { prim::MbarrierArriveExpect(b, 1 << 20); }), "2^20 - 1"));
+  CHECK(Says(failure(1, [](uint32_t b) { std::memset(prim::SharedPointer(b), 0, 8), prim::MbarrierArrive(b); }),
+             "overwritten"));
+  CHECK(failure(1, [](uint32_t b) {
+          prim::MbarrierArrive(b), prim::MbarrierWait(b, 0), prim::MbarrierWait(b, 1 ^ 1);
+        }) == "");
+}
+
+namespace {
+
+// A tensor of 16-bit numbers, each its own index, with padded strides.
+struct Numbers {
+  explicit Numbers(int rank) {
+    shape.rank = rank;
+    int64_t stride = 1;
+    for (int axis = 0; axis < rank; ++axis) {
+      shape.size[axis] = sizes[axis];
+      shape.stride[axis] = 2 * stride;
+      shape.box[axis] = boxes[axis];
+      stride = axis == 0 ? 104 : stride * (sizes[axis] + 1);
+    }
+    memory.resize(static_cast<size_t>(stride) + 8);
+    for (size_t i = 0; i < memory.size(); ++i) memory[i] = static_cast<uint16_t>(i % 60000);
+    // The allocator aligns to 16 bytes.
+    shape.address = memory.data();
+  }
+  // By definition: zero outside.
+  uint16_t At(const int64_t* index) const {
+    int64_t offset = index[0];
+    if (index[0] < 0 || index[0] >= shape.size[0]) return 0;
+    for (int axis = 1; axis < shape.rank; ++axis) {
+      if (index[axis] < 0 || index[axis] >= shape.size[axis]) return 0;
+      offset += index[axis] * shape.stride[axis] / 2;
+    }
+    return memory[static_cast<size_t>(offset)];
+  }
+  static constexpr int64_t sizes[5] = {96, 21, 3, 2, 4};
+  static constexpr int32_t boxes[5] = {64, 16, 2, 1, 3};
+  TensorMapShape shape;
+  std::vector<uint16_t> memory;
+};
+
+template <int kRank>
+void TestTmaLoad(const int32_t (&at)[kRank], uint64_t seed) {
+  const Numbers numbers(kRank);
+  TensorMap map;
+  map.shape = numbers.shape;
+  uint32_t rows = 1;
+  for (int axis = 1; axis < kRank; ++axis) rows *= static_cast<uint32_t>(Numbers::boxes[axis]);
+  std::vector<uint16_t> got(rows * 64), before(rows * 64);
+  const std::string failure = Launch(Threads(32, 1024 + rows * 128, seed), [&] {
+    if (prim::ThreadX() != 0) return;
+    const uint32_t barrier = prim::SharedAddress(prim::Shared()), to = barrier + 1024;
+    prim::MbarrierInit(barrier, 1);
+    prim::MbarrierArriveExpect(barrier, rows * 128);
+    prim::TmaLoad(to, map, barrier, at);
+    std::memcpy(before.data(), prim::SharedPointer(to), before.size() * 2);
+    prim::MbarrierWait(barrier, 0);
+    std::memcpy(got.data(), prim::SharedPointer(to), got.size() * 2);
+  });
+  REQUIRE(failure == "");
+  for (const uint16_t bits : before) REQUIRE(bits == 0xffff);  // nothing may be read before the wait
+  for (uint32_t row = 0; row < rows; ++row)
+    for (uint32_t column = 0; column < 64; ++column) {
+      int64_t index[5] = {at[0] + static_cast<int64_t>(column)};
+      uint32_t rest = row;
+      for (int axis = 1; axis < kRank; ++axis) {
+        const auto side = static_cast<uint32_t>(Numbers::boxes[axis]);
+        index[axis] = at[axis] + static_cast<int64_t>(rest % side);
+        rest /= side;
+      }
+      // 128-byte swizzle: of eight rows of eight pieces of 16 bytes, piece c of row r is at c XOR r.
+      const uint32_t piece = (column / 8) ^ (row % 8);
+      CHECK(got[row * 64 + piece * 8 + column % 8] == numbers.At(index));
+    }
+}
+
+}  // namespace
+
+TEST_CASE("G9 TMA: boxes of 2 to 5 axes land swizzled and are zero outside of the tensor") {
+  TestTmaLoad<2>({0, 0}, 1);
+  TestTmaLoad<2>({64, 10}, 2);
+  TestTmaLoad<2>({-8, -3}, 3);
+  TestTmaLoad<3>({32, 4, 1}, 4);
+  TestTmaLoad<3>({0, 20, 2}, 5);
+  TestTmaLoad<4>({64, 8, 2, 1}, 6);
+  TestTmaLoad<4>({0, 0, 0, 2}, 7);
+  TestTmaLoad<4>({0, 0, 0, -1}, 7);
+  TestTmaLoad<5>({16, 8, 1, 1, 2}, 8);
+}
+
+TEST_CASE("G9 TMA: a store writes what lies inside of the tensor once it is waited for") {
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    Numbers numbers(4);
+    const Numbers untouched(4);
+    TensorMap map;
+    map.shape = numbers.shape;
+    const int32_t at[4] = {64, 12, 1, 1};
+    const std::string failure = Launch(Threads(32, 4096, seed), [&] {
+      if (prim::ThreadX() != 0) return;
+      auto* shared = reinterpret_cast<uint16_t*>(prim::Shared());
+      for (uint32_t row = 0; row < 32; ++row)
+        for (uint32_t column = 0; column < 64; ++column)
+          shared[row * 64 + ((column / 8) ^ (row % 8)) * 8 + column % 8] = static_cast<uint16_t>(row * 64 + column);
+      prim::FenceAsyncShared();
+      prim::TmaStore(map, prim::SharedAddress(prim::Shared()), at);
+      prim::TmaStoreCommit();
+      prim::TmaStoreWaitRead<0>();
+      std::memset(prim::Shared(), 0xee, 4096);  // free again
+      prim::TmaStoreWait<0>();
+    });
+    CHECK(failure == "");
+    for (int64_t b = 0; b < 2; ++b)
+      for (int64_t h = 0; h < 3; ++h)
+        for (int64_t s = 0; s < 21; ++s)
+          for (int64_t d = 0; d < 96; ++d) {
+            const int64_t index[4] = {d, s, h, b};
+            const bool inside = b == 1 && h >= 1 && s >= 12 && d >= 64;
+            const auto written = static_cast<uint16_t>(((h - 1) * 16 + s - 12) * 64 + d - 64);
+            REQUIRE(numbers.At(index) == (inside && s < 28 ? written : untouched.At(index)));
+          }
+  }
+}
+
+TEST_CASE("G9 TMA: what is wrong with its use is said") {
+  const auto failure = [](const std::function<void(TensorMap&, uint32_t)>& use) {
+    Numbers numbers(4);
+    TensorMap map;
+    map.shape = numbers.shape;
+    return Launch(Threads(32, 8192, 1), [&] {
+      if (prim::ThreadX() != 0) return;
+      const uint32_t base = prim::SharedAddress(prim::Shared());
+      prim::MbarrierInit(base, 1);
+      use(map, base);
+    });
+  };
+  const int32_t at[4] = {}, short_at[3] = {};
+  CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaLoad(b + 1024, m, b, short_at); }), "3 coordinates"));
+  CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaLoad(b + 1032, m, b, at); }), "multiple of 128"));
+  CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaLoad(b + 7168, m, b, at); }), "the block has"));
+  CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaLoad(b + 1024, m, b + 8, at); }), "no barrier"));
+  CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaLoad(b + 1024, m, b, at); }), "on their way"));
+  CHECK(Says(failure([&](TensorMap& m, uint32_t b) { m.shape.stride[1] += 2, prim::TmaLoad(b + 1024, m, b, at); }),
+             "multiple of 16"));
+  CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaStore(m, b + 1024, at); }), "not committed"));
+  CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaStore(m, b + 1024, at), prim::TmaStoreCommit(); }),
+             "may still read"));
+}
+
+TEST_CASE("G9 TMA: tensor maps are held to the driver's limits") {
+  const Numbers numbers(4);
+  CHECK(TensorMapRefusal(numbers.shape) == nullptr);
+  const auto says = [&](const char* words, const std::function<void(TensorMapShape&)>& change) {
+    TensorMapShape shape = numbers.shape;
+    change(shape);
+    const char* refusal = TensorMapRefusal(shape);
+    CAPTURE(words);
+    CHECK(Says(refusal == nullptr ? "" : refusal, words));
+  };
+  says("2 to 5 axes", [](TensorMapShape& s) { s.rank = 1; });
+  says("address", [](TensorMapShape& s) { s.address = static_cast<const char*>(s.address) + 8; });
+  says("size of an axis", [](TensorMapShape& s) { s.size[2] = 0; });
+  says("side of the box", [](TensorMapShape& s) { s.box[1] = 257; });
+  says("multiple of 16", [](TensorMapShape& s) { s.stride[2] += 8; });
+  says("negative", [](TensorMapShape& s) { s.stride[3] = -16; });
+  says("2^40", [](TensorMapShape& s) { s.stride[3] = int64_t{1} << 40; });
+  says("128 bytes", [](TensorMapShape& s) { s.box[0] = 32; });
+}
+
+namespace {
+
+enum class Layout { kNone, k128, k64, k32 };  // the values of a descriptor's bits 62 and 63
+uint32_t WidthOf(Layout layout) { return layout == Layout::k128 ? 128 : layout == Layout::k64 ? 64 : 32; }
+
+// Where an element of a canonical layout lies, by 8 rows of pieces of 16 bytes that swizzling exchanges.
+uint32_t Place(Layout layout, bool mn_major, uint32_t mn, uint32_t k, uint32_t leading, uint32_t stride) {
+  if (layout == Layout::kNone) return mn / 8 * stride + k / 8 * leading + mn % 8 * 16 + k % 8 * 2;  // 8 x 16 bytes
+  const uint32_t width = WidthOf(layout), columns = width / 2;
+  const uint32_t row = mn_major ? k : mn, column = mn_major ? mn : k;
+  const uint32_t piece = column % columns / 8, line = row % 8 * width;
+  // Pieces are exchanged by the number of the 128 bytes that they are in; eight rows are 1024, 512 or 256 bytes.
+  return row / 8 * stride + column / columns * leading + line + (piece ^ line / 128) * 16 + column % 8 * 2;
+}
+
+uint64_t Describe(uint32_t start, uint32_t leading, uint32_t stride, Layout layout) {
+  const auto encoded = [](uint32_t x) { return uint64_t{(x & 0x3ffff) >> 4}; };
+  return encoded(start) | encoded(leading) << 16 | encoded(stride) << 32 | static_cast<uint64_t>(layout) << 62;
+}
+
+// D = A B (+ D) for one warpgroup. A: 64 x 16, B: 16 x N.
+template <class T, int N>
+void TestWgmma(Layout layout, bool registers, bool accumulate, uint64_t seed) {
+  std::mt19937 random(static_cast<uint32_t>(seed));
+  std::vector<float> a(64 * 16), b(16 * N), c(64 * N), got(64 * N, -1);
+  for (std::vector<float>* matrix : {&a, &b, &c})
+    for (float& x : *matrix) x = Eighths(random);
+  const uint32_t width = layout == Layout::kNone ? 16 : WidthOf(layout);
+  const uint32_t stride = layout == Layout::kNone ? 256 : 8 * width, leading_k = 128;
+  const uint32_t leading_mn = registers ? 2 * stride : leading_k;  // 16 rows of a block of columns
+  constexpr uint32_t kA = 1024, kB = 16384;
+  const auto store = [&](uint32_t at, float value) {
+    const T narrow = prim::FromFloat<T>(value);
+    std::memcpy(prim::SharedPointer(prim::SharedAddress(prim::Shared()) + at), &narrow, 2);
+  };
+  const std::string failure = Launch(Threads(128, 49152, seed), [&] {
+    const uint32_t thread = prim::ThreadX(), base = prim::SharedAddress(prim::Shared());
+    if (thread == 0) {
+      for (uint32_t k = 0; k < 16; ++k) {
+        for (uint32_t m = 0; m < 64; ++m) store(kA + Place(layout, false, m, k, leading_k, stride), a[m * 16 + k]);
+        for (uint32_t n = 0; n < N; ++n) store(kB + Place(layout, registers, n, k, leading_mn, stride), b[k * N + n]);
+      }
+    }
+    prim::SyncThreads();
+    // PTX ISA, "WGMMA: accumulator fragment": d_i of a thread.
+    const auto row = [&](uint32_t i) { return 16 * (thread / 32) + thread % 32 / 4 + (i % 4 < 2 ? 0 : 8); };
+    const auto column = [&](uint32_t i) { return i / 4 * 8 + thread % 4 * 2 + i % 2; };
+    float d[N / 2];
+    for (uint32_t i = 0; i < N / 2; ++i) d[i] = c[row(i) * N + column(i)];
+    // "Matrix A fragment for wgmma .m64nNk16": a0,a1 row g; a2,a3 row g + 8; a4.. the same 8 columns further.
+    uint32_t left[4];
+    const uint32_t first = 16 * (thread / 32) + thread % 32 / 4, at = thread % 4 * 2;
+    for (uint32_t i = 0; i < 4; ++i) {
+      const float* pair = &a[(first + i % 2 * 8) * 16 + at + i / 2 * 8];
+      left[i] = prim::Pack<T>(pair[0], pair[1]);
+    }
+    prim::WgmmaFence();
+    const uint64_t right = Describe(base + kB, leading_mn, stride, layout);
+    if (registers)
+      prim::Wgmma<T, N>::Registers(d, left, right);
+    else
+      prim::Wgmma<T, N>::Shared(d, Describe(base + kA, leading_k, stride, layout), right, accumulate);
+    prim::WgmmaCommit();
+    prim::WgmmaWait<0>();
+    for (uint32_t i = 0; i < N / 2; ++i) got[row(i) * N + column(i)] = d[i];
+  });
+  REQUIRE(failure == "");
+  for (uint32_t m = 0; m < 64; ++m)
+    for (uint32_t n = 0; n < N; ++n) {
+      float want = accumulate || registers ? c[m * N + n] : 0;
+      for (uint32_t k = 0; k < 16; ++k) want += a[m * 16 + k] * b[k * N + n];
+      REQUIRE(got[m * N + n] == want);
+    }
+}
+
+}  // namespace
+
+TEST_CASE("G9 wgmma: both operands in shared memory under every swizzle") {
+  uint64_t seed = 0;
+  for (const Layout layout : {Layout::kNone, Layout::k128, Layout::k64, Layout::k32})
+    for (const bool accumulate : {false, true}) {
+      CAPTURE(static_cast<int>(layout));
+      TestWgmma<Bf16, 64>(layout, false, accumulate, ++seed);
+      TestWgmma<F16, 128>(layout, false, accumulate, ++seed);
+      TestWgmma<Bf16, 8>(layout, false, accumulate, ++seed);
+    }
+  TestWgmma<Bf16, 256>(Layout::k128, false, true, 99);
+}
+
+TEST_CASE("G9 wgmma: A in registers and B with its columns contiguous") {
+  uint64_t seed = 0;
+  for (const Layout layout : {Layout::k128, Layout::k64, Layout::k32}) {
+    CAPTURE(static_cast<int>(layout));
+    TestWgmma<Bf16, 64>(layout, true, true, ++seed);
+    TestWgmma<F16, 128>(layout, true, true, ++seed);
+    TestWgmma<Bf16, 256>(layout, true, true, ++seed);
+  }
+}
+
+namespace {
+
+// One product of zeros; use(d, descriptor) issues it.
+std::string WgmmaFailure(uint64_t seed, const std::function<void(float (&)[4], uint64_t)>& use) {
+  return Launch(Threads(128, 8192, seed), [&] {
+    const uint32_t base = prim::SharedAddress(prim::Shared());
+    for (uint32_t i = prim::ThreadX(); i < 8192; i += 128) prim::Shared()[i] = 0;
+    prim::SyncThreads();
+    float d[4] = {1, 2, 3, 4};
+    use(d, prim::MatrixDescriptor(base, 16));
+  });
+}
+
+}  // namespace
+
+TEST_CASE("G9 wgmma: what is wrong with its use is said") {
+  using Product = prim::Wgmma<Bf16, 8>;
+  CHECK(Says(WgmmaFailure(1, [](float(&d)[4], uint64_t m) { Product::Shared(d, m, m, 1); }), "without wgmma.fence"));
+  CHECK(Says(WgmmaFailure(1,
+                          [](float(&d)[4], uint64_t m) {
+                            prim::WgmmaFence();
+                            Product::Shared(d, m, m, 1);
+                            prim::WgmmaCommit();
+                            prim::WgmmaWait<1>();
+                            prim::SyncThreads();
+                            if (prim::ThreadX() != 0) prim::WgmmaWait<0>();
+                          }),
+             "not waited for"));
+  CHECK(Says(WgmmaFailure(1,
+                          [](float(&d)[4], uint64_t m) {
+                            prim::WgmmaFence();
+                            Product::Shared(d, m + (prim::ThreadX() == 77 ? 2 : 0), m, 1);
+                            prim::WgmmaCommit();
+                            prim::WgmmaWait<0>();
+                          }),
+             "different wgmma products"));
+  CHECK(Says(WgmmaFailure(1,
+                          [](float(&d)[4], uint64_t m) {
+                            prim::WgmmaFence();
+                            if (prim::ThreadX() != 5) Product::Shared(d, m, m, 1);
+                            prim::WgmmaCommit();
+                            prim::WgmmaWait<0>();
+                          }),
+             "deadlock"));
+  CHECK(Says(WgmmaFailure(1,
+                          [](float(&d)[4], uint64_t m) {
+                            prim::WgmmaFence();
+                            Product::Shared(d, m | uint64_t{1} << 49, m, 1);
+                            prim::WgmmaCommit();
+                            prim::WgmmaWait<0>();
+                          }),
+             "base offset"));
+}
+
+TEST_CASE("G9 wgmma: a wait for all groups but the last leaves the last alone") {
+  int early = 0;
+  for (uint64_t seed = 1; seed <= 12; ++seed) {
+    bool first_there = true, last_there = true;
+    const std::string failure = WgmmaFailure(seed, [&](float(&d)[4], uint64_t m) {
+      float e[4] = {1, 2, 3, 4};
+      prim::WgmmaFence();
+      prim::Wgmma<Bf16, 8>::Shared(d, m, m, 0);
+      prim::WgmmaCommit();
+      prim::Wgmma<Bf16, 8>::Shared(e, m, m, 0);
+      prim::WgmmaCommit();
+      prim::WgmmaWait<1>();
+      first_there = first_there && d[0] == 0 && d[3] == 0;
+      last_there = last_there && e[0] == 0;
+      prim::WgmmaWait<0>();
+      if (e[0] != 0 || e[3] != 0) first_there = false;
+    });
+    CHECK(failure == "");
+    CHECK(first_there);
+    early += last_there ? 1 : 0;
+  }
+  CHECK(early > 0);   // it may be there
+  CHECK(early < 12);  // and need not be
+}
+
+TEST_CASE("G9 setmaxnreg: warpgroups trade what there is") {
+  const auto trade = [](auto down, auto up) {
+    return Launch(Threads(384, 0, 1), [&] { prim::ThreadX() < 128 ? down() : up(); });
+  };
+  CHECK(trade([] { prim::RegistersDown<40>(); }, [] { prim::RegistersUp<232>(); }) == "");
+  CHECK(Says(trade([] { prim::RegistersDown<40>(); }, [] { prim::RegistersUp<240>(); }), "deadlock"));
+  CHECK(Says(trade([] { prim::RegistersUp<40>(); }, [] {}), "other direction"));
+  CHECK(Says(trade([] { prim::ThreadX() < 32 ? prim::RegistersDown<40>() : prim::RegistersDown<24>(); }, [] {}),
+             "different numbers"));
+  CHECK(Says(trade(
+                 [] {
+                   if (prim::ThreadX() != 9) prim::RegistersDown<40>();
+                 },
+                 [] {}),
+             "deadlock"));
+}
+
+}  // namespace sage::cuda
