@@ -4,47 +4,14 @@
 #include <algorithm>
 #include <array>
 
+#include "constants.h"
 #include "operands.h"
 #include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
+#include "support.h"
 
 namespace sage::cuda {
 namespace {
-
-// A constant's bytes on the device, gaps of its strides included: they are as many again at most, or it is no constant
-// that is copied (RefuseConstant).
-class Copied {
- public:
-  Copied(const sage_host& host, int32_t device) : host_(host), device_(device) {}
-  ~Copied() { host_.free(host_.self, SAGE_CUDA, device_, memory); }
-  Copied(const Copied&) = delete;
-  Copied& operator=(const Copied&) = delete;
-
-  void* memory = nullptr;
-  const void* source = nullptr;
-  uint64_t bytes = 0;
-  int64_t before = 0;  // bytes of it that lie before element [0,..,0]
-
- private:
-  const sage_host& host_;
-  int32_t device_;
-};
-
-// Where a tensor's elements reach, in bytes from element [0,..,0].
-struct Reach {
-  int64_t before = 0;  // >= 0
-  uint64_t bytes = 0;
-};
-Reach ReachOf(const sage_tensor& tensor) {
-  int64_t low = 0, high = 0;
-  for (uint32_t axis = 0; axis < tensor.rank; ++axis) {
-    if (tensor.shape[axis] == 0) return {};
-    const int64_t last = (tensor.shape[axis] - 1) * tensor.stride[axis];
-    (last < 0 ? low : high) += last;
-  }
-  const auto size = static_cast<int64_t>(support::DtypeSize(tensor.dtype));
-  return {-low * size, static_cast<uint64_t>((high - low + 1) * size)};
-}
 
 class AttentionPlan final : public plugins::KernelPlan {
  public:
@@ -59,9 +26,10 @@ class AttentionPlan final : public plugins::KernelPlan {
     std::array<const sage_tensor*, SAGE_ATTN_NUM_SLOTS> slots{};
     for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS && slot < args.num_slots; ++slot) {
       slots[slot] = args.slots[slot];
-      if (copies_[slot] == nullptr || slots[slot] == nullptr) continue;
+      void* const copy = constants_.Of(slot);
+      if (copy == nullptr || slots[slot] == nullptr) continue;
       moved[slot] = *slots[slot];
-      moved[slot].data = static_cast<char*>(copies_[slot]->memory) + copies_[slot]->before;
+      moved[slot].data = copy;
       slots[slot] = &moved[slot];
     }
     AttentionArguments arguments;
@@ -96,34 +64,8 @@ class AttentionPlan final : public plugins::KernelPlan {
                      launched.why);
   }
 
-  // Constants of the CPU are copied, or shared where `like` has the same.
   sage_status CopyConstants(const sage_host& host, const AttentionPlan* like, sage_error* err) {
-    for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) {
-      if (!view_.Has(slot)) continue;
-      const sage_tensor& tensor = view_.Slot(slot);
-      const bool on_cpu = tensor.device_type == SAGE_CPU || tensor.device_type == SAGE_CUDA_HOST;
-      if (!on_cpu || (tensor.flags & SAGE_TENSOR_CONSTANT) == 0 || device_.host_visible()) continue;
-      const Reach reach = ReachOf(tensor);
-      const char* source = static_cast<const char*>(tensor.data) - reach.before;
-      if (like != nullptr && like->copies_[slot] != nullptr && like->copies_[slot]->source == source &&
-          like->copies_[slot]->bytes == reach.bytes) {
-        copies_[slot] = like->copies_[slot];
-        continue;
-      }
-      auto copy = std::make_shared<Copied>(host, device_.id());
-      copy->source = source, copy->bytes = reach.bytes, copy->before = reach.before;
-      sage_status status =
-          host.alloc(host.self, SAGE_CUDA, device_.id(), std::max<uint64_t>(reach.bytes, 1), 256, &copy->memory, err);
-      if (status != SAGE_OK) return status;
-      // The null stream, and waited for: it is done when the plan is.
-      const sage_device_table& table = *device_.table();
-      status = table.copy(table.self, copy->memory, source, reach.bytes, nullptr, err);
-      if (status == SAGE_OK) status = table.stream_synchronize(table.self, nullptr, err);
-      if (status != SAGE_OK) return status;
-      prepack_bytes += reach.bytes;
-      copies_[slot] = std::move(copy);
-    }
-    return SAGE_OK;
+    return constants_.Copy(device_, host, view_, like == nullptr ? nullptr : &like->constants_, &prepack_bytes, err);
   }
 
  private:
@@ -144,18 +86,42 @@ class AttentionPlan final : public plugins::KernelPlan {
   Choice choice_;
   const plugins::OpView& view_;
   uint64_t features_;
-  std::array<std::shared_ptr<Copied>, SAGE_ATTN_NUM_SLOTS> copies_;
+  DeviceConstants constants_;
+};
+
+class AttentionServer final : public KindServer {
+ public:
+  explicit AttentionServer(std::vector<KernelFamily> families) : families_(std::move(families)) {}
+
+  uint64_t kinds() const override { return SAGE_KIND_BIT(SAGE_OP_ATTENTION); }
+
+  void Ask(const plugins::OpView& view, uint64_t features, const Device& device, sage_answer* answer) const override {
+    Choice choice;
+    (void)Decide(view, features, device, families_, &choice, answer);
+  }
+
+  sage_status Plan(const plugins::OpView& view, uint64_t features, Device& device, const sage_host& host,
+                   const plugins::KernelPlan* like, std::unique_ptr<plugins::KernelPlan>* out,
+                   sage_error* err) const override {
+    Choice choice;
+    sage_answer answer{};
+    answer.struct_size = sizeof answer;
+    if (!Decide(view, features, device, families_, &choice, &answer))  // the device may have been lost since
+      return sage_fail(err, SAGE_E_UNSUPPORTED, "plan: %s", answer.reason);
+    auto plan = std::make_unique<AttentionPlan>(device, choice, view, features);
+    const sage_status status = plan->CopyConstants(host, static_cast<const AttentionPlan*>(like), err);
+    if (status == SAGE_OK) *out = std::move(plan);
+    return status;
+  }
+
+ private:
+  std::vector<KernelFamily> families_;
 };
 
 }  // namespace
 
-sage_status PlanAttention(Device& device, const sage_host& host, const Choice& choice, const plugins::OpView& view,
-                          uint64_t features, const plugins::KernelPlan* like, std::unique_ptr<plugins::KernelPlan>* out,
-                          sage_error* err) {
-  auto plan = std::make_unique<AttentionPlan>(device, choice, view, features);
-  const sage_status status = plan->CopyConstants(host, static_cast<const AttentionPlan*>(like), err);
-  if (status == SAGE_OK) *out = std::move(plan);
-  return status;
+std::unique_ptr<KindServer> ServeAttention(std::vector<KernelFamily> families) {
+  return std::make_unique<AttentionServer>(std::move(families));
 }
 
 }  // namespace sage::cuda

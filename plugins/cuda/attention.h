@@ -1,19 +1,17 @@
-// attention.h: an attention op made ready: which kernels run it, and the constants it brought to the device.
+// attention.h: ATTENTION, by whichever family of kernels is the cheapest.
 #ifndef SAGE_PLUGINS_CUDA_ATTENTION_H_
 #define SAGE_PLUGINS_CUDA_ATTENTION_H_
 
 #include <memory>
+#include <vector>
 
-#include "common/backend.h"
-#include "common/cuda/device.h"
-#include "support.h"
+#include "kernel_family.h"
+#include "kind_server.h"
 
 namespace sage::cuda {
 
-// view outlives the plan. like (optional): a plan of this function, whose copies of the same constants are shared.
-sage_status PlanAttention(Device& device, const sage_host& host, const Choice& choice, const plugins::OpView& view,
-                          uint64_t features, const plugins::KernelPlan* like, std::unique_ptr<plugins::KernelPlan>* out,
-                          sage_error* err);
+// Of the families that the instance may use, which outlive it.
+std::unique_ptr<KindServer> ServeAttention(std::vector<KernelFamily> families);
 
 }  // namespace sage::cuda
 

@@ -1,4 +1,4 @@
-// backend.cc: an instance: its device, its options, and what was decided turned into plans.
+// backend.cc: an instance: its device, its options, and who serves which kind of op.
 #include "backend.h"
 
 #include <algorithm>
@@ -9,8 +9,9 @@
 #include "common/cuda/architecture.h"
 #include "common/cuda/availability.h"
 #include "common/cuda/device.h"
+#include "refusals.h"
+#include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
-#include "support.h"
 
 namespace sage::cuda {
 namespace {
@@ -53,59 +54,68 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
 
 class CudaBackend final : public plugins::Backend {
  public:
-  CudaBackend(std::unique_ptr<cuda::Device> device, const sage_host& host, std::vector<KernelFamily> kernels)
-      : device_(std::move(device)), host_(host), kernels_(std::move(kernels)) {}
+  CudaBackend(std::unique_ptr<cuda::Device> device, const sage_host& host,
+              std::vector<std::unique_ptr<KindServer>> servers)
+      : device_(std::move(device)), host_(host), servers_(std::move(servers)) {}
 
   void Ask(const plugins::OpView& view, uint64_t features, sage_answer* answer) const override {
-    Choice choice;
-    (void)Decide(view, features, *device_, kernels_, &choice, answer);
+    const KindServer* server = ServerOf(view.op.kind);
+    if (server == nullptr)
+      return sage_refuse(answer, 0, "this build of cuda does not compute %s", support::KindName(view.op.kind));
+    if (!RefuseInGeneral(view, *device_, answer)) server->Ask(view, features, *device_, answer);
   }
 
   sage_status Plan(const plugins::OpView& view, uint64_t features, const plugins::KernelPlan* like,
                    std::unique_ptr<plugins::KernelPlan>* out, sage_error* err) override {
-    Choice choice;
     sage_answer answer{};
     answer.struct_size = sizeof answer;
-    if (!Decide(view, features, *device_, kernels_, &choice, &answer))  // the device may have been lost since
+    if (RefuseInGeneral(view, *device_, &answer))  // the device may have been lost since
       return sage_fail(err, SAGE_E_UNSUPPORTED, "plan: %s", answer.reason);
-    return PlanAttention(*device_, host_, choice, view, features, like, out, err);
+    return ServerOf(view.op.kind)->Plan(view, features, *device_, host_, like, out, err);
   }
 
   const sage_device_table* Device() const override { return device_->table(); }
 
  private:
+  const KindServer* ServerOf(uint32_t kind) const {
+    for (const auto& server : servers_)
+      if ((server->kinds() & SAGE_KIND_BIT(kind)) != 0) return server.get();
+    return nullptr;
+  }
+
   std::unique_ptr<cuda::Device> device_;
   const sage_host& host_;
-  std::vector<KernelFamily> kernels_;
+  std::vector<std::unique_ptr<KindServer>> servers_;
 };
 
 }  // namespace
 
-void ProbeOver(Runtime& runtime, std::span<const KernelFamily> families, int32_t device_id, uint32_t* count,
-               sage_answer* answer) {
+void ProbeOver(Runtime& runtime, const Kernels& kernels, int32_t device_id, uint32_t* count, sage_answer* answer) {
   Properties properties;
   std::string why;
-  if (!FindDevice(runtime, device_id, Architectures(families), count, &properties, &why))
+  if (!FindDevice(runtime, device_id, Architectures(kernels.attention), count, &properties, &why))
     return sage_refuse(answer, 0, "%s", why.c_str());
   sage_accept(answer, 0, SAGE_COST_MODEL, SAGE_ACCURACY_EXACT, 0, "%s, sm_%d, %llu MiB", properties.name.c_str(),
               properties.major * 10 + properties.minor, static_cast<unsigned long long>(properties.total_bytes >> 20));
 }
 
-sage_status CreateOver(Runtime& runtime, std::span<const KernelFamily> families, const sage_host& host,
-                       int32_t device_id, const char* options, std::unique_ptr<plugins::Backend>* out,
-                       sage_error* err) {
-  std::vector<KernelFamily> kernels;
-  sage_status status = ReadOptions(options, families, &kernels, err);
+sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host& host, int32_t device_id,
+                       const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err) {
+  std::vector<KernelFamily> families;
+  sage_status status = ReadOptions(options, kernels.attention, &families, err);
   if (status != SAGE_OK) return status;
   uint32_t count = 0;
   Properties properties;
   std::string why;
-  if (!FindDevice(runtime, device_id, Architectures(kernels), &count, &properties, &why))
+  if (!FindDevice(runtime, device_id, Architectures(families), &count, &properties, &why))
     return sage_fail(err, SAGE_E_UNSUPPORTED, "create: %s", why.c_str());
   std::unique_ptr<Device> device;
   status = Device::Create(runtime, host, device_id, properties, &device, err);
-  if (status == SAGE_OK) *out = std::make_unique<CudaBackend>(std::move(device), host, std::move(kernels));
-  return status;
+  if (status != SAGE_OK) return status;
+  std::vector<std::unique_ptr<KindServer>> servers;
+  servers.push_back(ServeAttention(std::move(families)));
+  *out = std::make_unique<CudaBackend>(std::move(device), host, std::move(servers));
+  return SAGE_OK;
 }
 
 }  // namespace sage::cuda

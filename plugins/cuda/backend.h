@@ -14,12 +14,16 @@ namespace sage::cuda {
 constexpr char kVersion[] = "0.1.0";
 constexpr uint64_t kKinds = SAGE_KIND_BIT(SAGE_OP_ATTENTION);
 
-// What a table's probe and create do, over a runtime and kernels, which outlive the backend. Options: "kernels=NAME"
-// lines, a family's name: that one or a refusal; "auto" is the cheapest that serves.
-void ProbeOver(Runtime& runtime, std::span<const KernelFamily> families, int32_t device_id, uint32_t* count,
-               sage_answer* answer);
-sage_status CreateOver(Runtime& runtime, std::span<const KernelFamily> families, const sage_host& host,
-                       int32_t device_id, const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err);
+// What a build has of kernels, which outlive the backend. Tests put their own here.
+struct Kernels {
+  std::span<const KernelFamily> attention;
+};
+
+// What a table's probe and create do, over a runtime and kernels. Options: "kernels=NAME" lines, the name of a family
+// of attention: that one or a refusal; "auto" is the cheapest that serves.
+void ProbeOver(Runtime& runtime, const Kernels& kernels, int32_t device_id, uint32_t* count, sage_answer* answer);
+sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host& host, int32_t device_id,
+                       const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err);
 
 }  // namespace sage::cuda
 

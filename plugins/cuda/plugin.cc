@@ -5,12 +5,12 @@
 namespace {
 
 void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
-  sage::cuda::ProbeOver(sage::cuda::LinkedRuntime(), sage::cuda::LinkedFamilies(), device_id, count, answer);
+  sage::cuda::ProbeOver(sage::cuda::LinkedRuntime(), {sage::cuda::LinkedFamilies()}, device_id, count, answer);
 }
 
 sage_status Create(const sage_host& host, int32_t device_id, const char* options,
                    std::unique_ptr<sage::plugins::Backend>* out, sage_error* err) {
-  return sage::cuda::CreateOver(sage::cuda::LinkedRuntime(), sage::cuda::LinkedFamilies(), host, device_id, options,
+  return sage::cuda::CreateOver(sage::cuda::LinkedRuntime(), {sage::cuda::LinkedFamilies()}, host, device_id, options,
                                 out, err);
 }
 

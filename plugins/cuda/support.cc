@@ -1,47 +1,17 @@
-// support.cc: every refusal of the cuda backend with its reason.
+// support.cc: every refusal of attention with its reason.
 #include "support.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "common/cuda/architecture.h"
-#include "common/cuda/errors.h"
 #include "operands.h"
 #include "price.h"
-#include "sage/support/check_op.h"
+#include "refusals.h"
 #include "sage/support/refuse.h"
 
 namespace sage::cuda {
 namespace {
-
-bool RefuseRequirements(const support::OpView& view, sage_answer* answer) {
-  constexpr uint32_t kKnown = SAGE_REQUIRE_DETERMINISTIC | SAGE_REQUIRE_STREAM_CAPTURE | SAGE_REQUIRE_SCALAR;
-  if (const uint32_t unknown = view.op.requirements & ~kKnown; unknown != 0) {
-    sage_refuse(answer, 0, "requirement bits 0x%x are newer than this backend", unknown);
-    return true;
-  }
-  // DETERMINISTIC: no kernel here adds in an order that changes. STREAM_CAPTURE: a run enqueues kernels, nothing else.
-  if ((view.op.requirements & SAGE_REQUIRE_SCALAR) != 0) {
-    sage_refuse(answer, 0, "SCALAR is required, which is a wish for plain code of the CPU");
-    return true;
-  }
-  return false;
-}
-
-bool RefusePlaces(const support::OpView& view, const Device& device, sage_answer* answer) {
-  for (uint32_t slot = 0; slot < view.pointers.size(); ++slot) {
-    if (!view.Has(slot)) continue;
-    const sage_tensor& tensor = view.Slot(slot);
-    const bool on_cpu = tensor.device_type == SAGE_CPU || tensor.device_type == SAGE_CUDA_HOST;
-    if (on_cpu && (tensor.flags & SAGE_TENSOR_CONSTANT) != 0) continue;  // copied by the plan
-    if (on_cpu && device.host_visible()) continue;
-    if (tensor.device_type == SAGE_CUDA && tensor.device_id == device.id()) continue;
-    sage_refuse(answer, 0, "%s lies on device (%d, %d); this instance reads the memory of %s",
-                support::SlotName(view.op.kind, slot), tensor.device_type, tensor.device_id, device.name().c_str());
-    return true;
-  }
-  return false;
-}
 
 bool RefuseAlgorithm(const support::OpView& view, sage_answer* answer) {
   const sage_attention_attributes& attributes = view.attributes.attention;
@@ -120,14 +90,7 @@ uint64_t ScratchOf(const KernelFamily& family, const AttentionArguments& argumen
 bool Decide(const support::OpView& view, uint64_t features, const Device& device,
             std::span<const KernelFamily> families, Choice* choice, sage_answer* answer) {
   *choice = {};
-  if (view.op.kind != SAGE_OP_ATTENTION)
-    return sage_refuse(answer, 0, "cuda computes ATTENTION, not %s", support::KindName(view.op.kind)), false;
-  if (const int code = device.lost(); code != kSuccess)
-    return sage_refuse(answer, 0, "%s was lost to this process by an earlier run: %.100s; start the process anew",
-                       device.name().c_str(), CodeText(device.runtime(), code).c_str()),
-           false;
-  if (RefuseRequirements(view, answer) || RefusePlaces(view, device, answer) || RefuseAlgorithm(view, answer))
-    return false;
+  if (RefuseInGeneral(view, device, answer) || RefuseAlgorithm(view, answer)) return false;
   // Addresses are not known yet and may not change the answer: all are the same good one, and only what is absent is
   // null.
   std::vector<sage_tensor> tensors = view.tensors;

@@ -76,11 +76,11 @@ Toys*& Current() {
   return current;
 }
 void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
-  ProbeOver(Current()->runtime, Current()->families, device_id, count, answer);
+  ProbeOver(Current()->runtime, {Current()->families}, device_id, count, answer);
 }
 sage_status Create(const sage_host& host, int32_t device_id, const char* options,
                    std::unique_ptr<plugins::Backend>* out, sage_error* err) {
-  return CreateOver(Current()->runtime, Current()->families, host, device_id, options, out, err);
+  return CreateOver(Current()->runtime, {Current()->families}, host, device_id, options, out, err);
 }
 constexpr sage_plugin kTable = plugins::DeviceTable<Probe, Create>(
     {.name = "cuda", .version = kVersion, .build = "toys", .kinds = kKinds, .device_type = SAGE_CUDA});

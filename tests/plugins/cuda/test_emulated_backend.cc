@@ -61,11 +61,11 @@ cuda::FakeRuntime& TheRuntime() {
   return runtime;
 }
 void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
-  cuda::ProbeOver(TheRuntime(), kFamilies, device_id, count, answer);
+  cuda::ProbeOver(TheRuntime(), {kFamilies}, device_id, count, answer);
 }
 sage_status Create(const sage_host& host, int32_t device_id, const char* options,
                    std::unique_ptr<plugins::Backend>* out, sage_error* err) {
-  return cuda::CreateOver(TheRuntime(), kFamilies, host, device_id, options, out, err);
+  return cuda::CreateOver(TheRuntime(), {kFamilies}, host, device_id, options, out, err);
 }
 constexpr sage_plugin kTable = plugins::DeviceTable<Probe, Create>({.name = "cuda",
                                                                     .version = cuda::kVersion,
