@@ -44,6 +44,8 @@ constexpr OptionSpec kOptions[] = {
     {"trace", "true|false", "false", "session", "keep the spans of the last run"},
     {"accuracy_report", "on|off", "off", "session",
      "measure each attention of a run against `reference`, for sage_session_accuracy"},
+    {"graph_capture", "on|off", "off", "session",
+     "record what a run gives a device, and replay it while shapes and addresses stay (CUDA graphs)"},
     {"copy_weights", "true|false", "false", "engine", "read weight files instead of mapping them"},
 };
 

@@ -38,6 +38,18 @@ typedef struct sage_device_table {
   sage_status (*event_record)(void *self, void *event, void *stream, sage_error *err);
   sage_status (*event_wait)(void *self, void *event, void *stream, sage_error *err); /* the stream waits, not the CPU */
   sage_status (*memory_info)(void *self, uint64_t *free_bytes, uint64_t *total_bytes, sage_error *err);
+  /* (optional, the four of them or none) Recorded work. After capture_begin, what this thread enqueues on the stream, runs
+   * included, is recorded instead of done, until capture_end, which ends it whatever happened: *graph, or an error where
+   * something of it could not be recorded. graph_launch enqueues all that was recorded, at the addresses of then; on any
+   * stream of the device, on one at a time. graph_destroy: once nothing of it is under way. */
+  sage_status (*capture_begin)(void *self, void *stream, sage_error *err);
+  sage_status (*capture_end)(void *self, void *stream, void **graph, sage_error *err);
+  sage_status (*graph_launch)(void *self, void *graph, void *stream, sage_error *err);
+  void (*graph_destroy)(void *self, void *graph);
+  /* (optional, both or neither) CPU memory that the device reaches by itself (page-locked): copies from and to it may be
+   * recorded. align: a power of two up to 4096. */
+  sage_status (*host_alloc)(void *self, uint64_t bytes, uint64_t align, void **out, sage_error *err);
+  void (*host_free)(void *self, void *ptr);
 } sage_device_table;
 
 /* ---- what the host lends ------------------------------------------------------------------------------------------ */

@@ -61,6 +61,16 @@ Result<std::shared_ptr<const Device>> Device::TakeIn(const sage_device_table* th
   };
   for (const auto& [set, entry] : entries)
     if (!set) return broken(fmt::format("its entry `{}` is null", entry));
+  // What is there in part is broken; what is not there at all is a device without.
+  const int capture = (table.capture_begin != nullptr) + (table.capture_end != nullptr) +
+                      (table.graph_launch != nullptr) + (table.graph_destroy != nullptr);
+  if (capture != 0 && capture != 4)
+    return broken(
+        fmt::format("of capture_begin, capture_end, graph_launch and graph_destroy it has {}; all or none "
+                    "are expected",
+                    capture));
+  if ((table.host_alloc == nullptr) != (table.host_free == nullptr))
+    return broken("of host_alloc and host_free it has one; both or neither are expected");
   if (!std::isfinite(table.copy_latency_ns) || table.copy_latency_ns < 0 || table.copy_latency_ns > kLongestLatencyNs)
     return broken(
         fmt::format("its copy_latency_ns is {}, 0 to {} are expected", table.copy_latency_ns, kLongestLatencyNs));
@@ -77,21 +87,45 @@ double Device::CopyNs(uint64_t bytes) const {
   return host_visible() ? 0 : table_.copy_latency_ns + static_cast<double>(bytes) / table_.copy_bytes_per_ns;
 }
 
+// What alloc and host_alloc gave, if it is memory and aligned.
+Status Device::TakeMemory(const char* entry, void* memory, uint64_t bytes, uint64_t align, void** out) const {
+  if (memory == nullptr)
+    return Status(SAGE_E_OUT_OF_MEMORY, fmt::format("{}: its `{}` gave no memory for {} bytes", name_, entry, bytes));
+  if (reinterpret_cast<uintptr_t>(memory) % align != 0)
+    return Status(SAGE_E_INTERNAL,
+                  fmt::format("{}: its `{}` gave memory that is not aligned to {} bytes; do not use plugin {}", name_,
+                              entry, align, supplier_));
+  *out = memory;
+  return {};
+}
+
 Status Device::Alloc(uint64_t bytes, uint64_t align, void** out) const {
   *out = nullptr;
   void* memory = nullptr;
   SAGE_RETURN_IF_ERROR(border::Call(
       name_, "alloc", [&](sage_error* error) { return table_.alloc(table_.self, bytes, align, &memory, error); }));
-  if (memory == nullptr)
-    return Status(SAGE_E_OUT_OF_MEMORY, fmt::format("{}: its `alloc` gave no memory for {} bytes", name_, bytes));
-  if (reinterpret_cast<uintptr_t>(memory) % align != 0) {
-    Free(memory);
-    return Status(SAGE_E_INTERNAL,
-                  fmt::format("{}: its `alloc` gave memory that is not aligned to {} bytes; do not use plugin {}",
-                              name_, align, supplier_));
+  Status status = TakeMemory("alloc", memory, bytes, align, out);
+  if (!status.ok() && memory != nullptr) Free(memory);
+  return status;
+}
+
+Status Device::HostAlloc(uint64_t bytes, uint64_t align, void** out) const {
+  *out = nullptr;
+  void* memory = nullptr;
+  SAGE_RETURN_IF_ERROR(border::Call(name_, "host_alloc", [&](sage_error* error) {
+    return table_.host_alloc(table_.self, bytes, align, &memory, error);
+  }));
+  Status status = TakeMemory("host_alloc", memory, bytes, align, out);
+  if (!status.ok() && memory != nullptr) HostFree(memory);
+  return status;
+}
+
+void Device::HostFree(void* memory) const {
+  try {
+    table_.host_free(table_.self, memory);
+  } catch (...) {
+    // As in Free.
   }
-  *out = memory;
-  return {};
 }
 
 void Device::Free(void* memory) const {
@@ -154,6 +188,32 @@ Status Device::Record(void* event, void* stream) const {
 Status Device::Wait(void* event, void* stream) const {
   return border::Call(name_, "event_wait",
                       [&](sage_error* error) { return table_.event_wait(table_.self, event, stream, error); });
+}
+
+Status Device::BeginCapture(void* stream) const {
+  return border::Call(name_, "capture_begin",
+                      [&](sage_error* error) { return table_.capture_begin(table_.self, stream, error); });
+}
+
+Status Device::EndCapture(void* stream, void** graph) const {
+  *graph = nullptr;
+  SAGE_RETURN_IF_ERROR(border::Call(
+      name_, "capture_end", [&](sage_error* error) { return table_.capture_end(table_.self, stream, graph, error); }));
+  if (*graph != nullptr) return {};
+  return Status(SAGE_E_INTERNAL, fmt::format("{}: its `capture_end` gave neither a graph nor an error", name_));
+}
+
+Status Device::Launch(void* graph, void* stream) const {
+  return border::Call(name_, "graph_launch",
+                      [&](sage_error* error) { return table_.graph_launch(table_.self, graph, stream, error); });
+}
+
+void Device::DestroyGraph(void* graph) const {
+  try {
+    table_.graph_destroy(table_.self, graph);
+  } catch (...) {
+    // As in Free.
+  }
 }
 
 }  // namespace sage

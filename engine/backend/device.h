@@ -51,8 +51,21 @@ class Device {
   Status Record(void* event, void* stream) const;
   Status Wait(void* event, void* stream) const;  // the stream waits, not the CPU
 
+  // Recorded work: what is enqueued on the stream by this thread between the two is kept in *graph instead of done.
+  bool records() const { return table_.capture_begin != nullptr; }
+  Status BeginCapture(void* stream) const;
+  // Ends it in any case. On an error *graph is null: something of it could not be recorded.
+  Status EndCapture(void* stream, void** graph) const;
+  Status Launch(void* graph, void* stream) const;
+  void DestroyGraph(void* graph) const;
+  // CPU memory that it reaches by itself, so that copies from and to it can be recorded.
+  bool locks() const { return table_.host_alloc != nullptr; }
+  Status HostAlloc(uint64_t bytes, uint64_t align, void** out) const;
+  void HostFree(void* memory) const;
+
  private:
   Device() = default;
+  Status TakeMemory(const char* entry, void* memory, uint64_t bytes, uint64_t align, void** out) const;
   sage_device_table table_{};
   std::string name_, supplier_;
 };

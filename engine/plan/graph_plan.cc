@@ -190,6 +190,19 @@ Status LayOut(const PlanContext& context, GraphPlan* plan) {
   return PlanMemoryAndTransfers(context, plan);
 }
 
+// True: the node's op now requires legality inside stream capture, and its backend says yes to that in the workspace
+// it was given.
+bool AskedToBeRecorded(const PlanContext& context, const Verdict& chosen, PlannedNode* node) {
+  sage_op op = node->built.op;
+  if ((op.requirements & SAGE_REQUIRE_STREAM_CAPTURE) != 0) return true;
+  if (!context.record || node->domain == 0 || !context.domains[node->domain]->records()) return false;
+  op.requirements |= SAGE_REQUIRE_STREAM_CAPTURE;
+  const sage_answer answer = chosen.backend->Ask(op, node->features);
+  if (answer.verdict != SAGE_YES || answer.workspace_bytes > chosen.answer.workspace_bytes) return false;
+  node->built.op.requirements = op.requirements;
+  return true;
+}
+
 }  // namespace
 
 std::string FallbackText(const Graph& graph, const GraphPlan& plan) {
@@ -270,6 +283,7 @@ Status RealiseGraph(const PlanContext& context, std::span<const std::unique_ptr<
       continue;
     }
     const Verdict& chosen = *node.chosen();
+    node.recordable = AskedToBeRecorded(context, chosen, &node);
     Result<std::shared_ptr<const Plan>> made = chosen.backend->MakePlan(
         node.built.op, FindDonor(donors, i, chosen.backend.get()), chosen.answer.workspace_bytes);
     if (made.ok()) {

@@ -109,6 +109,7 @@ struct PlannedNode {
   uint32_t first_action = 0;         // in the plan's actions: those up to the next node's come before this one
   std::vector<Verdict> struck;       // backends that said yes and could not plan, with what they said then
   std::shared_ptr<const Plan> plan;  // after Realise; null for a Reshape
+  bool recordable = false;           // likewise; its runs are legal inside stream capture
   ReshapeMode reshape = ReshapeMode::kOther;
   int32_t pairs[SAGE_MAX_RANK] = {};  // view: see ReshapeStrides
   const Verdict* chosen() const {
@@ -152,6 +153,7 @@ struct PlanContext {
   // Domain i's device; [0] is null, the CPU. Empty or one entry: only the CPU, and nothing is ever copied.
   std::span<const std::shared_ptr<const Device>> domains;
   std::span<const LostDevice> lost;  // not to be used in this plan
+  bool record = false;               // nodes on devices are planned for stream capture where their backend can
 };
 
 // key_rows: per node, the Skv its flash_threshold is judged on (KeyRows at the run's shapes).

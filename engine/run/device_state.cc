@@ -79,6 +79,11 @@ Status DeviceState::Copy(const sage_tensor& from, const sage_tensor& to, uint64_
   return std::move(context.status);
 }
 
+Status DeviceState::Launch(void* graph) {
+  busy_ = true;
+  return device_->Launch(graph, stream());
+}
+
 Status DeviceState::Record(uint32_t event) { return device_->Record(events_[event], stream()); }
 
 Status DeviceState::WaitFor(const DeviceState& other, uint32_t event) {

@@ -37,6 +37,7 @@ class DeviceState {
   // Everything below allocates nothing on success. node: what the work belongs to, for the sentence of an error.
   void Enqueued(const std::string* node);  // the backend was given a node of this device
   Status Copy(const sage_tensor& from, const sage_tensor& to, uint64_t whole_bytes, uint64_t* moved);
+  Status Launch(void* graph);
   Status Record(uint32_t event);
   Status WaitFor(const DeviceState& other, uint32_t event);
   // The CPU waits. An error of earlier work names the nodes it may be of.

@@ -123,6 +123,14 @@ const sage_host* Host::TableFor(uint32_t agreed_minor) {
 }
 
 Status Host::Alloc(int32_t device_type, int32_t device_id, uint64_t bytes, uint64_t align, void** out) {
+  return AllocAs(false, device_type, device_id, bytes, align, out);
+}
+
+Status Host::AllocLocked(int32_t device_type, int32_t device_id, uint64_t bytes, uint64_t align, void** out) {
+  return AllocAs(true, device_type, device_id, bytes, align, out);
+}
+
+Status Host::AllocAs(bool locked, int32_t device_type, int32_t device_id, uint64_t bytes, uint64_t align, void** out) {
   *out = nullptr;
   if (!std::has_single_bit(align) || align > (uint64_t{1} << 30))
     return Status(SAGE_E_INVALID_ARGUMENT, fmt::format("alignment {}: a power of two up to 2^30 is expected", align));
@@ -146,7 +154,7 @@ Status Host::Alloc(int32_t device_type, int32_t device_id, uint64_t bytes, uint6
   Status failed;
   const uint64_t asked = std::max<uint64_t>(bytes, 1);  // a zero-size block is still a distinct pointer
   if (device != nullptr) {
-    failed = device->Alloc(asked, align, &memory);
+    failed = locked ? device->HostAlloc(asked, align, &memory) : device->Alloc(asked, align, &memory);
   } else if (options_.alloc != nullptr) {
     memory = options_.alloc(options_.alloc_user, asked, std::max<uint64_t>(align, sizeof(void*)));
     if (memory != nullptr && reinterpret_cast<uintptr_t>(memory) % align != 0) {
@@ -162,7 +170,7 @@ Status Host::Alloc(int32_t device_type, int32_t device_id, uint64_t bytes, uint6
     failed = Status(SAGE_E_OUT_OF_MEMORY, fmt::format("the system has no {} bytes left", bytes));
   if (failed.ok()) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    blocks_[memory] = {bytes, on_cpu ? SAGE_CPU : device_type, device_id};
+    blocks_[memory] = {bytes, on_cpu ? SAGE_CPU : device_type, device_id, locked};
   } else {
     bytes_in_use_.fetch_sub(bytes, std::memory_order_relaxed);
     return failed;
@@ -191,7 +199,8 @@ void Host::Free(int32_t device_type, int32_t device_id, void* ptr) {
   }
   (void)device_type, (void)device_id;  // what the block was allocated on holds
   if (block.device_type != SAGE_CPU) {
-    if (const auto device = FindDevice(block.device_type, block.device_id, nullptr)) device->Free(ptr);
+    if (const auto device = FindDevice(block.device_type, block.device_id, nullptr))
+      block.locked ? device->HostFree(ptr) : device->Free(ptr);
   } else if (options_.free != nullptr) {
     options_.free(options_.alloc_user, ptr, std::max<uint64_t>(block.bytes, 1));
   } else {

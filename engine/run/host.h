@@ -46,6 +46,8 @@ class Host {
   const sage_host* TableFor(uint32_t agreed_minor);
 
   Status Alloc(int32_t device_type, int32_t device_id, uint64_t bytes, uint64_t align, void** out);
+  // CPU memory that a device reaches by itself (Device::HostAlloc); given back by Free as any other.
+  Status AllocLocked(int32_t device_type, int32_t device_id, uint64_t bytes, uint64_t align, void** out);
   void Free(int32_t device_type, int32_t device_id, void* ptr);
   void ParallelFor(uint64_t n, uint64_t grain, sage_task_fn task, void* ctx);
   uint32_t num_workers() const;
@@ -68,7 +70,9 @@ class Host {
   struct Block {
     uint64_t bytes;
     int32_t device_type, device_id;
+    bool locked;  // the CPU's memory, from that device
   };
+  Status AllocAs(bool locked, int32_t device_type, int32_t device_id, uint64_t bytes, uint64_t align, void** out);
   Options options_;
   ThreadPool pool_;
   int32_t log_level_ = SAGE_LOG_WARNING;

@@ -265,6 +265,10 @@ Status Session::WriteTrace(JsonWriter& out) const {
   out.Member("workspace_bytes", now.workspace_bytes);
   out.Member("prepack_bytes", now.prepack_bytes);
   if (impl.domains.size() > 1) out.Member("device_bytes", now.device_bytes);
+  if (impl.options.graph_capture) {
+    out.Member("graphs_recorded", now.graphs_recorded);
+    out.Member("graphs_replayed", now.graphs_replayed);
+  }
   out.Member("peak_bytes", impl.engine->host()->peak_bytes());
   out.Member("dropped_spans", impl.trace.dropped());
   out.EndObject();

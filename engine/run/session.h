@@ -29,6 +29,7 @@ struct SessionOptions {
   bool warmup_all = false;  // plan every bucket up front; else when first met
   bool trace = false;
   bool accuracy_report = false;      // measure every attention against `reference`, each run
+  bool graph_capture = false;        // work on devices is recorded at a binding's second run, then replayed
   bool guard = true;                 // guard bands round the workspace, looked at after each node
   uint64_t max_memory = UINT64_MAX;  // the caller's; the file may lower it, the engine's own limit holds too
   sage_cancel_fn cancel = nullptr;
@@ -108,7 +109,8 @@ class Session {
                                     // between the CPU and devices
     uint64_t heap_allocations = 0;  // asked of the engine's allocator while runs of this session were in progress
     uint64_t arena_bytes = 0, workspace_bytes = 0, prepack_bytes = 0;  // of the plan now in use, on the CPU
-    uint64_t device_bytes = 0;  // arenas and workspaces of that plan on all devices
+    uint64_t device_bytes = 0;                          // arenas and workspaces of that plan on all devices
+    uint64_t graphs_recorded = 0, graphs_replayed = 0;  // under graph_capture, so far
   };
   Counters counters() const;
 

@@ -182,7 +182,10 @@ Status Session::Impl::Bind(GraphPlan* plan, bool* fits) {
   }
   BindActions(*plan);
   SAGE_RETURN_IF_ERROR(BindOutputCopies(*plan));
-  return CheckOverlaps();
+  SAGE_RETURN_IF_ERROR(CheckOverlaps());
+  recording = nullptr;
+  if (options.graph_capture && on_devices) FindRecording(*plan);
+  return {};
 }
 
 }  // namespace sage

@@ -26,12 +26,12 @@ std::string DeclaredText(const Graph& graph, std::span<const Dim> dims) {
 
 // A tensor from outside is one whose elements can be addressed at all.
 Status CheckOutside(const sage_tensor& tensor, const std::string& what) {
-  if (tensor.device_type != SAGE_CPU) {
+  if (tensor.device_type != SAGE_CPU && tensor.device_type != SAGE_CUDA_HOST) {
     return Status(
         SAGE_E_UNSUPPORTED,
-        fmt::format("{}: memory of device type {} was bound; this session runs on the CPU (device type {}) and "
-                    "never copies silently: copy it first",
-                    what, tensor.device_type, SAGE_CPU));
+        fmt::format("{}: memory of device type {} was bound; a session's inputs and outputs lie in the CPU's (device "
+                    "type {}, or {} where it is page-locked): copy it first",
+                    what, tensor.device_type, SAGE_CPU, SAGE_CUDA_HOST));
   }
   if ((tensor.flags & ~SAGE_TENSOR_READ_ONLY) != 0) {
     return Status(SAGE_E_INVALID_ARGUMENT,
@@ -115,6 +115,8 @@ Status Session::Impl::BindInput(uint32_t index, const sage_tensor& tensor) {
   if (inputs[index].set) GiveUp(inputs[index].tensor);
   inputs[index].tensor = tensor;
   inputs[index].tensor.flags = 0;
+  inputs[index].tensor.device_type = SAGE_CPU;
+  inputs[index].locked = tensor.device_type == SAGE_CUDA_HOST;
   inputs[index].set = inputs[index].bound = true;
   dirty = true;
   return {};
@@ -146,6 +148,8 @@ Status Session::Impl::BindOutput(uint32_t index, const sage_tensor& tensor) {
   if (outputs[index].bound) GiveUp(outputs[index].caller);
   outputs[index].stale = true;
   outputs[index].caller = tensor;
+  outputs[index].caller.device_type = SAGE_CPU;
+  outputs[index].locked = tensor.device_type == SAGE_CUDA_HOST;
   outputs[index].bound = true;
   dirty = true;
   return {};

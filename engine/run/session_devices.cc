@@ -168,13 +168,19 @@ Status Session::Impl::RunActions(uint32_t first, uint32_t last) {
   return {};
 }
 
+Status Session::Impl::RunLastAction(uint32_t index) {
+  const PlannedAction& action = actions[index].planned;
+  // The caller waits for a stream it has lent, unless the engine has to read what it brings.
+  if (action.kind == PlannedAction::Kind::kSynchronise && devices[action.domain]->lent() && finish.empty()) return {};
+  return RunActions(index, index + 1);
+}
+
 Status Session::Impl::FinishDevices() {
-  for (uint32_t i = last_actions; i < actions.size(); ++i) {
-    const PlannedAction& action = actions[i].planned;
-    // The caller waits for a stream it has lent, unless the engine has to read what it brings.
-    if (action.kind == PlannedAction::Kind::kSynchronise && devices[action.domain]->lent() && finish.empty()) continue;
-    SAGE_RETURN_IF_ERROR(RunActions(i, i + 1));
-  }
+  for (uint32_t i = last_actions; i < actions.size(); ++i) SAGE_RETURN_IF_ERROR(RunLastAction(i));
+  return CheckWorkspaces();
+}
+
+Status Session::Impl::CheckWorkspaces() {
   for (const std::unique_ptr<DeviceState>& device : devices) {
     if (device == nullptr || device->busy() || device->workspace().Intact()) continue;
     device->workspace().Release();  // the next run gets a sound one

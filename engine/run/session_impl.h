@@ -1,6 +1,7 @@
 // session_impl.h: what a session holds. session.cc has the public calls, session_border.cc inputs and outputs,
 // session_plan.cc finds or makes the plan for the shapes now set, session_bind.cc gives it this session's memory,
-// session_run.cc runs it, session_devices.cc has what only a plan with devices needs.
+// session_run.cc runs it, session_devices.cc has what only a plan with devices needs, session_record.cc what only
+// recorded work needs.
 #ifndef SAGE_ENGINE_RUN_SESSION_IMPL_H_
 #define SAGE_ENGINE_RUN_SESSION_IMPL_H_
 
@@ -26,6 +27,7 @@ inline constexpr size_t kMaxPlans = 64;
 struct InputState {
   explicit InputState(std::shared_ptr<Host> host) : own(std::move(host)) {}
   bool set = false, bound = false;
+  bool locked = false;           // bound: the caller's memory is page-locked for CUDA
   const Node* writer = nullptr;  // appends to it, so it is in-out
   sage_tensor tensor{};          // as given: the shape at run, row-major in `own`, or the caller's strides
   Block own;
@@ -33,7 +35,7 @@ struct InputState {
 
 struct OutputState {
   explicit OutputState(std::shared_ptr<Host> host) : own(std::move(host)) {}
-  bool bound = false;
+  bool bound = false, locked = false;
   sage_tensor caller{};  // bound: upper bound of the shape, the caller's strides and memory
   sage_tensor result{};  // of the last run
   bool stale = false;    // `result` lies in memory that has since been given up or written over
@@ -65,11 +67,38 @@ struct NodeRun {
   CopyJob copy;
 };
 
+// What a run does between staged inputs and copied outputs, in order: one action or one node.
+struct RunStep {
+  bool action = false;
+  uint32_t index = 0;  // in actions or node_runs
+};
+
+// Steps that follow each other, done one by one, or by one device from what it has recorded of them.
+struct Stretch {
+  uint32_t first = 0, end = 0;  // in steps
+  uint32_t domain = 0;          // who could record it; 0: nobody
+  void* graph = nullptr;
+  const std::string *first_node = nullptr, *last_node = nullptr;  // for the sentence of an error
+  uint64_t bytes_copied = 0;                                      // by one replay
+};
+
+// A plan at one set of addresses and shapes. Its first run is as any other, so that what a backend makes at a first use
+// is made; its second is recorded.
+struct Recording {
+  std::vector<unsigned char> binding;  // every address, shape and stride that steps take in
+  const GraphPlan* plan = nullptr;
+  bool ran = false;
+  uint64_t last_use = 0;
+  std::vector<Stretch> stretches;  // from the second run on
+};
+
 struct Session::Impl {
   Impl(std::shared_ptr<Engine> the_engine, std::shared_ptr<const Graph> the_graph, const SessionOptions& the_options);
 
+  ~Impl();
+
   PlanContext Context(std::span<const LostDevice> lost = {}) const {
-    return {*graph, backends, options.policy, domains, lost};
+    return {*graph, backends, options.policy, domains, lost, options.graph_capture};
   }
   const GraphTensor& TensorOf(int32_t index) const { return graph->tensors[static_cast<size_t>(index)]; }
   std::string InputName(uint32_t index) const;
@@ -123,14 +152,28 @@ struct Session::Impl {
   void BindActions(const GraphPlan& plan);
   std::vector<sage_tensor>& TensorsIn(uint32_t domain);
   Status RunActions(uint32_t first, uint32_t last);
+  Status RunLastAction(uint32_t index);  // one of those after the last node
+  Status CheckWorkspaces();
   Status FinishDevices();  // at the end of a run: outputs are there, unless a stream was lent
   Status AwaitDevices();   // whatever is still on any stream
   void DrainDevices();     // the same after an error, whose words are the ones that count
   // RunChecked of a node on a device, by copies of its tensors.
   Status RunMirrored(size_t index, NodeRun* run, bool verify, bool measure);
 
+  // session_record.cc
+  void LockHostMemory();
+  void FindRecording(const GraphPlan& plan);  // of what is bound now
+  void DestroyGraphs(Recording* of);
+  void Forget(const GraphPlan* plan);  // before it goes; null: everything
+  Status RunRecorded();                // in place of actions and nodes
+  Status RunSteps(uint32_t first, uint32_t end);
+  uint32_t RecordableOn(const RunStep& step) const;  // the domain that can record it; 0 = none, kAnyDomain = every
+  void FindStretches(Recording* made);
+  Status Record(Stretch* stretch);
+
   // session_run.cc
   Status RunNodes();
+  Status RunOne(size_t index, bool check, bool verify);  // a node, with its span
   Status RunNode(size_t index, NodeRun* run);
   // RunNode, and what `reference` makes of the same beside it.
   Status RunChecked(size_t index, NodeRun* run, bool verify);
@@ -165,6 +208,10 @@ struct Session::Impl {
   std::vector<BoundAction> actions;
   std::vector<NodeRun> node_runs;
   std::vector<CopyJob> stage, finish;
+  std::vector<RunStep> steps;  // under graph_capture, of a plan with devices; as recordings
+  std::vector<unsigned char> binding;
+  std::vector<std::unique_ptr<Recording>> recordings;
+  Recording* recording = nullptr;  // of what is bound; null: nothing is recorded
   std::deque<std::string> span_names;
   std::vector<VerifyReport> verify_reports;
   std::vector<AccuracyReport> accuracy_reports;  // of the last run

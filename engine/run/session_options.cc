@@ -19,6 +19,7 @@ Result<SessionOptions> SessionOptions::From(const Options& options, const Engine
   out.warmup_all = warmup == 1;
   SAGE_ASSIGN_OR_RETURN(out.trace, BoolOption(options, "trace", false));
   SAGE_ASSIGN_OR_RETURN(out.accuracy_report, BoolOption(options, "accuracy_report", false));
+  SAGE_ASSIGN_OR_RETURN(out.graph_capture, BoolOption(options, "graph_capture", false));
   SAGE_ASSIGN_OR_RETURN(out.guard, BoolOption(options, "guard", true));
   if (options.values.contains("max_memory")) {
     SAGE_ASSIGN_OR_RETURN(const int64_t bytes, IntegerOption(options, "max_memory", 1, INT64_MAX, INT64_MAX));

@@ -47,6 +47,7 @@ Status Session::Impl::Initialise() {
   FindDomains();
   for (size_t i = 0; i < graph->inputs.size(); ++i) inputs.emplace_back(engine->host());
   for (size_t i = 0; i < graph->outputs.size(); ++i) outputs.emplace_back(engine->host());
+  LockHostMemory();
   token.cancel = options.cancel, token.cancel_user = options.cancel_user;
   token.trace = &trace;
   if (options.trace) trace.Enable(static_cast<uint32_t>(std::clamp<size_t>(graph->nodes.size() * 8, 1024, 65536)));
@@ -239,6 +240,7 @@ Status Session::Impl::RealiseOrReplace(GraphPlan** plan) {
     const auto slot =
         std::find_if(plans.begin(), plans.end(), [&](const auto& known) { return known.get() == failed; });
     std::erase(verified, failed);
+    Forget(failed);
     if (current == failed) current = next->get();
     *plan = next->get();
     *slot = std::move(*next);
@@ -253,6 +255,7 @@ void Session::Impl::Keep(std::unique_ptr<GraphPlan> plan) {
       if (it->get() != current && (oldest == plans.end() || (*it)->last_use < (*oldest)->last_use)) oldest = it;
     }
     std::erase(verified, oldest->get());
+    Forget(oldest->get());
     plans.erase(oldest);
   }
   plan->last_use = ++clock;

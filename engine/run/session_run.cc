@@ -76,6 +76,18 @@ void Session::Impl::Check(size_t index, const NodeRun& run, bool verify, bool me
   accuracy_reports.push_back(std::move(report));
 }
 
+Status Session::Impl::RunOne(size_t index, bool check, bool verify) {
+  NodeRun& run = node_runs[index];
+  if (run.step == NodeRun::Step::kNothing) return {};
+  token.node = static_cast<uint32_t>(index);
+  const uint64_t span = run.span != nullptr ? trace.Begin(run.span) : 0;
+  // A trace is read after the run; this says where it is while it runs, to whoever places a crash.
+  if (run.span != nullptr) engine->host()->Log(SAGE_LOG_DEBUG, run.span);
+  Status status = check ? RunChecked(index, &run, verify) : RunNode(index, &run);
+  trace.End(span);
+  return status;
+}
+
 Status Session::Impl::RunNodes() {
   counters.bytes_copied = 0;
   const bool seen = std::find(verified.begin(), verified.end(), current) != verified.end();
@@ -83,22 +95,18 @@ Status Session::Impl::RunNodes() {
   if (verify) verify_reports.clear();
   const bool check = verify || options.accuracy_report;
   for (const CopyJob& job : stage) counters.bytes_copied += CopyTensor(job.from, job.to);
-  for (size_t i = 0; i < node_runs.size(); ++i) {
-    NodeRun& run = node_runs[i];
-    if (on_devices) {
-      const uint32_t next = i + 1 < node_runs.size() ? node_runs[i + 1].first_action : last_actions;
-      SAGE_RETURN_IF_ERROR(RunActions(run.first_action, next));
+  if (recording != nullptr && !check) {
+    SAGE_RETURN_IF_ERROR(RunRecorded());
+  } else {
+    for (size_t i = 0; i < node_runs.size(); ++i) {
+      if (on_devices) {
+        const uint32_t next = i + 1 < node_runs.size() ? node_runs[i + 1].first_action : last_actions;
+        SAGE_RETURN_IF_ERROR(RunActions(node_runs[i].first_action, next));
+      }
+      SAGE_RETURN_IF_ERROR(RunOne(i, check, verify));
     }
-    if (run.step == NodeRun::Step::kNothing) continue;
-    token.node = static_cast<uint32_t>(i);
-    const uint64_t span = run.span != nullptr ? trace.Begin(run.span) : 0;
-    // A trace is read after the run; this says where it is while it runs, to whoever places a crash.
-    if (run.span != nullptr) engine->host()->Log(SAGE_LOG_DEBUG, run.span);
-    const Status status = check ? RunChecked(i, &run, verify) : RunNode(i, &run);
-    trace.End(span);
-    if (!status.ok()) return status;
+    if (on_devices) SAGE_RETURN_IF_ERROR(FinishDevices());
   }
-  if (on_devices) SAGE_RETURN_IF_ERROR(FinishDevices());
   for (const CopyJob& job : finish) counters.bytes_copied += CopyTensor(job.from, job.to);
   if (verify && !seen) verified.push_back(current);
   return {};

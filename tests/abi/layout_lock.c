@@ -142,7 +142,7 @@ AT(sage_pool_attributes, stride, 12, 4);
 AT(sage_pool_attributes, pad_begin, 16, 4);
 AT(sage_pool_attributes, pad_end, 20, 4);
 
-SIZE(sage_device_table, 128, 8);
+SIZE(sage_device_table, 176, 8);
 AT(sage_device_table, struct_size, 0, 4);
 AT(sage_device_table, flags, 4, 4);
 AT(sage_device_table, device_type, 8, 4);
@@ -161,6 +161,12 @@ AT(sage_device_table, event_destroy, 96, 8);
 AT(sage_device_table, event_record, 104, 8);
 AT(sage_device_table, event_wait, 112, 8);
 AT(sage_device_table, memory_info, 120, 8);
+AT(sage_device_table, capture_begin, 128, 8);
+AT(sage_device_table, capture_end, 136, 8);
+AT(sage_device_table, graph_launch, 144, 8);
+AT(sage_device_table, graph_destroy, 152, 8);
+AT(sage_device_table, host_alloc, 160, 8);
+AT(sage_device_table, host_free, 168, 8);
 
 SIZE(sage_host, 120, 8);
 AT(sage_host, struct_size, 0, 4);

@@ -1,6 +1,7 @@
 // device.cc: the table's entries over the runtime, and the price of a copy.
 #include "common/cuda/device.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstdarg>
 #include <cstdio>
@@ -117,6 +118,45 @@ sage_status TableMemoryInfo(void* self, uint64_t* free_bytes, uint64_t* total_by
   return status;
 }
 
+sage_status TableCaptureBegin(void* self, void* stream, sage_error* err) {
+  return On(self, err, "beginning to record a stream", [&](Runtime& runtime) { return runtime.BeginCapture(stream); });
+}
+
+sage_status TableCaptureEnd(void* self, void* stream, void** graph, sage_error* err) {
+  if (graph == nullptr) return Missing(err, "capture_end: graph");
+  *graph = nullptr;
+  return On(self, err, "recording a stream", [&](Runtime& runtime) { return runtime.EndCapture(stream, graph); });
+}
+
+sage_status TableGraphLaunch(void* self, void* graph, void* stream, sage_error* err) {
+  if (graph == nullptr) return Missing(err, "graph_launch: graph");
+  return On(self, err, "launching a recording", [&](Runtime& runtime) { return runtime.GraphLaunch(graph, stream); });
+}
+
+void TableGraphDestroy(void* self, void* graph) {
+  if (graph != nullptr)
+    Quietly(self, "ending a recording", [&](Runtime& runtime) { return runtime.GraphDestroy(graph); });
+}
+
+// cudaHostAlloc gives whole pages.
+constexpr uint64_t kPage = 4096;
+
+sage_status TableHostAlloc(void* self, uint64_t bytes, uint64_t align, void** out, sage_error* err) {
+  if (out == nullptr) return Missing(err, "host_alloc: out");
+  *out = nullptr;
+  if (!std::has_single_bit(align) || align > kPage)
+    return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "host_alloc: alignment %llu: a power of two up to %llu is expected",
+                     static_cast<unsigned long long>(align), static_cast<unsigned long long>(kPage));
+  return On(self, err, "allocating page-locked memory", [&](Runtime& runtime) {
+    return runtime.HostAlloc(out, static_cast<size_t>(std::max<uint64_t>(bytes, 1)));
+  });
+}
+
+void TableHostFree(void* self, void* memory) {
+  if (memory != nullptr)
+    Quietly(self, "freeing page-locked memory", [&](Runtime& runtime) { return runtime.HostFree(memory); });
+}
+
 }  // namespace
 
 CurrentDevice::CurrentDevice(Runtime& runtime, int device) : runtime_(runtime) {
@@ -175,6 +215,12 @@ void Device::FillTable() {
   table_.event_record = TableEventRecord;
   table_.event_wait = TableEventWait;
   table_.memory_info = TableMemoryInfo;
+  table_.capture_begin = TableCaptureBegin;
+  table_.capture_end = TableCaptureEnd;
+  table_.graph_launch = TableGraphLaunch;
+  table_.graph_destroy = TableGraphDestroy;
+  table_.host_alloc = TableHostAlloc;
+  table_.host_free = TableHostFree;
 }
 
 sage_status Device::Check(int code, sage_error* err, const char* doing, ...) const {

@@ -58,6 +58,26 @@ class Linked final : public Runtime {
   int StreamWaitEvent(void* stream, void* event) override {
     return cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), static_cast<cudaEvent_t>(event), 0);
   }
+  int BeginCapture(void* stream) override {
+    // Other threads may go on allocating.
+    return cudaStreamBeginCapture(static_cast<cudaStream_t>(stream), cudaStreamCaptureModeThreadLocal);
+  }
+  int EndCapture(void* stream, void** graph) override {
+    *graph = nullptr;
+    cudaGraph_t recorded = nullptr;
+    cudaError_t status = cudaStreamEndCapture(static_cast<cudaStream_t>(stream), &recorded);
+    if (status != cudaSuccess) return status;
+    status = cudaGraphInstantiate(reinterpret_cast<cudaGraphExec_t*>(graph), recorded, 0);
+    (void)cudaGraphDestroy(recorded);
+    if (status != cudaSuccess) *graph = nullptr;
+    return status;
+  }
+  int GraphLaunch(void* graph, void* stream) override {
+    return cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), static_cast<cudaStream_t>(stream));
+  }
+  int GraphDestroy(void* graph) override { return cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+  int HostAlloc(void** out, size_t bytes) override { return cudaHostAlloc(out, bytes, cudaHostAllocPortable); }
+  int HostFree(void* memory) override { return cudaFreeHost(memory); }
   int TakeLastError() override { return cudaGetLastError(); }
   const char* ErrorName(int code) override { return cudaGetErrorName(static_cast<cudaError_t>(code)); }
   const char* ErrorText(int code) override { return cudaGetErrorString(static_cast<cudaError_t>(code)); }

@@ -61,6 +61,13 @@ class Runtime {
   virtual int EventRecord(void* event, void* stream) = 0;
   virtual int StreamWaitEvent(void* stream, void* event) = 0;
 
+  virtual int BeginCapture(void* stream) = 0;              // of what the calling thread enqueues
+  virtual int EndCapture(void* stream, void** graph) = 0;  // *graph: ready to be launched, or null with an error
+  virtual int GraphLaunch(void* graph, void* stream) = 0;
+  virtual int GraphDestroy(void* graph) = 0;
+  virtual int HostAlloc(void** out, size_t bytes) = 0;  // page-locked, aligned to a page
+  virtual int HostFree(void* memory) = 0;
+
   virtual int TakeLastError() = 0;  // of the calling thread, and forgets it
   virtual const char* ErrorName(int code) = 0;
   virtual const char* ErrorText(int code) = 0;

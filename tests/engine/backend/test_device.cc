@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -59,6 +60,19 @@ sage_device_table Table(Faults* faults) {
     *free_bytes = 1, *total_bytes = 2;
     return Do(self, err);
   };
+  table.capture_begin = [](void* self, void*, sage_error* err) { return Do(self, err); };
+  table.capture_end = [](void* self, void*, void** graph, sage_error* err) -> sage_status {
+    *graph = static_cast<Faults*>(self)->no_memory ? nullptr : memory;
+    return Do(self, err);
+  };
+  table.graph_launch = [](void* self, void*, void*, sage_error* err) { return Do(self, err); };
+  table.graph_destroy = [](void*, void*) {};
+  table.host_alloc = [](void* self, uint64_t, uint64_t, void** out, sage_error* err) -> sage_status {
+    const auto* f = static_cast<Faults*>(self);
+    *out = f->no_memory ? nullptr : f->misaligned ? memory + 8 : memory;
+    return Do(self, err);
+  };
+  table.host_free = [](void* self, void*) { ++static_cast<Faults*>(self)->freed; };
   return table;
 }
 
@@ -81,7 +95,7 @@ void Refused(Change change, const char* word) {
 TEST_CASE("a device's table: every entry, the right device, prices that are prices, or a sentence") {
   CHECK(Device::TakeIn(nullptr, SAGE_CUDA, 3, "gpu").status().code() == SAGE_E_ABI_MISMATCH);
   Refused([](auto& t) { t.struct_size = 0; }, "it says it has 0 bytes");
-  Refused([](auto& t) { t.struct_size = sizeof t - 8; }, "bytes");
+  Refused([](auto& t) { t.struct_size = offsetof(sage_device_table, memory_info); }, "bytes");
   Refused([](auto& t) { t.struct_size = 1u << 20; }, "bytes");
   Refused([](auto& t) { t.device_type = SAGE_CPU; }, "it is that of cpu:3");
   Refused([](auto& t) { t.device_id = 0; }, "it is that of cuda:0");
@@ -96,6 +110,11 @@ TEST_CASE("a device's table: every entry, the right device, prices that are pric
   Refused([](auto& t) { t.event_record = nullptr; }, "`event_record` is null");
   Refused([](auto& t) { t.event_wait = nullptr; }, "`event_wait` is null");
   Refused([](auto& t) { t.memory_info = nullptr; }, "`memory_info` is null");
+  Refused([](auto& t) { t.capture_begin = nullptr; }, "graph_destroy it has 3; all or none");
+  Refused([](auto& t) { t.capture_end = nullptr, t.graph_launch = nullptr; }, "graph_destroy it has 2; all or none");
+  Refused([](auto& t) { t.graph_destroy = nullptr; }, "graph_destroy it has 3; all or none");
+  Refused([](auto& t) { t.host_alloc = nullptr; }, "of host_alloc and host_free it has one");
+  Refused([](auto& t) { t.host_free = nullptr; }, "of host_alloc and host_free it has one");
   for (const double bad : {-1.0, std::nan(""), std::numeric_limits<double>::infinity(), 1e10}) {
     Refused([bad](auto& t) { t.copy_latency_ns = bad; }, "copy_latency_ns is");
     Refused([bad](auto& t) { t.copy_bytes_per_ns = bad; }, "copy_bytes_per_ns is");
@@ -121,6 +140,18 @@ TEST_CASE("a device's table of a later minor: its tail and its flags are not our
   CHECK((*Device::TakeIn(&longer.table, SAGE_CUDA, 3, "gpu"))->CopyNs(500) == 0);
 }
 
+TEST_CASE("a device's table of an earlier minor: it ends before recordings and page-locked memory, and has none") {
+  Faults faults;
+  sage_device_table table = Table(&faults);
+  CHECK((*Device::TakeIn(&table, SAGE_CUDA, 3, "gpu"))->records());
+  CHECK((*Device::TakeIn(&table, SAGE_CUDA, 3, "gpu"))->locks());
+  table.struct_size = offsetof(sage_device_table, capture_begin);
+  const auto device = Device::TakeIn(&table, SAGE_CUDA, 3, "gpu");
+  REQUIRE_MESSAGE(device.ok(), device.status().message());
+  CHECK_FALSE((*device)->records());
+  CHECK_FALSE((*device)->locks());
+}
+
 TEST_CASE("a device's entries: errors keep their code, and what breaks the contract is named") {
   Faults faults;
   const sage_device_table table = Table(&faults);
@@ -134,10 +165,17 @@ TEST_CASE("a device's entries: errors keep their code, and what breaks the contr
   CHECK(out == nullptr);
   faults.misaligned = false, faults.no_memory = true;
   CHECK(device->Alloc(64, 256, &out).code() == SAGE_E_OUT_OF_MEMORY);
-  faults.no_memory = false, faults.status = SAGE_E_DEVICE;
-  for (const Status& status : {device->Alloc(64, 256, &out), device->Copy(nullptr, nullptr, 0, nullptr),
-                               device->Synchronize(nullptr), device->CreateStream(&out), device->CreateEvent(&out),
-                               device->Record(nullptr, nullptr), device->Wait(nullptr, nullptr)}) {
+  CHECK(device->HostAlloc(64, 256, &out).code() == SAGE_E_OUT_OF_MEMORY);
+  CHECK(device->EndCapture(nullptr, &out).message() == "cuda:3: its `capture_end` gave neither a graph nor an error");
+  faults.no_memory = false, faults.misaligned = true;
+  CHECK(device->HostAlloc(64, 256, &out).code() == SAGE_E_INTERNAL);
+  CHECK(faults.freed == 2);
+  faults.misaligned = false, faults.status = SAGE_E_DEVICE;
+  for (const Status& status :
+       {device->Alloc(64, 256, &out), device->Copy(nullptr, nullptr, 0, nullptr), device->Synchronize(nullptr),
+        device->CreateStream(&out), device->CreateEvent(&out), device->Record(nullptr, nullptr),
+        device->Wait(nullptr, nullptr), device->BeginCapture(nullptr), device->EndCapture(nullptr, &out),
+        device->Launch(nullptr, nullptr), device->HostAlloc(64, 256, &out)}) {
     CHECK(status.code() == SAGE_E_DEVICE);
     CHECK(status.native_code() == 41);
     CHECK(status.message() == "cuda:3: the bus is late");

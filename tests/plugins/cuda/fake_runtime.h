@@ -40,6 +40,7 @@ class FakeRuntime final : public Runtime {
   size_t blocks() const { return memory_.size(); }
   size_t streams() const { return streams_; }
   size_t events() const { return events_; }
+  size_t graphs() const { return graphs_; }
   int current_device() const { return current_; }
   int pending_error() const { return last_; }
   void LeaveError(int code) { last_ = code; }  // of somebody else's call
@@ -74,8 +75,9 @@ class FakeRuntime final : public Runtime {
   }
   int Malloc(void** out, size_t bytes) override { return Allocate("Malloc", out, bytes); }
   int MallocManaged(void** out, size_t bytes) override { return Allocate("MallocManaged", out, bytes); }
-  int Free(void* memory) override {
-    if (const int code = Enter("Free")) return code;
+  int Free(void* memory) override { return FreeAs("Free", memory); }
+  int FreeAs(const char* name, void* memory) {
+    if (const int code = Enter(name)) return code;
     const std::lock_guard<std::mutex> lock(mutex_);
     const auto found = memory_.find(memory);
     if (found == memory_.end()) return Leave(1);  // cudaErrorInvalidValue
@@ -101,6 +103,13 @@ class FakeRuntime final : public Runtime {
   int EventDestroy(void*) override { return End("EventDestroy", &events_); }
   int EventRecord(void*, void*) override { return Enter("EventRecord"); }
   int StreamWaitEvent(void*, void*) override { return Enter("StreamWaitEvent"); }
+  // What is recorded is done at once as well: kernels are launched by nobody here.
+  int BeginCapture(void*) override { return Enter("BeginCapture"); }
+  int EndCapture(void*, void** graph) override { return Make("EndCapture", graph, &graphs_); }
+  int GraphLaunch(void*, void*) override { return Enter("GraphLaunch"); }
+  int GraphDestroy(void*) override { return End("GraphDestroy", &graphs_); }
+  int HostAlloc(void** out, size_t bytes) override { return Allocate("HostAlloc", out, bytes); }
+  int HostFree(void* memory) override { return FreeAs("HostFree", memory); }
   int TakeLastError() override { return std::exchange(last_, lost_); }
   const char* ErrorName(int code) override {
     return code == kMemoryAllocation     ? "cudaErrorMemoryAllocation"
@@ -139,7 +148,7 @@ class FakeRuntime final : public Runtime {
     if (const int code = Enter(name)) return code;
     const std::lock_guard<std::mutex> lock(mutex_);
     if (bytes > memory_limit - in_use_) return Leave(kMemoryAllocation);
-    if (posix_memalign(out, 256, bytes) != 0) return Leave(kMemoryAllocation);
+    if (posix_memalign(out, name[0] == 'H' ? 4096 : 256, bytes) != 0) return Leave(kMemoryAllocation);
     std::memset(*out, 0xff, bytes);  // NaN, in every float
     memory_[*out] = bytes;
     in_use_ += bytes;
@@ -158,7 +167,7 @@ class FakeRuntime final : public Runtime {
   }
   std::mutex mutex_;
   std::map<void*, size_t> memory_;
-  size_t in_use_ = 0, streams_ = 0, events_ = 0;
+  size_t in_use_ = 0, streams_ = 0, events_ = 0, graphs_ = 0;
   uintptr_t made_ = 0;
   int current_ = 0, last_ = kSuccess, lost_ = kSuccess;
 };

@@ -71,6 +71,40 @@ TEST_CASE("R19 cuda: memory and copies both ways through the device's table") {
   CHECK(f.host.log_lines().empty());
 }
 
+TEST_CASE("S15 cuda: streams are recorded, recordings launched and page-locked memory given through the table") {
+  Fixture f;
+  Slot error;
+  const sage_device_table& t = *f.table;
+  void *stream = nullptr, *graph = nullptr, *memory = nullptr;
+  REQUIRE(t.stream_create(t.self, &stream, &error) == SAGE_OK);
+  REQUIRE(t.capture_begin(t.self, stream, &error) == SAGE_OK);
+  REQUIRE(t.capture_end(t.self, stream, &graph, &error) == SAGE_OK);
+  CHECK(graph != nullptr);
+  CHECK(t.graph_launch(t.self, graph, stream, &error) == SAGE_OK);
+  CHECK(t.graph_launch(t.self, nullptr, stream, &error) == SAGE_E_INVALID_ARGUMENT);
+  CHECK(f.runtime.graphs() == 1);
+  t.graph_destroy(t.self, graph);
+  t.graph_destroy(t.self, nullptr);
+  CHECK(f.runtime.graphs() == 0);
+  for (const uint64_t align : {1, 256, 4096}) {
+    REQUIRE(t.host_alloc(t.self, 100, align, &memory, &error) == SAGE_OK);
+    CHECK(reinterpret_cast<uintptr_t>(memory) % align == 0);
+    t.host_free(t.self, memory);
+  }
+  for (const uint64_t align : {0, 48, 8192}) {
+    CHECK(t.host_alloc(t.self, 100, align, &memory, &error) == SAGE_E_INVALID_ARGUMENT);
+    CHECK(memory == nullptr);
+  }
+  CHECK(f.runtime.blocks() == 0);
+  // A recording that ends badly leaves none behind.
+  f.runtime.fail["EndCapture"] = 901;  // cudaErrorStreamCaptureInvalidated
+  CHECK(t.capture_end(t.self, stream, &graph, &error) == SAGE_E_DEVICE);
+  CHECK(graph == nullptr);
+  CHECK(error.native_code == 901);
+  CHECK(f.device->lost() == kSuccess);
+  t.stream_destroy(t.self, stream);
+}
+
 TEST_CASE("R19 cuda: alignments wider than CUDA's own are kept and given back") {
   Fixture f;
   Slot error;
@@ -133,6 +167,20 @@ TEST_CASE("R19 cuda: every call that fails has a sentence and its number and lea
          const sage_status status = t.event_create(t.self, &out, e);
          CHECK((out == nullptr) == (status != SAGE_OK));
          return status;
+       }},
+      {"BeginCapture", "cuda:0: beginning to record a stream: ",
+       [](const sage_device_table& t, sage_error* e) { return t.capture_begin(t.self, nullptr, e); }},
+      {"EndCapture", "cuda:0: recording a stream: ",
+       [](const sage_device_table& t, sage_error* e) {
+         void* graph = nullptr;
+         return t.capture_end(t.self, nullptr, &graph, e);
+       }},
+      {"GraphLaunch", "cuda:0: launching a recording: ",
+       [](const sage_device_table& t, sage_error* e) { return t.graph_launch(t.self, t.self, nullptr, e); }},
+      {"HostAlloc", "cuda:0: allocating page-locked memory: ",
+       [](const sage_device_table& t, sage_error* e) {
+         void* out = nullptr;
+         return t.host_alloc(t.self, 1, 1, &out, e);
        }},
       {"EventRecord", "cuda:0: recording an event: ",
        [](const sage_device_table& t, sage_error* e) { return t.event_record(t.self, t.self, nullptr, e); }},

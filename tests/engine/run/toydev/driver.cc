@@ -6,7 +6,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <new>
+#include <utility>
 
 #include "sage/support/refuse.h"
 
@@ -38,7 +40,9 @@ Driver::Driver(int32_t type, int32_t id, const Options& options) : options_(opti
   table_.copy = [](void*, void* to, const void* from, uint64_t bytes, void* stream, sage_error* err) {
     Command command;
     command.to = to, command.from = from, command.bytes = bytes;
-    return static_cast<Stream*>(stream)->Enqueue(command, err);
+    auto* mine = static_cast<Stream*>(stream);
+    if (mine->capture != nullptr) mine->capture->spoilt |= !mine->driver->Reaches(to) || !mine->driver->Reaches(from);
+    return mine->Enqueue(command, err);
   };
   table_.stream_create = [](void* self, void** out, sage_error* err) -> sage_status {
     *out = new (std::nothrow) Stream(&Self(self));
@@ -51,6 +55,10 @@ Driver::Driver(int32_t type, int32_t id, const Options& options) : options_(opti
   };
   table_.stream_synchronize = [](void*, void* stream, sage_error* err) -> sage_status {
     auto* mine = static_cast<Stream*>(stream);
+    if (mine->capture != nullptr) {
+      mine->capture->spoilt = true;
+      return sage_fail(err, SAGE_E_DEVICE, "a stream that is recorded was waited for");
+    }
     mine->ExecuteUntil(mine->issued);
     if (!mine->failed) return sage_succeed(err);
     mine->failed = false;
@@ -81,9 +89,45 @@ Driver::Driver(int32_t type, int32_t id, const Options& options) : options_(opti
     *free_bytes = *total_bytes = 1u << 30;
     return sage_succeed(err);
   };
+  if (options.records) OfferRecording();
+}
+
+void Driver::OfferRecording() {
+  table_.capture_begin = [](void* self, void* stream, sage_error* err) -> sage_status {
+    auto* mine = static_cast<Stream*>(stream);
+    if (mine->capture != nullptr) return sage_fail(err, SAGE_E_DEVICE, "it is recorded already");
+    mine->capture = new (std::nothrow) Graph();
+    if (mine->capture == nullptr) return sage_fail(err, SAGE_E_OUT_OF_MEMORY, "no memory");
+    ++Self(self).graphs;
+    return sage_succeed(err);
+  };
+  table_.capture_end = [](void* self, void* stream, void** graph, sage_error* err) -> sage_status {
+    Graph* made = std::exchange(static_cast<Stream*>(stream)->capture, nullptr);
+    if (made == nullptr) return sage_fail(err, SAGE_E_DEVICE, "it was not recorded");
+    if (made->spoilt || Self(self).options().fail_capture) {
+      delete made, --Self(self).graphs;
+      return sage_fail(err, SAGE_E_DEVICE, "the toy device could not record this");
+    }
+    *graph = made;
+    return sage_succeed(err);
+  };
+  table_.graph_launch = [](void*, void* graph, void* stream, sage_error* err) -> sage_status {
+    for (const Command& command : static_cast<Graph*>(graph)->commands) {
+      const sage_status status = static_cast<Stream*>(stream)->Enqueue(command, err);
+      if (status != SAGE_OK) return status;
+    }
+    return sage_succeed(err);
+  };
+  table_.graph_destroy = [](void* self, void* graph) { delete static_cast<Graph*>(graph), --Self(self).graphs; };
+  table_.host_alloc = [](void* self, uint64_t bytes, uint64_t align, void** out, sage_error* err) {
+    return Self(self).HostAlloc(bytes, align, out, err);
+  };
+  table_.host_free = [](void* self, void* memory) { Self(self).HostFree(memory); };
 }
 
 Driver::~Driver() {
+  if (graphs != 0) Die("the device was destroyed with recordings still alive");
+  if (!locked_.empty()) Die("the device was destroyed with page-locked memory still given out");
   if (!blocks_.empty()) Die("the device was destroyed with memory still given out");
 }
 
@@ -117,6 +161,31 @@ void Driver::Free(void* memory) {
   blocks_.erase(found);
 }
 
+sage_status Driver::HostAlloc(uint64_t bytes, uint64_t align, void** out, sage_error* err) {
+  void* memory = nullptr;
+  if (posix_memalign(&memory, align, bytes) != 0) return sage_fail(err, SAGE_E_OUT_OF_MEMORY, "no memory");
+  const std::lock_guard<std::mutex> lock(mutex_);
+  locked_[static_cast<unsigned char*>(memory)] = bytes;
+  *out = memory;
+  return sage_succeed(err);
+}
+
+void Driver::HostFree(void* memory) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (locked_.erase(static_cast<unsigned char*>(memory)) == 0)
+    Die("page-locked memory was freed that was not given out");
+  std::free(memory);
+}
+
+bool Driver::Reaches(const void* at) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  const auto holds = [&](const auto& blocks) {
+    auto after = blocks.upper_bound(static_cast<unsigned char*>(const_cast<void*>(at)));
+    return after != blocks.begin() && at < std::prev(after)->first + std::prev(after)->second;
+  };
+  return holds(blocks_) || holds(locked_);
+}
+
 void Driver::Protect(int protection) {
   if (options_.visible) return;
   for (const auto& [memory, size] : blocks_)
@@ -137,6 +206,11 @@ void Driver::Execute(Stream* stream, const Command& command) {
 }
 
 sage_status Stream::Enqueue(const Command& command, sage_error* err) {
+  if (capture != nullptr) {
+    capture->spoilt |= command.kind == Command::Kind::kWait;
+    capture->commands.push_back(command);
+    return sage_succeed(err);
+  }
   if (issued - executed == kCapacity) return sage_fail(err, SAGE_E_DEVICE, "the toy device's queue is full");
   queue[issued++ % kCapacity] = command;
   return sage_succeed(err);

@@ -38,6 +38,8 @@ struct Options {
   double latency_ns = 100, bytes_per_ns = 10;
   uint64_t largest_alloc = UINT64_MAX;
   uint64_t failing_command = 0;  // the n-th node that is executed fails; 0 = none
+  bool records = false;          // the table has capture and page-locked memory
+  bool fail_capture = false;     // no capture ends well
 };
 
 class Driver {
@@ -52,16 +54,31 @@ class Driver {
 
   sage_status Alloc(uint64_t bytes, uint64_t align, void** out, sage_error* err);
   void Free(void* memory);
+  sage_status HostAlloc(uint64_t bytes, uint64_t align, void** out, sage_error* err);
+  void HostFree(void* memory);
+  // Its own memory, and page-locked memory it gave out.
+  bool Reaches(const void* at);
   // The memory is open to the calling thread's program only in here.
   void Execute(Stream* stream, const Command& command);
 
  private:
   void Protect(int protection);
+  void OfferRecording();
   sage_device_table table_{};
   const Options options_;
   std::mutex mutex_;
-  std::map<unsigned char*, size_t> blocks_;
+  std::map<unsigned char*, size_t> blocks_, locked_;
   uint64_t nodes_ = 0;
+
+ public:
+  uint64_t graphs = 0;  // alive; of one thread
+};
+
+// What a stream was given while it was recorded. A wait, or a copy from or to memory that is not page-locked, spoils
+// it.
+struct Graph {
+  std::vector<Command> commands;
+  bool spoilt = false;
 };
 
 struct Stream {
@@ -70,6 +87,7 @@ struct Stream {
   std::vector<Command> queue;
   uint64_t issued = 0, executed = 0;
   bool failed = false;
+  Graph* capture = nullptr;
 
   explicit Stream(Driver* of) : driver(of), queue(kCapacity) {}
   sage_status Enqueue(const Command& command, sage_error* err);

@@ -2,8 +2,9 @@
 // without features but SCALE and GQA; f32, any strides. Runs enqueue; the arithmetic happens when somebody waits.
 //
 // Built several times: TOYDEV_NAME and TOYDEV_TYPE say which device. Two of one type share the driver of the first.
-// Options: visible, node_ns, latency_ns, bytes_per_ns, largest_alloc, failing_command, fail_run, fail_plan, deaf (says
-// NO to everything), wrong (results off by a half).
+// Options: visible, node_ns, latency_ns, bytes_per_ns, largest_alloc, failing_command, records, fail_capture,
+// no_capture (says NO to ops that require it), fail_run, fail_plan, deaf (says NO to everything), wrong (results off by
+// a half).
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -30,7 +31,7 @@ struct sage_instance {
   std::unique_ptr<toydev::Driver> own;  // null where somebody else supplied the device
   double node_ns = 10;
   double shuffle = 0;  // > 0: the seed of prices that differ by op and device
-  bool fail_run = false, fail_plan = false, deaf = false, wrong = false;
+  bool no_capture = false, fail_run = false, fail_plan = false, deaf = false, wrong = false;
 };
 
 struct sage_plan {
@@ -156,6 +157,12 @@ sage_status Create(const sage_host* host, int32_t id, const char* options, sage_
       device.largest_alloc = static_cast<uint64_t>(number);
     else if (key == "failing_command")
       device.failing_command = static_cast<uint64_t>(number);
+    else if (key == "records")
+      device.records = number != 0;
+    else if (key == "fail_capture")
+      device.fail_capture = number != 0;
+    else if (key == "no_capture")
+      instance->no_capture = number != 0;
     else if (key == "node_ns")
       instance->node_ns = number;
     else if (key == "shuffle")
@@ -189,6 +196,7 @@ sage_status DeviceOf(sage_instance* instance, const sage_device_table** out, sag
 // Empty: it can.
 std::string Refusal(const sage_instance& instance, const sage_op& op) {
   if (instance.deaf) return "it is deaf";
+  if (instance.no_capture && (op.requirements & SAGE_REQUIRE_STREAM_CAPTURE) != 0) return "no run of it is recorded";
   const auto* attributes = static_cast<const uint32_t*>(op.attributes);
   for (uint32_t slot = 0; slot < op.num_slots; ++slot) {
     const sage_tensor* tensor = op.slots[slot];
