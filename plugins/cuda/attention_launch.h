@@ -12,6 +12,9 @@ namespace sage::cuda {
 // attention_plain.h: every type, dimension and stride.
 int LaunchPlain(const AttentionArguments& a, void* stream);
 
+// attention_small.h, for calls of which SmallRefusal (attention_small_plan.h) has nothing to say.
+int LaunchSmall(const AttentionArguments& a, void* stream);
+
 // attention_portable.h, for calls of which PortableRefusal (attention_portable_plan.h) has nothing to say.
 int LaunchPortable(const AttentionArguments& a, void* stream);
 

@@ -6,6 +6,7 @@
 
 #include "attention_launch.h"
 #include "attention_portable_plan.h"
+#include "attention_small_plan.h"
 #ifdef SAGE_CUDA_HOPPER_CODE
 #include "attention_hopper.h"
 #endif
@@ -27,6 +28,22 @@ constexpr KernelFamily kFamilies[] = {
         .launch =
             [](const AttentionArguments& a, const Properties&, void*, void* stream) {
               return Launched{LaunchPlain(a, stream), nullptr};
+            },
+    },
+    {
+        .name = "small",
+        .architectures = SAGE_CUDA_PORTABLE_CODE,
+        .features = kPlainFeatures,
+        .types = kHalves | TypeBit(AttentionType::kF32),
+        .native = false,
+        .tensor_cores = false,
+        .efficiency = 0.15,
+        .least_ns = 3000,  // two waits, where the others have one a tile
+        .align = 16,
+        .refuse = [](const AttentionArguments& a, const Properties&) { return SmallRefusal(a); },
+        .launch =
+            [](const AttentionArguments& a, const Properties&, void*, void* stream) {
+              return Launched{LaunchSmall(a, stream), nullptr};
             },
     },
     {

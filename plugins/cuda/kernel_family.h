@@ -30,6 +30,7 @@ struct KernelFamily {
   bool native = false;             // 16-bit types in their own arithmetic, class NATIVE; else all are EXACT
   bool tensor_cores = false;       // whose peak its price is a share of
   double efficiency = 0;           // that share, reached on large problems
+  double least_ns = 4000;          // of a run with next to nothing to do: its launch, and its waits for memory
   uint32_t align = 1;              // bytes that every operand's address must be a multiple of, in a run
 
   // Null: it can. Else why not, of sizes and strides. Of pointers only which are null counts.

@@ -8,7 +8,6 @@
 namespace sage::cuda {
 namespace {
 
-constexpr double kLaunchNs = 4000;        // enqueueing and starting one kernel
 constexpr double kBandwidthShare = 0.85;  // of the memory's own rate, by a kernel that streams
 
 // FLOP (two an FMA) a clock of one multiprocessor.
@@ -81,7 +80,7 @@ double PriceNs(const KernelFamily& family, const AttentionArguments& a, uint64_t
   const double pairs = heads * a.seq_q * a.seq_kv;
   for (const uint64_t whole : {SAGE_ATTN_F_WEIGHTS_OUT, SAGE_ATTN_F_SCORES_OUT, SAGE_ATTN_F_BIAS})
     if ((features & whole) != 0) bytes += statistic * pairs;
-  return kLaunchNs + std::max(flops / (peak * family.efficiency), bytes / (roofline.bytes * kBandwidthShare));
+  return family.least_ns + std::max(flops / (peak * family.efficiency), bytes / (roofline.bytes * kBandwidthShare));
 }
 
 }  // namespace sage::cuda

@@ -81,6 +81,22 @@ void RefuseBy(const KernelFamily& family, const Verdict& verdict, const Attentio
   }
 }
 
+// The cheapest that takes operands at any address and is no less exact than `chosen`, which does not; null: none, or
+// not needed.
+const KernelFamily* AtAnyAddress(const KernelFamily& chosen, std::span<const KernelFamily> families,
+                                 const AttentionArguments& arguments, uint64_t features, uint32_t accuracy,
+                                 const Properties& device) {
+  const KernelFamily* found = nullptr;
+  for (const KernelFamily& family : families) {
+    if (chosen.align <= 1 || family.align > 1) continue;
+    if (AccuracyOf(family, arguments.type) > AccuracyOf(chosen, arguments.type)) continue;
+    if (VerdictOf(family, arguments, features, accuracy, device).stage != Verdict::kYes) continue;
+    if (found == nullptr || PriceNs(family, arguments, features, device) < PriceNs(*found, arguments, features, device))
+      found = &family;
+  }
+  return found;
+}
+
 uint64_t ScratchOf(const KernelFamily& family, const AttentionArguments& arguments, const Properties& device) {
   return family.workspace_bytes == nullptr ? 0 : family.workspace_bytes(arguments, device);
 }
@@ -115,7 +131,6 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
       continue;
     }
     const double cost = PriceNs(family, arguments, features, device.properties());
-    if (family.align <= 1) choice->any_address = &family;
     if (choice->family != nullptr && cost >= choice->cost_ns) continue;
     choice->family = &family, choice->cost_ns = cost;
   }
@@ -124,7 +139,7 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
     return RefuseBy(*nearest, nearest_verdict, arguments, device, answer), false;
   }
   const KernelFamily& family = *choice->family;
-  if (choice->any_address == &family) choice->any_address = nullptr;
+  choice->any_address = AtAnyAddress(family, families, arguments, features, view.op.accuracy, device.properties());
   scratch = ScratchOf(family, arguments, device.properties());
   if (choice->any_address != nullptr)
     scratch = std::max(scratch, ScratchOf(*choice->any_address, arguments, device.properties()));

@@ -14,6 +14,18 @@ std::string RunPlain(const cuda::AttentionArguments& a, uint64_t seed) {
 }
 
 template <class T>
+std::string RunSmall(const cuda::AttentionArguments& a, uint64_t seed) {
+  return cuda::ForSmall(a, [&](auto rows) {
+    const cuda::SmallArguments p = cuda::PlanSmall(a, rows.value);
+    return cuda::emu::Launch({.grid = {static_cast<uint32_t>(cuda::SmallBlocks(p)), 1, 1},
+                              .threads = cuda::kSmallThreads,
+                              .shared_bytes = static_cast<size_t>(cuda::SmallFloats<rows.value>(a)) * sizeof(float),
+                              .seed = seed},
+                             [&] { cuda::AttendSmall<T, rows.value>(p); });
+  });
+}
+
+template <class T>
 std::string RunPortable(const cuda::AttentionArguments& a, uint64_t seed, bool repair) {
   return cuda::ForPortable(a, [&](auto qk, auto v, auto paged) {
     using Tile = cuda::PortableTile<qk.value, v.value>;
@@ -40,6 +52,12 @@ std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uin
     if (const char* refusal = cuda::PortableRefusal(a)) return refusal;
     return a.type == cuda::AttentionType::kF16 ? RunPortable<cuda::F16>(a, seed, repair)
                                                : RunPortable<cuda::Bf16>(a, seed, repair);
+  }
+  if (kernel == Kernel::kSmall) {
+    if (const char* refusal = cuda::SmallRefusal(a)) return refusal;
+    return a.type == cuda::AttentionType::kF32   ? RunSmall<float>(a, seed)
+           : a.type == cuda::AttentionType::kF16 ? RunSmall<cuda::F16>(a, seed)
+                                                 : RunSmall<cuda::Bf16>(a, seed);
   }
   switch (a.type) {
     case cuda::AttentionType::kF64:

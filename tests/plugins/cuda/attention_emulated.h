@@ -9,6 +9,7 @@
 #include "attention_plain.h"
 #include "attention_portable.h"
 #include "attention_portable_plan.h"
+#include "attention_small_plan.h"
 #include "sage/support/attention_dims.h"
 #include "support/attention_case.h"
 
@@ -90,7 +91,7 @@ inline cuda::AttentionArguments ArgumentsOf(AttentionCase& from) {
   return a;
 }
 
-enum class Kernel { kPlain, kPortable };
+enum class Kernel { kPlain, kSmall, kPortable };
 
 // Empty, or what the emulation found.
 std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed);
