@@ -11,7 +11,7 @@
 #define SAGE_PLUGINS_CUDA_ATTENTION_PORTABLE_H_
 
 #include "attention_plain.h"
-#include "attention_portable_score.h"
+#include "attention_softmax.h"
 
 namespace sage::cuda {
 
@@ -66,10 +66,10 @@ SAGE_DEVICE ThreadPlace Place() {
 }
 
 // Rows that came out not finite, once more and alone. Cold: behind calls and with nothing alive in registers.
-template <class T>
+template <class T, bool kAppends = false>
 SAGE_DEVICE_COLD void Repair(const AttentionArguments& a, int32_t b, int32_t h, int32_t i) {
   const Sequence s = ReadSequence(a, b);
-  PlainRow<T>(a, s, h, i).Attend(true);
+  PlainRow<T, kAppends>(a, s, h, i).Attend(true);
 }
 
 template <class T, int32_t kDimQk, int32_t kDimV, bool kPaged>
@@ -160,7 +160,7 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
     if (next >= keys.first) load_k(next);
     prim::CopyAsyncCommit();
 
-    // --- scores to weights -------------------------------------------------------------------------------------------
+    // --- scores to weights, and P V ----------------------------------------------------------------------------------
     const ThreadPlace place = Place<Tile>();
     const int32_t thread_row = first_row + place.warp_row + place.lane / 4;
     const int32_t first_key = n * Tile::kKeys, thread_key = first_key + 2 * (place.lane % 4);
@@ -170,59 +170,8 @@ SAGE_DEVICE void AttendPortable(const PortableArguments& p) {
       if (modified) ModifyScores<T, kRowTiles, kKeyTiles>(p, again, first_head, thread_row, thread_key, scores);
       if (masked || edge) MaskScores<kRowTiles, kKeyTiles>(p, again, first_head, thread_row, thread_key, scores);
     }
-    SAGE_UNROLL
-    for (int32_t t = 0; t < kRowTiles; ++t) {
-      SAGE_UNROLL
-      for (int32_t half = 0; half < 2; ++half) {
-        float larger = largest[t][half];
-        SAGE_UNROLL
-        for (int32_t i = 0; i < kKeyTiles; ++i)
-          larger = prim::Max(larger, prim::Max(scores[t][i][2 * half], scores[t][i][2 * half + 1]));
-        larger = prim::Max(larger, prim::ShuffleXor(larger, 1));
-        larger = prim::Max(larger, prim::ShuffleXor(larger, 2));
-        // A row that has seen nothing yet stays at zero, and not at exp(-inf + inf).
-        const float base = larger == -kInfinity ? 0.0f : larger * to_log2;
-        const float factor = prim::Exp2(largest[t][half] * to_log2 - base);
-        largest[t][half] = larger;
-        float added = 0;
-        SAGE_UNROLL
-        for (int32_t i = 0; i < kKeyTiles; ++i) {
-          SAGE_UNROLL
-          for (int32_t e = 2 * half; e < 2 * half + 2; ++e) {
-            scores[t][i][e] = prim::Exp2(prim::Fma(scores[t][i][e], to_log2, -base));
-            added += scores[t][i][e];
-          }
-        }
-        sum[t][half] = sum[t][half] * factor + added;
-        if (prim::Any(factor != 1.0f)) {  // the largest of most rows is soon among the keys seen
-          SAGE_UNROLL
-          for (int32_t i = 0; i < kColumnTiles; ++i) out[t][i][2 * half] *= factor, out[t][i][2 * half + 1] *= factor;
-        }
-      }
-    }
-
-    // --- P V ---------------------------------------------------------------------------------------------------------
-    const int32_t lane = Place<Tile>().lane;
-    SAGE_UNROLL
-    for (int32_t depth = 0; depth < Tile::kKeys / 16; ++depth) {
-      uint32_t weights[kRowTiles][4];
-      SAGE_UNROLL
-      for (int32_t t = 0; t < kRowTiles; ++t) {
-        const float(&low)[4] = scores[t][2 * depth], (&high)[4] = scores[t][2 * depth + 1];
-        weights[t][0] = prim::Pack<T>(low[0], low[1]), weights[t][1] = prim::Pack<T>(low[2], low[3]);
-        weights[t][2] = prim::Pack<T>(high[0], high[1]), weights[t][3] = prim::Pack<T>(high[2], high[3]);
-      }
-      SAGE_UNROLL
-      for (int32_t i = 0; i < kColumnTiles; i += 2) {
-        uint32_t v[4];
-        prim::LoadMatrix4Transposed(v, shared_v + Swizzled<kDimV>(16 * depth + lane % 16, i + lane / 16));
-        SAGE_UNROLL
-        for (int32_t t = 0; t < kRowTiles; ++t) {
-          prim::Mma16816<T>(out[t][i], weights[t], v[0], v[1]);
-          prim::Mma16816<T>(out[t][i + 1], weights[t], v[2], v[3]);
-        }
-      }
-    }
+    WeighScores<kRowTiles, kKeyTiles, kColumnTiles>(to_log2, scores, largest, sum, out);
+    AddValues<T, kDimV, kRowTiles, kKeyTiles>(shared_v, Place<Tile>().lane, scores, out);
     n = next;
   }
   prim::CopyAsyncWait<0>();  // Q, where there was no key
