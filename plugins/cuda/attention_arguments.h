@@ -21,6 +21,15 @@ struct AttentionStrides {
   int64_t batch = 0, head = 0, row = 0, column = 0;
 };
 
+constexpr int32_t kMostSplits = 128;
+
+// What a plan fixes for all its runs of kernels that split the keys between blocks.
+struct AttentionSplits {
+  int32_t asked = 0;     // by the option cuda.splits; 0: as many as pay
+  int32_t keys = 0;      // of each split, where some are asked for: the same in every run
+  int64_t partials = 0;  // splits whose results the workspace holds; 0: none, and nothing is split
+};
+
 struct AttentionArguments {
   // --- operands ------------------------------------------------------------------------------------------------------
   const void *q = nullptr, *k = nullptr, *v = nullptr;
@@ -45,6 +54,10 @@ struct AttentionArguments {
   const int32_t *seqused_q = nullptr, *seqused_k = nullptr;        // [B]; k: after an append
   // Keys behind each seqused_k that this call has appended; -1: as many as the sequence has packed queries.
   int32_t appended = 0;
+  // (optional, both) Rows that this call appends, like a Q of heads_k or heads_v heads, not yet in the cache: kernels
+  // write them there, and read keys behind seqused_k here. Null once another kernel has appended them.
+  const void *k_new = nullptr, *v_new = nullptr;
+  AttentionStrides k_new_strides, v_new_strides;
   const int32_t* block_table = nullptr;  // [B,max_pages]: paged K and V
   int64_t block_table_stride = 0;        // between sequences
   int32_t pages = 0, page_shift = 0;     // pages there are; a page has 1 << page_shift keys
@@ -70,6 +83,9 @@ struct AttentionArguments {
   const uint8_t* block_mask = nullptr;  // row and column count tiles
   AttentionStrides block_mask_strides;
   int32_t mask_block_q = 1, mask_block_kv = 1;
+
+  // --- splits of the keys --------------------------------------------------------------------------------------------
+  AttentionSplits splits;
 };
 
 }  // namespace sage::cuda

@@ -32,7 +32,8 @@ struct PlainNumber<F16> {
   static SAGE_DEVICE F16 Store(float value) { return prim::FromFloat<F16>(value); }
 };
 
-template <class T>
+// kAppends: whether keys may lie in K_NEW and V_NEW yet.
+template <class T, bool kAppends = false>
 class PlainRow {
  public:
   using Number = PlainNumber<T>;
@@ -67,20 +68,18 @@ class PlainRow {
   static constexpr N kInfinity = static_cast<N>(__builtin_huge_val());
 
   SAGE_DEVICE N Product(int32_t j) const {
-    const int64_t at = a_.block_table != nullptr ? KeyOffset<true>(a_.k_strides, a_, s_, head_k_, j)
-                                                 : KeyOffset<false>(a_.k_strides, a_, s_, head_k_, j);
-    if (at == kNoPage) return 0;
-    const T* const k = static_cast<const T*>(a_.k) + at;
+    const RowOf<T> k = KeyRow<T, false, kAppends>(a_, s_, head_k_, j);
+    if (k.first == nullptr) return 0;
     N sums[4] = {};  // shorter chains round less
     int32_t d = 0;
     for (; d + 4 <= a_.dim_qk; d += 4) {
       SAGE_UNROLL
       for (int32_t n = 0; n < 4; ++n)
-        sums[n] = prim::Fma(Number::Load(q_[(d + n) * a_.q_strides.column]),
-                            Number::Load(k[(d + n) * a_.k_strides.column]), sums[n]);
+        sums[n] = prim::Fma(Number::Load(q_[(d + n) * a_.q_strides.column]), Number::Load(k.first[(d + n) * k.step]),
+                            sums[n]);
     }
     for (; d < a_.dim_qk; ++d)
-      sums[0] = prim::Fma(Number::Load(q_[d * a_.q_strides.column]), Number::Load(k[d * a_.k_strides.column]), sums[0]);
+      sums[0] = prim::Fma(Number::Load(q_[d * a_.q_strides.column]), Number::Load(k.first[d * k.step]), sums[0]);
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
   }
   SAGE_DEVICE N ScoreOf(int32_t j) const { return Score<N>(a_, s_, h_, i_, j, Product(j)); }
@@ -133,14 +132,12 @@ class PlainRow {
   }
 
   SAGE_DEVICE void AddValue(int32_t j, N p, int32_t column, N (&out)[kPerLane]) const {
-    const int64_t at = a_.block_table != nullptr ? KeyOffset<true>(a_.v_strides, a_, s_, head_v_, j)
-                                                 : KeyOffset<false>(a_.v_strides, a_, s_, head_v_, j);
-    if (at == kNoPage) return;
-    const T* const v = static_cast<const T*>(a_.v) + at;
+    const RowOf<T> v = KeyRow<T, true, kAppends>(a_, s_, head_v_, j);
+    if (v.first == nullptr) return;
     SAGE_UNROLL
     for (int32_t n = 0; n < kPerLane; ++n) {
       const int32_t d = column + 32 * n + lane_;
-      if (d < a_.dim_v) out[n] = prim::Fma(p, Number::Load(v[d * a_.v_strides.column]), out[n]);
+      if (d < a_.dim_v) out[n] = prim::Fma(p, Number::Load(v.first[d * v.step]), out[n]);
     }
   }
 

@@ -27,6 +27,7 @@ struct Sequence {
   int32_t b;
   int32_t q_rows, q_len;  // that there are, each of which is written; in use
   int32_t kv_len;
+  int32_t kv_old;            // keys from here on are rows of K_NEW and V_NEW; kv_len where those are not given
   int32_t shift;             // query i stands at position i + shift among the keys
   int32_t left, right;       // keys seen on either side of the position; causal: none to the right
   int32_t q_begin, k_begin;  // row of the packed operands, 0 where they are not packed
@@ -49,10 +50,11 @@ SAGE_DEVICE Sequence ReadSequence(const AttentionArguments& a, int32_t b) {
     s.k_begin = begin;
     keys = Most(0, Least(end - begin, a.seq_kv));
   }
-  s.kv_len = keys;
+  s.kv_len = s.kv_old = keys;
   if (a.seqused_k != nullptr) {
     const int32_t before = Most(0, Least(a.seqused_k[b], keys));
     s.kv_len = Least(before + (a.appended < 0 ? s.q_rows : a.appended), keys);
+    s.kv_old = a.k_new != nullptr ? before : s.kv_len;
   }
   s.shift = a.bottom_right ? s.kv_len - s.q_len : 0;
   const auto side = [](int64_t window) {
@@ -83,6 +85,26 @@ SAGE_DEVICE int64_t KeyOffset(const AttentionStrides& strides, const AttentionAr
     const int64_t batch = a.cu_seqlens_k != nullptr ? 0 : s.b * strides.batch;
     return batch + head * strides.head + int64_t{s.k_begin + j} * strides.row;
   }
+}
+
+template <class T>
+struct RowOf {
+  const T* first;  // null where its page is not there
+  int64_t step;    // from one element to the next
+};
+
+// Row j of a head of K, or of V: in the cache, or among the rows that this call appends, where a kernel does that.
+template <class T, bool kValues, bool kAppends>
+SAGE_DEVICE RowOf<T> KeyRow(const AttentionArguments& a, const Sequence& s, int32_t head, int32_t j) {
+  if (kAppends && j >= s.kv_old) {
+    const AttentionStrides& strides = kValues ? a.v_new_strides : a.k_new_strides;
+    const T* const base = static_cast<const T*>(kValues ? a.v_new : a.k_new);
+    return {base + QueryOffset(strides, a, s, head, j - s.kv_old), strides.column};
+  }
+  const AttentionStrides& strides = kValues ? a.v_strides : a.k_strides;
+  const int64_t at =
+      a.block_table != nullptr ? KeyOffset<true>(strides, a, s, head, j) : KeyOffset<false>(strides, a, s, head, j);
+  return {at == kNoPage ? nullptr : static_cast<const T*>(kValues ? a.v : a.k) + at, strides.column};
 }
 
 SAGE_DEVICE int64_t ScoreOffset(const AttentionStrides& strides, int32_t b, int32_t h, int32_t i, int32_t j) {

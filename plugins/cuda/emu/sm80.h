@@ -115,6 +115,8 @@ inline uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
   return before;
 }
 inline void ThreadFence() {}  // the emulation has one memory, in order
+// Of what other blocks of this launch have written: from the cache that all processors share, not from their own.
+inline float LoadFromAll(const float* at) { return *at; }
 
 // --- asynchronous copies into shared memory: what is there is unspecified until the issuing thread has waited --------
 // Not valid: zeros, and the source is not read.

@@ -60,6 +60,8 @@ SAGE_DEVICE bool SyncThreadsOr(bool vote) { return __syncthreads_or(vote) != 0; 
 // --- global memory between blocks ------------------------------------------------------------------------------------
 SAGE_DEVICE uint32_t AtomicAdd(uint32_t* at, uint32_t value) { return atomicAdd(at, value); }
 SAGE_DEVICE void ThreadFence() { __threadfence(); }
+// Of what other blocks of this launch have written: from the cache that all processors share, not from their own.
+SAGE_DEVICE float LoadFromAll(const float* at) { return __ldcg(at); }
 
 // --- asynchronous copies into shared memory --------------------------------------------------------------------------
 SAGE_DEVICE void CopyAsync16(uint32_t to, const void* from, bool valid) {
