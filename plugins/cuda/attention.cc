@@ -18,6 +18,7 @@ class AttentionPlan final : public plugins::KernelPlan {
   AttentionPlan(Device& device, const Choice& choice, const plugins::OpView& view, uint64_t features)
       : device_(device), choice_(choice), view_(view), features_(features) {
     workspace_bytes = choice.workspace_bytes;
+    partials_bytes = choice.partials_bytes;
   }
 
   sage_status Run(const sage_run_args& args, sage_error* err) const override {
@@ -37,9 +38,11 @@ class AttentionPlan final : public plugins::KernelPlan {
             BindAttention(view_.attributes.attention, features_, slots.data(), SAGE_ATTN_NUM_SLOTS, &arguments);
         why != nullptr)
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: %s", why);
-    if (arguments.batch == 0 || arguments.heads_q == 0 || arguments.seq_q == 0) return SAGE_OK;  // no row to write
+    const bool no_rows = arguments.batch == 0 || arguments.heads_q == 0 || arguments.seq_q == 0;  // to write
+    if (no_rows && arguments.k_new == nullptr) return SAGE_OK;
 
     const KernelFamily* family = choice_.family;
+    arguments.splits = choice_.splits;
     // A device that reads a number across its alignment is lost.
     uint32_t needed = 0;
     if (const char* crooked = Misaligned(slots, 1, &needed); crooked != nullptr)
@@ -51,11 +54,18 @@ class AttentionPlan final : public plugins::KernelPlan {
                          "run: the address of %s is no multiple of %u bytes, which the kernels \"%s\" need", crooked,
                          needed, family->name);
       family = choice_.any_address;
+      arguments.splits = choice_.any_address_splits;
     }
     const CurrentDevice current(device_.runtime(), device_.id());
     if (const sage_status status = device_.Check(current.code(), err, "making it current"); status != SAGE_OK)
       return status;
-    const Launched launched = family->launch(arguments, device_.properties(), args.workspace, args.stream);
+    Launched launched;
+    if (arguments.k_new != nullptr && (no_rows || !family->fuses_append)) {
+      launched = family->append(arguments, args.stream);
+      arguments.k_new = arguments.v_new = nullptr;
+    }
+    if (launched.ok() && !no_rows)
+      launched = family->launch(arguments, device_.properties(), args.workspace, args.stream);
     if (launched.ok()) return SAGE_OK;
     if (launched.code != kSuccess)
       return device_.Check(launched.code, err, "launching the kernels \"%s\"", family->name);

@@ -6,6 +6,7 @@
 #define SAGE_PLUGINS_CUDA_ATTENTION_LAUNCH_H_
 
 #include "attention_arguments.h"
+#include "common/cuda/runtime.h"
 
 namespace sage::cuda {
 
@@ -17,6 +18,13 @@ int LaunchSmall(const AttentionArguments& a, void* stream);
 
 // attention_portable.h, for calls of which PortableRefusal (attention_portable_plan.h) has nothing to say.
 int LaunchPortable(const AttentionArguments& a, void* stream);
+
+// attention_decode.h, for calls of which DecodeRefusal (attention_decode_plan.h) has nothing to say. workspace:
+// DecodeWorkspaceBytes of the plan. Appends K_NEW and V_NEW by itself.
+int LaunchDecode(const AttentionArguments& a, const Properties& device, void* workspace, void* stream);
+
+// attention_append.h: K_NEW and V_NEW into the cache, for the kernels that find all keys there.
+int LaunchAppend(const AttentionArguments& a, void* stream);
 
 }  // namespace sage::cuda
 

@@ -2,6 +2,7 @@
 #include "backend.h"
 
 #include <algorithm>
+#include <charconv>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,7 @@ std::string Architectures(std::span<const KernelFamily> families) {
 sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> families,
                         std::vector<KernelFamily>* kernels, sage_error* err) {
   kernels->assign(families.begin(), families.end());
+  int32_t splits = 0;
   const auto length = [](std::string_view text) { return static_cast<int>(std::min<size_t>(text.size(), 64)); };
   while (!rest.empty()) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
@@ -37,9 +39,18 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
     if (line.empty()) continue;
     const std::string_view key = line.substr(0, line.find('='));
     const std::string_view value = line.substr(std::min(key.size() + 1, line.size()));
+    if (key == "splits") {
+      splits = 0;
+      const auto [end, wrong] = std::from_chars(value.data(), value.data() + value.size(), splits);
+      const bool number = wrong == std::errc() && end == value.data() + value.size();
+      if (value != "auto" && (!number || splits < 1 || splits > kMostSplits))
+        return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "splits is \"%.*s\", expected auto or 1 to %d", length(value),
+                         value.data(), kMostSplits);
+      continue;
+    }
     if (key != "kernels")
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "option \"%.*s\" is unknown to cuda; it has: kernels", length(key),
-                       key.data());
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "option \"%.*s\" is unknown to cuda; it has: kernels, splits",
+                       length(key), key.data());
     kernels->assign(families.begin(), families.end());
     if (value == "auto") continue;
     std::erase_if(*kernels, [&](const KernelFamily& family) { return value != family.name; });
@@ -49,6 +60,11 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
     return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "kernels is \"%.*s\", expected one of: %s", length(value),
                      value.data(), names.c_str());
   }
+  bool used = splits == 0;
+  for (KernelFamily& family : *kernels) family.splits = splits, used |= family.split != nullptr;
+  if (!used)
+    return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "splits is %d, but the kernels \"%s\" do not split keys", splits,
+                     kernels->front().name);
   return SAGE_OK;
 }
 

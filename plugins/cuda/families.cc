@@ -4,9 +4,11 @@
 // still puts a GPU before a CPU and tensor cores before plain arithmetic, which is what it decides.
 #include "families.h"
 
+#include "attention_decode_plan.h"
 #include "attention_launch.h"
 #include "attention_portable_plan.h"
 #include "attention_small_plan.h"
+#include "spread.h"
 #ifdef SAGE_CUDA_HOPPER_CODE
 #include "attention_hopper.h"
 #endif
@@ -15,6 +17,8 @@ namespace sage::cuda {
 namespace {
 
 constexpr uint32_t kHalves = TypeBit(AttentionType::kF16) | TypeBit(AttentionType::kBf16);
+
+Launched Append(const AttentionArguments& a, void* stream) { return {LaunchAppend(a, stream), nullptr}; }
 
 constexpr KernelFamily kFamilies[] = {
     {
@@ -25,6 +29,8 @@ constexpr KernelFamily kFamilies[] = {
         .native = false,
         .tensor_cores = false,
         .efficiency = 0.1,
+        .spread = PlainSpread,
+        .append = Append,
         .launch =
             [](const AttentionArguments& a, const Properties&, void*, void* stream) {
               return Launched{LaunchPlain(a, stream), nullptr};
@@ -41,9 +47,30 @@ constexpr KernelFamily kFamilies[] = {
         .least_ns = 3000,  // two waits, where the others have one a tile
         .align = 16,
         .refuse = [](const AttentionArguments& a, const Properties&) { return SmallRefusal(a); },
+        .append = Append,
         .launch =
             [](const AttentionArguments& a, const Properties&, void*, void* stream) {
               return Launched{LaunchSmall(a, stream), nullptr};
+            },
+    },
+    {
+        .name = "decode",
+        .architectures = SAGE_CUDA_PORTABLE_CODE,
+        .features = kDecodeFeatures,
+        .types = kHalves,
+        .native = true,
+        .tensor_cores = true,
+        .efficiency = 0.15,
+        .fuses_append = true,
+        .refuse = [](const AttentionArguments& a, const Properties&) { return DecodeRefusal(a); },
+        .split = PlanDecodeSplits,
+        .spread = DecodeSpread,
+        .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return DecodeWorkspaceBytes(a); },
+        .partials_bytes = DecodePartialsBytes,
+        .append = Append,
+        .launch =
+            [](const AttentionArguments& a, const Properties& device, void* workspace, void* stream) {
+              return Launched{LaunchDecode(a, device, workspace, stream), nullptr};
             },
     },
     {
@@ -55,6 +82,8 @@ constexpr KernelFamily kFamilies[] = {
         .tensor_cores = true,
         .efficiency = 0.3,
         .refuse = [](const AttentionArguments& a, const Properties&) { return PortableRefusal(a); },
+        .spread = PortableSpread,
+        .append = Append,
         .launch =
             [](const AttentionArguments& a, const Properties&, void*, void* stream) {
               return Launched{LaunchPortable(a, stream), nullptr};
@@ -71,9 +100,11 @@ constexpr KernelFamily kFamilies[] = {
         .efficiency = 0.55,
         .align = 16,
         .refuse = [](const AttentionArguments& a, const Properties&) { return HopperRefusal(a); },
+        .spread = HopperSpread,
         .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t {
           return kHopperWorkspaceBytes;
         },
+        .append = Append,
         .launch =
             [](const AttentionArguments& a, const Properties& device, void* workspace, void* stream) {
               return Launched{kSuccess, LaunchHopper(a, device.multiprocessors, workspace, stream)};

@@ -22,6 +22,16 @@ struct Launched {
   bool ok() const { return code == kSuccess && why == nullptr; }
 };
 
+// How a launch would use the device, for its price. Estimates; without them a launch is one that fills it.
+struct Spread {
+  double blocks = 0;           // of the launch
+  double resident = 1;         // blocks that a multiprocessor holds at once
+  double bytes_in_flight = 0;  // that a block has asked of memory at any time
+  double padding = 1;          // rows multiplied for each row that there is
+  double key_reads = 1;        // times that K and V are read; from the second on out of the L2 cache
+  double extra_ns = 0;         // besides the launch
+};
+
 struct KernelFamily {
   const char* name = nullptr;      // as the option kernels= and explain have it
   std::string_view architectures;  // compiled for: common/cuda/architecture.h
@@ -33,10 +43,21 @@ struct KernelFamily {
   double least_ns = 4000;          // of a run with next to nothing to do: its launch, and its waits for memory
   uint32_t align = 1;              // bytes that every operand's address must be a multiple of, in a run
 
+  bool fuses_append = false;  // launch writes K_NEW and V_NEW into the cache; else append is called before it
+  int32_t splits = 0;         // what the option of that name asks of split; 0: auto
+
   // Null: it can. Else why not, of sizes and strides. Of pointers only which are null counts.
   const char* (*refuse)(const AttentionArguments& arguments, const Properties& device) = nullptr;
-  // Scratch of one run, and how much of it are partial results of split keys.
+  // (optional) What a plan of these sizes fixes for its runs, where keys are split; smaller: runs may have smaller
+  // sizes.
+  AttentionSplits (*split)(const AttentionArguments& arguments, const Properties& device, int32_t asked,
+                           bool smaller) = nullptr;
+  Spread (*spread)(const AttentionArguments& arguments, const Properties& device) = nullptr;  // (optional)
+  // (optional, both) Scratch of one run, and how much of it are partial results of split keys.
   uint64_t (*workspace_bytes)(const AttentionArguments& arguments, const Properties& device) = nullptr;
+  uint64_t (*partials_bytes)(const AttentionArguments& arguments) = nullptr;
+  // Copies K_NEW and V_NEW to their places on stream; of families that serve APPEND_KV.
+  Launched (*append)(const AttentionArguments& arguments, void* stream) = nullptr;
   // Enqueues on stream (cudaStream_t). Called with the device current. Allocates nothing.
   Launched (*launch)(const AttentionArguments& arguments, const Properties& device, void* workspace,
                      void* stream) = nullptr;

@@ -51,10 +51,10 @@ const char* BindAttention(const sage_attention_attributes& attributes, uint64_t 
   if (!TypeOf(q.dtype, &a.type)) return "Q is neither f64 nor f32, f16 or bf16";
   if (k.dtype != q.dtype || v.dtype != q.dtype || o.dtype != q.dtype) return "Q, K, V and O are not of one dtype";
   const int64_t sizes[] = {dims.batch,  dims.heads_q, dims.heads_k, dims.heads_v, dims.seq_q,
-                           dims.seq_kv, dims.dim_qk,  dims.dim_v,   dims.pages};
+                           dims.seq_kv, dims.dim_qk,  dims.dim_v,   dims.pages,   dims.seq_new};
   if (*std::max_element(std::begin(sizes), std::end(sizes)) > INT32_MAX) return "a size is beyond 32 bits";
   // Kernels add a few positions up in 32 bits.
-  if (std::max(dims.seq_q, dims.seq_kv) > int64_t{1} << 28)
+  if (std::max({dims.seq_q, dims.seq_kv, dims.seq_new}) > int64_t{1} << 28)
     return "a sequence, or all that are packed, has more than 2^28 rows";
   const auto small = [](int64_t size) { return static_cast<int32_t>(size); };
   a.batch = small(dims.batch);
@@ -83,6 +83,12 @@ const char* BindAttention(const sage_attention_attributes& attributes, uint64_t 
     if (table.shape[1] > 1 && table.stride[1] != 1) return "BLOCK_TABLE's rows are not contiguous";
     a.block_table = static_cast<const int32_t*>(table.data);
     a.block_table_stride = table.stride[0];
+  }
+  if (dims.append) {
+    const sage_tensor &k_new = *slots[SAGE_ATTN_K_NEW], &v_new = *slots[SAGE_ATTN_V_NEW];
+    a.k_new = k_new.data, a.v_new = v_new.data;
+    a.k_new_strides = StridesOf(k_new, dims.varlen), a.v_new_strides = StridesOf(v_new, dims.varlen);
+    a.appended = dims.varlen ? -1 : small(dims.seq_new);
   }
   if (has(SAGE_ATTN_LSE)) {
     const sage_tensor& lse = *slots[SAGE_ATTN_LSE];

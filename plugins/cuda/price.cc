@@ -9,6 +9,9 @@ namespace sage::cuda {
 namespace {
 
 constexpr double kBandwidthShare = 0.85;  // of the memory's own rate, by a kernel that streams
+constexpr double kMemoryNs = 800;         // from asking to having, with the memory busy
+constexpr double kAppendNs = 2500;        // a kernel of its own before the other
+constexpr double kCacheReads = 0.5;       // what reading something again costs, of reading it from memory
 
 // FLOP (two an FMA) a clock of one multiprocessor.
 struct PerClock {
@@ -73,14 +76,28 @@ double PriceNs(const KernelFamily& family, const AttentionArguments& a, uint64_t
                                                     : roofline.f32_flops;
   const double rows_q = a.total_q > 0 ? a.total_q : static_cast<double>(a.batch) * a.seq_q;
   const double rows_k = a.total_k > 0 ? a.total_k : static_cast<double>(a.batch) * a.seq_kv;
+  const bool empty = a.batch < 1 || a.heads_q < 1 || a.heads_k < 1 || a.heads_v < 1 || a.seq_q < 1;
+  const Spread spread = family.spread == nullptr || empty ? Spread{} : family.spread(a, device);
+  const double key_reads = 1 + (spread.key_reads - 1) * kCacheReads;
   double bytes =
-      Bytes(a.type) * (rows_q * a.heads_q * (static_cast<double>(a.dim_qk) + a.dim_v) +
-                       rows_k * (static_cast<double>(a.heads_k) * a.dim_qk + static_cast<double>(a.heads_v) * a.dim_v));
+      Bytes(a.type) *
+      (rows_q * a.heads_q * (static_cast<double>(a.dim_qk) + a.dim_v) +
+       key_reads * rows_k * (static_cast<double>(a.heads_k) * a.dim_qk + static_cast<double>(a.heads_v) * a.dim_v));
   const double statistic = a.type == AttentionType::kF64 ? 8 : 4;
   const double pairs = heads * a.seq_q * a.seq_kv;
   for (const uint64_t whole : {SAGE_ATTN_F_WEIGHTS_OUT, SAGE_ATTN_F_SCORES_OUT, SAGE_ATTN_F_BIAS})
     if ((features & whole) != 0) bytes += statistic * pairs;
-  return family.least_ns + std::max(flops / (peak * family.efficiency), bytes / (roofline.bytes * kBandwidthShare));
+  double arithmetic = peak * family.efficiency, rate = roofline.bytes * kBandwidthShare;
+  if (spread.blocks > 0) {
+    // Multiprocessors without a block compute nothing, and memory is as fast as it is asked.
+    const double processors = std::max(device.multiprocessors, 1);
+    arithmetic *= std::min(1.0, spread.blocks / processors);
+    const double resident = std::min(spread.blocks, processors * spread.resident);
+    rate = std::min(rate, resident * spread.bytes_in_flight / kMemoryNs);
+  }
+  const bool appends = (features & SAGE_ATTN_F_APPEND_KV) != 0 && !family.fuses_append;
+  return family.least_ns + spread.extra_ns + (appends ? kAppendNs : 0) +
+         std::max(flops * spread.padding / arithmetic, bytes / rate);
 }
 
 }  // namespace sage::cuda

@@ -81,18 +81,27 @@ void RefuseBy(const KernelFamily& family, const Verdict& verdict, const Attentio
   }
 }
 
+// With what a plan fixes of the family's splits.
+AttentionArguments WithSplits(const KernelFamily& family, AttentionArguments arguments, const Properties& device,
+                              bool smaller) {
+  arguments.splits = {};
+  if (family.split != nullptr) arguments.splits = family.split(arguments, device, family.splits, smaller);
+  return arguments;
+}
+
 // The cheapest that takes operands at any address and is no less exact than `chosen`, which does not; null: none, or
 // not needed.
 const KernelFamily* AtAnyAddress(const KernelFamily& chosen, std::span<const KernelFamily> families,
                                  const AttentionArguments& arguments, uint64_t features, uint32_t accuracy,
-                                 const Properties& device) {
+                                 const Properties& device, bool smaller) {
   const KernelFamily* found = nullptr;
+  double least = 0;
   for (const KernelFamily& family : families) {
     if (chosen.align <= 1 || family.align > 1) continue;
     if (AccuracyOf(family, arguments.type) > AccuracyOf(chosen, arguments.type)) continue;
     if (VerdictOf(family, arguments, features, accuracy, device).stage != Verdict::kYes) continue;
-    if (found == nullptr || PriceNs(family, arguments, features, device) < PriceNs(*found, arguments, features, device))
-      found = &family;
+    const double cost = PriceNs(family, WithSplits(family, arguments, device, smaller), features, device);
+    if (found == nullptr || cost < least) found = &family, least = cost;
   }
   return found;
 }
@@ -124,13 +133,15 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
   const KernelFamily* nearest = nullptr;
   Verdict nearest_verdict;
   uint64_t scratch = 0;
+  const bool smaller = view.op.dynamic_axes != 0;  // shapes of some runs
   for (const KernelFamily& family : families) {
     const Verdict verdict = VerdictOf(family, arguments, features, view.op.accuracy, device.properties());
     if (verdict.stage != Verdict::kYes) {
       if (nearest == nullptr || verdict.stage > nearest_verdict.stage) nearest = &family, nearest_verdict = verdict;
       continue;
     }
-    const double cost = PriceNs(family, arguments, features, device.properties());
+    const AttentionArguments split = WithSplits(family, arguments, device.properties(), smaller);
+    const double cost = PriceNs(family, split, features, device.properties());
     if (choice->family != nullptr && cost >= choice->cost_ns) continue;
     choice->family = &family, choice->cost_ns = cost;
   }
@@ -139,10 +150,17 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
     return RefuseBy(*nearest, nearest_verdict, arguments, device, answer), false;
   }
   const KernelFamily& family = *choice->family;
-  choice->any_address = AtAnyAddress(family, families, arguments, features, view.op.accuracy, device.properties());
-  scratch = ScratchOf(family, arguments, device.properties());
-  if (choice->any_address != nullptr)
-    scratch = std::max(scratch, ScratchOf(*choice->any_address, arguments, device.properties()));
+  const Properties& properties = device.properties();
+  choice->any_address = AtAnyAddress(family, families, arguments, features, view.op.accuracy, properties, smaller);
+  const AttentionArguments of_family = WithSplits(family, arguments, properties, smaller);
+  choice->splits = of_family.splits;
+  if (family.partials_bytes != nullptr) choice->partials_bytes = family.partials_bytes(of_family);
+  scratch = ScratchOf(family, of_family, properties);
+  if (choice->any_address != nullptr) {
+    const AttentionArguments of_other = WithSplits(*choice->any_address, arguments, properties, smaller);
+    choice->any_address_splits = of_other.splits;
+    scratch = std::max(scratch, ScratchOf(*choice->any_address, of_other, properties));
+  }
   if (scratch > device.properties().total_bytes)
     return sage_refuse(answer, 0, "a run needs %llu bytes of workspace; %s has %llu",
                        static_cast<unsigned long long>(scratch), device.name().c_str(),

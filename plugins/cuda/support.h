@@ -15,7 +15,9 @@ struct Choice {
   const KernelFamily* family = nullptr;
   const KernelFamily* any_address = nullptr;  // (optional)
   double cost_ns = 0;
-  uint64_t workspace_bytes = 0;  // of whichever runs
+  AttentionSplits splits, any_address_splits;  // of each
+  uint64_t workspace_bytes = 0;                // of whichever runs
+  uint64_t partials_bytes = 0;                 // of family's
   uint32_t accuracy = 0;
 };
 
