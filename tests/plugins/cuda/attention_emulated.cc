@@ -1,7 +1,12 @@
 // attention_emulated.cc: compiles the kernels for the CPU, once for all test files.
 #include "attention_emulated.h"
 
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
 #include "../cpu/attention_testing.h"
+#include "fake_runtime.h"
 
 namespace sage::test {
 namespace {
@@ -38,13 +43,69 @@ std::string RunPortable(const cuda::AttentionArguments& a, uint64_t seed, bool r
   });
 }
 
+template <class T>
+std::string RunDecode(const cuda::DecodeArguments& d, uint64_t seed) {
+  return cuda::ForPortable(d.p.a, [&](auto qk, auto v, auto paged) {
+    using Tile = cuda::DecodeTile<qk.value, v.value>;
+    const auto blocks = static_cast<uint32_t>(cuda::DecodeBlocks(d));
+    return cuda::emu::Launch({.grid = {blocks, 1, 1},
+                              .threads = Tile::kThreads,
+                              .shared_bytes = Tile::kSharedBytes,
+                              .seed = seed,
+                              .resident_blocks = 3},
+                             [&] { cuda::AttendDecode<T, qk.value, v.value, paged.value>(d); });
+  });
+}
+
+template <class E>
+std::string RunAppend(const cuda::AttentionArguments& a, uint64_t seed) {
+  const auto blocks = static_cast<uint32_t>(cuda::AppendBlocks(a));
+  return cuda::emu::Launch({.grid = {blocks, 1, 1}, .threads = 32 * cuda::kAppendWarps, .seed = seed},
+                           [&] { cuda::AppendKeys<E>(a); });
+}
+
 }  // namespace
 
-std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed) {
+std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed, int32_t splits) {
   bool repair = false;
-  for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V})
+  for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_K_NEW, SAGE_ATTN_V_NEW}) {
+    if (!attention[slot].present()) continue;
     for (const double value : attention[slot].Values()) repair |= !std::isfinite(value);
-  return LaunchEmulated(kernel, ArgumentsOf(attention), seed, repair);
+  }
+  cuda::AttentionArguments a = ArgumentsOf(attention);
+  if (kernel == Kernel::kDecode) {
+    if (const char* refusal = cuda::DecodeRefusal(a)) return refusal;
+    const cuda::Properties device = cuda::FakeH200();
+    a.splits = cuda::PlanDecodeSplits(a, device, splits, false);
+    const std::unique_ptr<void, decltype(&std::free)> workspace(
+        std::aligned_alloc(256, (cuda::DecodeWorkspaceBytes(a) / 256 + 1) * 256), std::free);
+    std::memset(workspace.get(), 0xff, cuda::DecodeWorkspaceBytes(a));
+    return LaunchDecodeEmulated(a, device, workspace.get(), seed, repair);
+  }
+  if (a.k_new != nullptr) {
+    if (std::string failure = LaunchAppendEmulated(a, seed); !failure.empty()) return failure;
+    a.k_new = a.v_new = nullptr;
+  }
+  return LaunchEmulated(kernel, a, seed, repair);
+}
+
+std::string LaunchDecodeEmulated(const cuda::AttentionArguments& a, const cuda::Properties& device, void* workspace,
+                                 uint64_t seed, bool repair) {
+  cuda::DecodeArguments d = cuda::PlanDecode(a, device, workspace);
+  d.p.repair = repair;
+  if (d.tickets != nullptr) std::memset(d.tickets, 0, cuda::DecodeTicketBytes(d));
+  return a.type == cuda::AttentionType::kF16 ? RunDecode<cuda::F16>(d, seed) : RunDecode<cuda::Bf16>(d, seed);
+}
+
+std::string LaunchAppendEmulated(const cuda::AttentionArguments& a, uint64_t seed) {
+  switch (a.type) {
+    case cuda::AttentionType::kF64:
+      return RunAppend<uint64_t>(a, seed);
+    case cuda::AttentionType::kF32:
+      return RunAppend<uint32_t>(a, seed);
+    default:
+      return RunAppend<uint16_t>(a, seed);
+  }
 }
 
 std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uint64_t seed, bool repair) {
@@ -71,12 +132,12 @@ std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uin
   }
 }
 
-std::string EmulatedDisagreement(Kernel kernel, AttentionCase& got, uint64_t seed, double gate) {
+std::string EmulatedDisagreement(Kernel kernel, AttentionCase& got, uint64_t seed, double gate, int32_t splits) {
   static Oracle oracle;
   std::string failure;
   const AttentionCase want = Expected(got, oracle.instance, &failure);
   if (!failure.empty()) return "oracle: " + failure;
-  failure = RunEmulated(kernel, got, seed);
+  failure = RunEmulated(kernel, got, seed, splits);
   if (!failure.empty()) return "emulation: " + failure;
   const bool wide = got.Q().dtype() == SAGE_F64;
   if (gate == 0) gate = wide ? 1e-12 : 5e-6;
@@ -86,13 +147,14 @@ std::string EmulatedDisagreement(Kernel kernel, AttentionCase& got, uint64_t see
     const double error = ErrorIn(got[slot], want[slot], unit);
     if (!(error <= 1)) text += std::string(name) + " is off by " + std::to_string(error) + " gates; ";
   };
-  // What rounding P to 16 bits may do is the portable kernel's alone.
-  const double gate_o = kernel == Kernel::kPortable ? std::max(gate, kNativeGate) : gate;
+  // What rounding P to 16 bits may do is that of the kernels on tensor cores alone.
+  const double gate_o = kernel == Kernel::kPortable || kernel == Kernel::kDecode ? std::max(gate, kNativeGate) : gate;
   check(SAGE_ATTN_O, gate_o * std::max(1.0, LargestMagnitude(want[SAGE_ATTN_V])), "O");
   check(SAGE_ATTN_LSE, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_LSE])), "LSE");
   check(SAGE_ATTN_WEIGHTS, gate, "WEIGHTS");
   if (got[SAGE_ATTN_SCORES].present())
     check(SAGE_ATTN_SCORES, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_SCORES])), "SCORES");
+  if (got.aliases != 0) check(SAGE_ATTN_K, 1e-300, "K after the append"), check(SAGE_ATTN_V, 1e-300, "V after it");
   return text;
 }
 

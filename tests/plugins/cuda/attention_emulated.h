@@ -6,6 +6,8 @@
 #include <bit>
 #include <string>
 
+#include "attention_decode.h"
+#include "attention_decode_plan.h"
 #include "attention_plain.h"
 #include "attention_portable.h"
 #include "attention_portable_plan.h"
@@ -24,7 +26,7 @@ inline cuda::AttentionType TypeOf(sage_dtype dtype) {
                              : cuda::AttentionType::kBf16;
 }
 
-// The case's own memory; K and V as they are, so an append must have been done. No CSR mask, no scales, no dropout.
+// The case's own memory. No CSR mask, no scales, no dropout.
 inline cuda::AttentionArguments ArgumentsOf(AttentionCase& from) {
   std::array<const sage_tensor*, SAGE_ATTN_NUM_SLOTS> slots;
   for (uint32_t i = 0; i < SAGE_ATTN_NUM_SLOTS; ++i) slots[i] = from[i].tensor();
@@ -59,6 +61,11 @@ inline cuda::AttentionArguments ArgumentsOf(AttentionCase& from) {
   a.dim_qk = number(dims.dim_qk), a.dim_v = number(dims.dim_v);
   a.cu_seqlens_q = integers(SAGE_ATTN_CU_SEQLENS_Q), a.cu_seqlens_k = integers(SAGE_ATTN_CU_SEQLENS_K);
   a.seqused_q = integers(SAGE_ATTN_SEQUSED_Q), a.seqused_k = integers(SAGE_ATTN_SEQUSED_K);
+  a.k_new = data(SAGE_ATTN_K_NEW), a.v_new = data(SAGE_ATTN_V_NEW);
+  if (a.k_new != nullptr) {
+    a.appended = dims.varlen ? -1 : number(dims.seq_new);
+    a.k_new_strides = strides(SAGE_ATTN_K_NEW, dims.varlen), a.v_new_strides = strides(SAGE_ATTN_V_NEW, dims.varlen);
+  }
   a.block_table = integers(SAGE_ATTN_BLOCK_TABLE);
   if (dims.paged) {
     a.block_table_stride = dims.max_pages, a.pages = number(dims.pages);
@@ -91,16 +98,22 @@ inline cuda::AttentionArguments ArgumentsOf(AttentionCase& from) {
   return a;
 }
 
-enum class Kernel { kPlain, kSmall, kPortable };
+enum class Kernel { kPlain, kSmall, kPortable, kDecode };
 
-// Empty, or what the emulation found.
-std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed);
+// Empty, or what the emulation found. splits: asked of the decode kernel, 0: as it chooses on an H200.
+std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed, int32_t splits = 0);
 // repair: rows that come out as NaN are made again over the keys they see. RunEmulated wants none of finite operands:
 // it would hide a kernel that reads what it must not.
 std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& arguments, uint64_t seed, bool repair = true);
+// The decode kernel, of a call whose splits are planned: three blocks at a time, with their threads in any order.
+std::string LaunchDecodeEmulated(const cuda::AttentionArguments& arguments, const cuda::Properties& device,
+                                 void* workspace, uint64_t seed, bool repair = true);
+// K_NEW and V_NEW into the cache.
+std::string LaunchAppendEmulated(const cuda::AttentionArguments& arguments, uint64_t seed);
 
 // Runs it, and the oracle in f64: empty, or what differs. gate: of O, in units of the largest |V|; 0: the type's own.
-std::string EmulatedDisagreement(Kernel kernel, AttentionCase& attention, uint64_t seed, double gate = 0);
+std::string EmulatedDisagreement(Kernel kernel, AttentionCase& attention, uint64_t seed, double gate = 0,
+                                 int32_t splits = 0);
 
 }  // namespace sage::test
 

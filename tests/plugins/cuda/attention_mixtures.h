@@ -15,6 +15,10 @@ class AttentionMixture {
  public:
   explicit AttentionMixture(uint64_t seed) : seed_(seed), random_(seed * 104729 + 3) {}
 
+  // Few queries over more keys, and rows appended to K and V: for the decode kernel.
+  AttentionMixture& FewQueries() { return few_queries_ = true, *this; }
+  AttentionMixture& Appends() { return appends_ = true, *this; }
+
   // largest_dim: of heads. whole_rows: WEIGHTS and SCORES may be asked for.
   AttentionCase Draw(sage_dtype dtype, int64_t largest_dim, bool whole_rows) {
     dtype_ = dtype, statistics_ = dtype == SAGE_F64 ? SAGE_F64 : SAGE_F32;
@@ -46,6 +50,12 @@ class AttentionMixture {
     shape_.heads_v = Chance(4) ? (Chance(2) ? common : shape_.heads_q) : shape_.heads_k;
     shape_.seq_q = OneOf({1, 1, 3, 16, 31, 43, 64, 65, 130});
     shape_.seq_kv = OneOf({1, 7, 31, 32, 63, 64, 65, 127, 129, 150, 200});
+    if (few_queries_) {
+      shape_.heads_q = shape_.heads_k * OneOf({1, 2, 3, 4, 8, 16});
+      if (shape_.heads_v != common) shape_.heads_v = Chance(8) ? shape_.heads_q : shape_.heads_k;
+      shape_.seq_q = OneOf({1, 1, 1, 2, 3, 5});
+      shape_.seq_kv = OneOf({1, 15, 16, 17, 63, 64, 127, 128, 129, 200, 300, 520});
+    }
     const auto dim = [&] {
       if (largest_dim > 128 && Chance(2)) return OneOf({129, 160, 192, 200, 255, 256});
       return std::min(largest_dim, OneOf({8, 16, 24, 32, 40, 64, 64, 72, 96, 100, 128, 7, 33}));
@@ -119,8 +129,29 @@ class AttentionMixture {
       used_q.push_back(static_cast<double>(Between(0, rows_q_[b])));
       used_k.push_back(static_cast<double>(Chance(2) ? rows_k_[b] : Between(0, rows_k_[b])));
     }
+    if (appends_ && DrawAppend(used_k)) return;
     if (Chance(6)) case_.Integers(SAGE_ATTN_SEQUSED_Q, {shape_.batch}, used_q);
     if (paged_ || Chance(4)) case_.Integers(SAGE_ATTN_SEQUSED_K, {shape_.batch}, used_k);
+  }
+
+  // Whether there is room for it.
+  bool DrawAppend(std::vector<double>& used_k) {
+    const int64_t least = *std::min_element(rows_k_.begin(), rows_k_.end());
+    const int64_t count = std::min(least, OneOf({1, 1, 2, 5, 17, 40}));
+    for (size_t b = 0; b < rows_q_.size(); ++b) {
+      const int64_t room = rows_k_[b] - (varlen_ ? rows_q_[b] : count);
+      if (room < 0) return false;
+      used_k[b] = static_cast<double>(Chance(2) ? room : Between(0, room));
+    }
+    case_.Integers(SAGE_ATTN_SEQUSED_K, {shape_.batch}, used_k);
+    const auto fresh = [&](int64_t heads, int64_t dim) {
+      return varlen_ ? std::vector<int64_t>{case_.Q().dim(0), heads, dim}
+                     : std::vector<int64_t>{shape_.batch, heads, count, dim};
+    };
+    case_[SAGE_ATTN_K_NEW] = Laid(fresh(shape_.heads_k, shape_.dim_qk), 13);
+    case_[SAGE_ATTN_V_NEW] = Laid(fresh(shape_.heads_v, shape_.dim_v), 14);
+    case_.aliases = 1ull << SAGE_ATTN_K | 1ull << SAGE_ATTN_V;
+    return true;
   }
 
   void DrawPositions() {
@@ -183,7 +214,7 @@ class AttentionMixture {
   sage_dtype dtype_ = 0, statistics_ = 0;
   AttentionShape shape_;
   AttentionCase case_;
-  bool varlen_ = false, paged_ = false;
+  bool few_queries_ = false, appends_ = false, varlen_ = false, paged_ = false;
   std::vector<int64_t> rows_q_, rows_k_;
   int64_t page_ = 0, max_pages_ = 0, pages_ = 0;
 };

@@ -38,11 +38,13 @@ class AttentionOp {
     op_.attributes = &attributes;
     op_.slots = slots;
     op_.num_slots = SAGE_ATTN_NUM_SLOTS;
+    op_.aliases = aliases;
     op_.requirements = requirements, op_.accuracy = accuracy, op_.dynamic_axes = dynamic_axes;
     return &op_;
   }
 
   sage_attention_attributes attributes{};
+  uint64_t aliases = 0;
   uint32_t requirements = 0, accuracy = SAGE_ACCURACY_AUTO, dynamic_axes = 0;
   sage_tensor tensors[SAGE_ATTN_NUM_SLOTS]{};
   const sage_tensor* slots[SAGE_ATTN_NUM_SLOTS]{};

@@ -17,7 +17,7 @@ using test::Error;
 
 // What the toy kernels were given, and what they answer. Tests run one after the other.
 struct Launches {
-  int plain = 0, fast = 0, code = kSuccess;
+  int plain = 0, fast = 0, appends = 0, code = kSuccess, append_code = kSuccess;
   const char* why = nullptr;
   AttentionArguments last;
   void *workspace = nullptr, *stream = nullptr;
@@ -39,12 +39,19 @@ std::vector<KernelFamily> Families() {
   KernelFamily plain;
   plain.name = "plain", plain.architectures = "80";
   plain.features = SAGE_ATTN_F_SCALE | SAGE_ATTN_F_GQA | SAGE_ATTN_F_CAUSAL | SAGE_ATTN_F_BOTTOM_RIGHT |
-                   SAGE_ATTN_F_LSE | SAGE_ATTN_F_BIAS | SAGE_ATTN_F_BOOL_MASK;
+                   SAGE_ATTN_F_LSE | SAGE_ATTN_F_BIAS | SAGE_ATTN_F_BOOL_MASK | SAGE_ATTN_F_KV_LENGTHS |
+                   SAGE_ATTN_F_APPEND_KV;
   plain.types = kHalves | TypeBit(AttentionType::kF32) | TypeBit(AttentionType::kF64);
   plain.efficiency = 0.1;
   plain.workspace_bytes = [](const AttentionArguments&, const Properties&) { return uint64_t{64}; };
   plain.launch = [](const AttentionArguments& a, const Properties&, void* workspace, void* stream) {
     return Launch(&Launches::plain, a, workspace, stream);
+  };
+  plain.append = [](const AttentionArguments& a, void* stream) {
+    CHECK(a.k_new != nullptr);
+    CHECK(stream != nullptr);
+    ++Seen().appends;
+    return Launched{Seen().append_code, nullptr};
   };
   KernelFamily fast = plain;
   fast.name = "fast", fast.architectures = "80-real 90a-real";
@@ -60,6 +67,10 @@ std::vector<KernelFamily> Families() {
   fast.workspace_bytes = [](const AttentionArguments& a, const Properties&) {
     return a.batch > 1000 ? uint64_t{1} << 40 : uint64_t{256} * static_cast<uint64_t>(a.batch);
   };
+  fast.split = [](const AttentionArguments&, const Properties&, int32_t asked, bool smaller) {
+    return AttentionSplits{asked, smaller ? 64 : 128, 3};
+  };
+  fast.partials_bytes = [](const AttentionArguments& a) { return static_cast<uint64_t>(a.splits.partials) * 8; };
   fast.launch = [](const AttentionArguments& a, const Properties&, void* workspace, void* stream) {
     return Launch(&Launches::fast, a, workspace, stream);
   };
@@ -305,7 +316,7 @@ TEST_CASE("P1 cuda: the option kernels insists on one family and its refusals ar
   {
     Fixture f("speed=11");
     CHECK(f.status == SAGE_E_INVALID_ARGUMENT);
-    CHECK(f.error.Says("option \"speed\" is unknown to cuda; it has: kernels"));
+    CHECK(f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits"));
   }
   {
     // One that has no code for this device is no kernel of it.
@@ -369,6 +380,66 @@ TEST_CASE("R19 cuda: operands that lie crooked for wide reads go to kernels that
   REQUIRE(insisted.status == SAGE_OK);
   CHECK(insisted.Run() == SAGE_E_INVALID_ARGUMENT);
   CHECK(insisted.error.Says("the address of Q is no multiple of 16 bytes, which the kernels \"fast\" need"));
+}
+
+TEST_CASE("P8 cuda: what a plan fixes of splits is given to its runs") {
+  Fixture f("splits=5\nkernels=fast");
+  REQUIRE(f.status == SAGE_OK);
+  AttentionOp op;
+  GiveAddresses(op);
+  {
+    Planned plan(f, op);
+    REQUIRE(plan.status == SAGE_OK);
+    CHECK(plan.info.partials_bytes == 24);
+    CHECK(plan.Run() == SAGE_OK);
+    CHECK(Seen().last.splits.asked == 5);
+    CHECK(Seen().last.splits.keys == 128);
+    CHECK(Seen().last.splits.partials == 3);
+  }
+  op.dynamic_axes = SAGE_AXIS_B;  // runs may be smaller
+  Planned plan(f, op);
+  REQUIRE(plan.status == SAGE_OK);
+  CHECK(plan.Run() == SAGE_OK);
+  CHECK(Seen().last.splits.keys == 64);
+  for (const char* wrong : {"splits=0", "splits=129", "splits=4x", "splits=-1", "splits="}) {
+    CAPTURE(wrong);
+    Fixture none(wrong);
+    CHECK(none.status == SAGE_E_INVALID_ARGUMENT);
+    CHECK(none.error.Says("expected auto or 1 to 128"));
+  }
+  Fixture plain("splits=4\nkernels=plain");
+  CHECK(plain.status == SAGE_E_INVALID_ARGUMENT);
+  CHECK(plain.error.Says("splits is 4, but the kernels \"plain\" do not split keys"));
+  Fixture as_ever("splits=4\nsplits=auto\nkernels=plain");
+  CHECK(as_ever.status == SAGE_OK);
+}
+
+TEST_CASE("P7 cuda: rows are appended before kernels that find them in the cache") {
+  Fixture f("kernels=plain");
+  AttentionOp op;
+  op.Set(SAGE_ATTN_SEQUSED_K, SAGE_I32, {2});
+  op.Set(SAGE_ATTN_K_NEW, SAGE_BF16, {2, 2, 5, 64});
+  op.Set(SAGE_ATTN_V_NEW, SAGE_BF16, {2, 2, 5, 64});
+  op.aliases = 1u << SAGE_ATTN_K | 1u << SAGE_ATTN_V;
+  op.dynamic_axes = SAGE_AXIS_SQ;
+  GiveAddresses(op);
+  Planned plan(f, op);
+  REQUIRE_MESSAGE(plan.status == SAGE_OK, plan.error.message);
+  CHECK(plan.Run() == SAGE_OK);
+  CHECK(Seen().appends == 1);
+  CHECK(Seen().plain == 1);
+  CHECK(Seen().last.k_new == nullptr);  // they lie in the cache now
+  CHECK(Seen().last.appended == 5);
+  Seen().append_code = kNoKernelImage;
+  CHECK(plan.Run() == SAGE_E_DEVICE);
+  CHECK(Seen().plain == 1);
+  CHECK(plan.error.Says("launching the kernels \"plain\""));
+  Seen().append_code = kSuccess;
+  // No query, rows to append all the same; then neither.
+  op[SAGE_ATTN_Q].shape[2] = op[SAGE_ATTN_O].shape[2] = 0;
+  CHECK(plan.Run() == SAGE_OK);
+  CHECK(Seen().appends == 3);
+  CHECK(Seen().plain == 1);
 }
 
 TEST_CASE("R19 cuda: constants are copied once and shared with the plan of another bucket") {

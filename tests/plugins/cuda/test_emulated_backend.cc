@@ -5,9 +5,11 @@
 #include "../cpu/attention_testing.h"
 #include "attention_emulated.h"
 #include "attention_mixtures.h"
+#include "attention_op.h"
 #include "cuda/backend.h"
 #include "fake_runtime.h"
 #include "families.h"
+#include "spread.h"
 
 namespace sage::test {
 namespace {
@@ -35,6 +37,20 @@ Launched Emulate(const AttentionArguments& arguments, const Properties&, void*, 
   return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
 }
 
+Launched EmulateDecode(const AttentionArguments& arguments, const Properties& device, void* workspace, void*) {
+  Failed() = LaunchDecodeEmulated(arguments, device, workspace, static_cast<uint64_t>(++Launches()));
+  return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
+}
+
+int& Appends() {
+  static int count = 0;
+  return count;
+}
+Launched EmulateAppend(const AttentionArguments& arguments, void*) {
+  Failed() = LaunchAppendEmulated(arguments, static_cast<uint64_t>(++Appends()));
+  return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
+}
+
 constexpr uint32_t kHalves = TypeBit(AttentionType::kF16) | TypeBit(AttentionType::kBf16);
 
 // As families.cc has them, but for the launch.
@@ -44,6 +60,8 @@ constexpr KernelFamily kFamilies[] = {
      .features = cuda::kPlainFeatures,
      .types = kHalves | TypeBit(AttentionType::kF32) | TypeBit(AttentionType::kF64),
      .efficiency = 0.1,
+     .spread = cuda::PlainSpread,
+     .append = EmulateAppend,
      .launch = Emulate<Kernel::kPlain>},
     {.name = "small",
      .architectures = "80",
@@ -53,7 +71,23 @@ constexpr KernelFamily kFamilies[] = {
      .least_ns = 3000,
      .align = 16,
      .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::SmallRefusal(a); },
+     .append = EmulateAppend,
      .launch = Emulate<Kernel::kSmall>},
+    {.name = "decode",
+     .architectures = "80",
+     .features = cuda::kDecodeFeatures,
+     .types = kHalves,
+     .native = true,
+     .tensor_cores = true,
+     .efficiency = 0.15,
+     .fuses_append = true,
+     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::DecodeRefusal(a); },
+     .split = cuda::PlanDecodeSplits,
+     .spread = cuda::DecodeSpread,
+     .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return cuda::DecodeWorkspaceBytes(a); },
+     .partials_bytes = cuda::DecodePartialsBytes,
+     .append = EmulateAppend,
+     .launch = EmulateDecode},
     {.name = "portable",
      .architectures = "80",
      .features = cuda::kPortableFeatures,
@@ -62,6 +96,8 @@ constexpr KernelFamily kFamilies[] = {
      .tensor_cores = true,
      .efficiency = 0.3,
      .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::PortableRefusal(a); },
+     .spread = cuda::PortableSpread,
+     .append = EmulateAppend,
      .launch = Emulate<Kernel::kPortable>},
 };
 
@@ -122,12 +158,88 @@ TEST_CASE("P5 cuda backend: mixtures through the table agree with the oracle in 
   CheckMixtures(SAGE_F64, nullptr, true, 5001, 30);
 }
 
+// Few queries, half of the calls with rows to append. A family by its name may refuse.
+void CheckAppends(sage_dtype dtype, const char* options, uint64_t first, uint64_t count) {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host, options);
+  REQUIRE_MESSAGE(device.status() == SAGE_OK, device.message());
+  uint64_t run = 0, appended = 0;
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    CAPTURE(seed);
+    AttentionMixture mixture(seed);
+    mixture.FewQueries();
+    if (seed % 4 != 0) mixture.Appends();
+    AttentionCase attention = mixture.Draw(dtype, 64, false);
+    const std::string text = Disagreement(attention, device);
+    if (text.find("takes up to 64 rows") != std::string::npos) continue;
+    CHECK(text == "");
+    ++run, appended += attention.aliases != 0;
+  }
+  CHECK(run > count / 2);
+  CHECK(appended > count / 3);
+}
+
+TEST_CASE("P5 cuda backend: rows are appended and attended to on whichever family is the cheapest") {
+  CheckAppends(SAGE_BF16, nullptr, 6001, 24);
+  const int before = Appends();
+  CheckAppends(SAGE_F16, "kernels=decode\nsplits=3", 6101, 24);
+  CHECK(Appends() - before < 3);  // of calls without a query: else the decode kernel does it itself
+}
+TEST_CASE("P5 cuda backend: rows are appended before the kernels that do not do it themselves") {
+  CheckAppends(SAGE_F32, nullptr, 6201, 16);
+  CheckAppends(SAGE_F64, nullptr, 6301, 16);
+  CheckAppends(SAGE_BF16, "kernels=portable", 6401, 16);
+  CHECK(Appends() > 20);
+}
+
+// What a cache is filled with while nobody asks yet.
+TEST_CASE("P7 cuda backend: rows are appended to a cache that no query reads") {
+  TestHost host(1, Threads::kSimulated);
+  for (const char* options : {"kernels=decode", "kernels=plain"}) {
+    Instance device(&kTable, host, options);
+    AttentionCase attention(SAGE_BF16, {.heads_q = 2, .heads_k = 2, .seq_q = 0, .seq_kv = 20, .dim_qk = 16}, 5);
+    attention.Integers(SAGE_ATTN_SEQUSED_K, {1}, {7});
+    attention[SAGE_ATTN_K_NEW] = OwnedTensor(SAGE_BF16, {1, 2, 13, 16}).FillNormal(8);
+    attention[SAGE_ATTN_V_NEW] = OwnedTensor(SAGE_BF16, {1, 2, 13, 16}).FillNormal(9);
+    attention.aliases = 1ull << SAGE_ATTN_K | 1ull << SAGE_ATTN_V;
+    CHECK(Disagreement(attention, device) == "");
+    CHECK(attention.K().At({0, 1, 19, 3}) == attention[SAGE_ATTN_K_NEW].At({0, 1, 12, 3}));
+  }
+}
+
 TEST_CASE("P1 cuda backend: an exact answer of 16-bit operands is asked for and given") {
   TestHost host(1, Threads::kSimulated);
   Instance device(&kTable, host);
   AttentionCase attention(SAGE_BF16, {.heads_q = 2, .heads_k = 1, .seq_q = 33, .seq_kv = 65, .dim_qk = 32}, 5);
   attention.accuracy = SAGE_ACCURACY_EXACT;
   CHECK(Disagreement(attention, device) == "");  // at the gate of f32
+}
+
+// Which kernels a call of q queries of a sequence gets.
+std::string ChoiceOf(Instance& device, int64_t batch, int64_t heads_q, int64_t heads_k, int64_t seq_q, int64_t seq_kv) {
+  cuda::AttentionOp op;
+  op.Set(SAGE_ATTN_Q, SAGE_BF16, {batch, heads_q, seq_q, 128});
+  op.Set(SAGE_ATTN_K, SAGE_BF16, {batch, heads_k, seq_kv, 128});
+  op.Set(SAGE_ATTN_V, SAGE_BF16, {batch, heads_k, seq_kv, 128});
+  op.Set(SAGE_ATTN_O, SAGE_BF16, {batch, heads_q, seq_q, 128});
+  sage_answer answer{};
+  answer.struct_size = sizeof answer;
+  REQUIRE(kTable.ask(device.handle(), op.op(), &answer, nullptr) == SAGE_OK);
+  const std::string reason = answer.reason;
+  return reason.substr(0, reason.find(' '));
+}
+
+TEST_CASE("P1 cuda backend: few queries go to the decode kernel and many to the others") {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host);
+  CHECK(ChoiceOf(device, 1, 32, 8, 1, 8192) == "decode");
+  CHECK(ChoiceOf(device, 1, 12, 4, 1, 128) == "small");
+  CHECK(ChoiceOf(device, 64, 64, 8, 1, 8192) == "decode");
+  CHECK(ChoiceOf(device, 64, 32, 32, 1, 4096) == "decode");   // a head of K for each of Q
+  CHECK(ChoiceOf(device, 1, 64, 8, 8, 4096) == "decode");     // eight tiles of the others would leave the device idle
+  CHECK(ChoiceOf(device, 64, 64, 8, 8, 4096) == "portable");  // four tiles of rows would read the keys four times
+  CHECK(ChoiceOf(device, 1, 32, 8, 2048, 2048) == "portable");
+  CHECK(ChoiceOf(device, 8, 32, 8, 100, 8192) == "portable");
 }
 
 TEST_CASE("P7 cuda backend: no key at all gives zeros and the sink as LSE") {

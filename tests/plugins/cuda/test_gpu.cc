@@ -103,6 +103,7 @@ class Uploaded {
     op.struct_size = sizeof op, op.kind = SAGE_OP_ATTENTION, op.attributes = &case_.attributes;
     case_.attributes.struct_size = sizeof case_.attributes;
     op.num_slots = SAGE_ATTN_NUM_SLOTS, op.slots = slots_, op.accuracy = case_.accuracy;
+    op.aliases = case_.aliases;
     sage_answer answer{};
     answer.struct_size = sizeof answer;
     Error error;
@@ -164,6 +165,7 @@ std::string Disagreement(Gpu& gpu, AttentionCase& got) {
   check(SAGE_ATTN_WEIGHTS, gate, "WEIGHTS");
   if (got[SAGE_ATTN_SCORES].present())
     check(SAGE_ATTN_SCORES, gate * std::max(4.0, LargestMagnitude(want[SAGE_ATTN_SCORES])), "SCORES");
+  if (got.aliases != 0) check(SAGE_ATTN_K, 1e-300, "K after the append"), check(SAGE_ATTN_V, 1e-300, "V after it");
   return text;
 }
 
@@ -183,6 +185,26 @@ void CheckMixtures(const char* kernels, sage_dtype dtype, int64_t largest_dim, u
   }
   CHECK(run > 0);
   MESSAGE(run, " of ", count, " ran on ", kernels == nullptr ? "the cheapest" : kernels);
+}
+
+// Few queries, half of the calls with rows to append.
+void CheckDecode(const char* options, sage_dtype dtype, int64_t largest_dim, uint64_t first, uint64_t count) {
+  Gpu gpu(options);
+  uint64_t run = 0, appended = 0;
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    CAPTURE(seed);
+    AttentionMixture mixture(seed);
+    mixture.FewQueries();
+    if (seed % 2 == 0) mixture.Appends();
+    AttentionCase attention = mixture.Draw(dtype, largest_dim, false);
+    const std::string text = Disagreement(gpu, attention);
+    if (options != nullptr && IsRefusal(text)) continue;
+    CHECK(text == "");
+    ++run, appended += attention.aliases != 0;
+  }
+  CHECK(run > 0);
+  CHECK(appended > 0);
+  MESSAGE(run, " of ", count, " ran on ", options == nullptr ? "the cheapest" : options);
 }
 
 }  // namespace
@@ -239,6 +261,43 @@ TEST_CASE("P5 gpu: a few small mixtures on each family of kernels") {
   CheckMixtures("kernels=plain", SAGE_F32, 64, 7001, 8);
   CheckMixtures("kernels=portable", SAGE_BF16, 128, 8001, 12);
   CheckMixtures(nullptr, SAGE_F16, 128, 9001, 12);
+  CheckDecode("kernels=decode\nsplits=3", SAGE_BF16, 128, 9101, 12);
+  CheckDecode("kernels=portable", SAGE_F16, 64, 9201, 4);
+}
+
+TEST_CASE("P5 gpu: few queries and appended rows on every family that serves them") {
+  CheckDecode(nullptr, SAGE_BF16, 256, 10001, 150);
+  CheckDecode(nullptr, SAGE_F32, 128, 11001, 50);
+  CheckDecode(nullptr, SAGE_F64, 64, 12001, 50);
+  for (const char* options : {"kernels=decode", "kernels=decode\nsplits=2", "kernels=decode\nsplits=7"}) {
+    CheckDecode(options, SAGE_BF16, 256, 13001, 150);
+    CheckDecode(options, SAGE_F16, 256, 14001, 150);
+  }
+  CheckDecode("kernels=portable", SAGE_BF16, 256, 15001, 60);
+  CheckDecode("kernels=plain", SAGE_F16, 128, 16001, 60);
+  if (Device().find("sm_90,") != std::string::npos) CheckDecode("kernels=hopper", SAGE_BF16, 256, 17001, 300);
+}
+
+// Blocks of many splits, more than the device holds at once.
+TEST_CASE("P5 gpu: long keys in splits") {
+  for (const char* options : {"kernels=decode", "kernels=decode\nsplits=5", "kernels=decode\nsplits=128"}) {
+    Gpu gpu(options);
+    for (const int64_t keys : {1000, 8191, 20000})
+      for (const int64_t dim : {64, 128, 256}) {
+        CAPTURE(keys);
+        CAPTURE(dim);
+        AttentionCase attention(
+            SAGE_BF16, {.batch = 3, .heads_q = 8, .heads_k = 2, .seq_q = 2, .seq_kv = keys, .dim_qk = dim}, 19);
+        attention.Integers(SAGE_ATTN_SEQUSED_K, {3}, {static_cast<double>(keys), 17, static_cast<double>(keys / 2)});
+        attention.Causal(SAGE_ALIGN_BOTTOM_RIGHT).WithLse();
+        CHECK(Disagreement(gpu, attention) == "");
+        AttentionCase again = attention;
+        again.O().Fill(7);
+        uint32_t accuracy = 0;
+        CHECK(Uploaded(gpu, again).Run(&accuracy) == "");
+        CHECK(again.O().bytes() == attention.O().bytes());
+      }
+  }
 }
 
 TEST_CASE("P5 gpu: mixtures on each family of kernels by its name") {

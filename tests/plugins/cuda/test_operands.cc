@@ -142,6 +142,41 @@ TEST_CASE("P7 cuda operands: pages of a power of two") {
   CHECK(std::string(Bind(op, &a)) == "pages hold a number of keys that is no power of two");
 }
 
+TEST_CASE("P7 cuda operands: rows to append lie like queries of the heads of K and of V") {
+  AttentionOp op;
+  op.Set(SAGE_ATTN_SEQUSED_K, SAGE_I32, {2}).data = At(0x40);
+  op.Set(SAGE_ATTN_K_NEW, SAGE_BF16, {2, 2, 5, 64}).data = At(0x1000);
+  op.Set(SAGE_ATTN_V_NEW, SAGE_BF16, {2, 2, 5, 64}).data = At(0x2000);
+  op.aliases = 1u << SAGE_ATTN_K | 1u << SAGE_ATTN_V;
+  AttentionArguments a;
+  REQUIRE(Bind(op, &a) == nullptr);
+  CHECK(a.appended == 5);
+  CHECK(a.k_new == At(0x1000));
+  CHECK(a.v_new == At(0x2000));
+  CHECK(a.k_new_strides.batch == 2 * 5 * 64);
+  CHECK(a.k_new_strides.head == 5 * 64);
+  CHECK(a.v_new_strides.row == 64);
+  CHECK(a.v_new_strides.column == 1);
+
+  AttentionOp packed(SAGE_F16);
+  packed.Set(SAGE_ATTN_Q, SAGE_F16, {100, 4, 32});
+  packed.Set(SAGE_ATTN_K, SAGE_F16, {150, 2, 32});
+  packed.Set(SAGE_ATTN_V, SAGE_F16, {150, 1, 48});
+  packed.Set(SAGE_ATTN_O, SAGE_F16, {100, 4, 48});
+  packed.Set(SAGE_ATTN_CU_SEQLENS_Q, SAGE_I32, {4});
+  packed.Set(SAGE_ATTN_CU_SEQLENS_K, SAGE_I32, {4});
+  packed.Set(SAGE_ATTN_SEQUSED_K, SAGE_I32, {3});
+  packed.Set(SAGE_ATTN_K_NEW, SAGE_F16, {100, 2, 32});
+  packed.Set(SAGE_ATTN_V_NEW, SAGE_F16, {100, 1, 48});
+  packed.aliases = op.aliases;
+  REQUIRE(Bind(packed, &a) == nullptr);
+  CHECK(a.appended == -1);  // as many as a sequence has queries
+  CHECK(a.k_new_strides.batch == 0);
+  CHECK(a.k_new_strides.row == 2 * 32);
+  CHECK(a.k_new_strides.head == 32);
+  CHECK(a.v_new_strides.row == 48);
+}
+
 TEST_CASE("P1 cuda operands: what cannot be said has a reason") {
   AttentionArguments a;
   {

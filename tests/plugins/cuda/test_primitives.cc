@@ -228,4 +228,35 @@ TEST_CASE("primitives: 16-bit floats are rounded to nearest even and keep NaN an
 }
 
 }  // namespace
+// What the merge of partial results rests on.
+TEST_CASE("cuda emulation: the last of interleaved blocks to take a ticket reads what all of them wrote") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    constexpr uint32_t kBlocks = 6;
+    float written[kBlocks][32], sum = 0;
+    for (auto& row : written)
+      for (float& x : row) x = -1000;
+    uint32_t tickets = 0, last_blocks = 0;
+    const std::string failure =
+        Launch({.grid = {kBlocks, 1, 1}, .threads = 64, .seed = seed, .resident_blocks = 4}, [&] {
+          const uint32_t block = prim::BlockX(), thread = prim::ThreadX();
+          if (thread >= 32) written[block][thread - 32] = static_cast<float>(block * 32 + thread - 32);
+          prim::ThreadFence();
+          prim::SyncThreads();
+          bool last = false;
+          if (thread == 0) last = prim::AtomicAdd(&tickets, 1) == kBlocks - 1;
+          if (!prim::SyncThreadsOr(last)) return;
+          prim::ThreadFence();
+          if (thread != 0) return;
+          ++last_blocks;
+          for (const auto& row : written)
+            for (const float& x : row) sum += prim::LoadFromAll(&x);
+        });
+    CHECK(failure == "");
+    CHECK(tickets == kBlocks);
+    CHECK(last_blocks == 1);
+    CHECK(sum == kBlocks * 32 * (kBlocks * 32 - 1) / 2);
+  }
+}
+
 }  // namespace sage::cuda
