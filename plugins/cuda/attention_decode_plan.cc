@@ -18,11 +18,17 @@ constexpr double kFull = 0.8;
 struct Units {
   int64_t rows = 0;   // tiles of rows, over all heads and sequences
   int64_t tiles = 0;  // tiles of keys of the longest sequence
+  int64_t seen = 0;   // of them, by queries in a window
 };
 Units UnitsOf(const AttentionArguments& a) {
   if (a.batch < 1 || a.heads_q < 1 || a.heads_k < 1 || a.heads_v < 1 || a.seq_q < 1) return {};
   const PortableArguments p = PlanPortable(a, kDecodeRows);
-  return {PortableBlocks(p), (int64_t{a.seq_kv} + kDecodeKeys - 1) / kDecodeKeys};
+  Units units{PortableBlocks(p), (int64_t{a.seq_kv} + kDecodeKeys - 1) / kDecodeKeys, 0};
+  units.seen = units.tiles;
+  const int64_t left = a.window_left, right = a.causal ? 0 : a.window_right;
+  if (left >= 0 && right >= 0 && left < a.seq_kv && right < a.seq_kv)
+    units.seen = std::min(units.tiles, (left + right + a.seq_q) / kDecodeKeys + 2);  // begun and ended within tiles
+  return units;
 }
 
 uint64_t Rounded(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
@@ -80,7 +86,7 @@ AttentionSplits PlanDecodeSplits(const AttentionArguments& a, const Properties& 
   }
   const int64_t resident = DecodeResident(a, device);
   const auto partials = [&](int64_t rows) {
-    const int64_t n = ChooseSplits(rows, units.tiles, resident);
+    const int64_t n = ChooseSplits(rows, units.seen, resident);
     return n > 1 ? rows * n : 0;
   };
   splits.partials = partials(units.rows);
@@ -103,7 +109,7 @@ int32_t DecodeSplits(const AttentionArguments& a, const Properties& device) {
   const Units units = UnitsOf(a);
   if (units.rows == 0) return 1;
   if (a.splits.keys > 0) return std::max(1, (a.seq_kv + a.splits.keys - 1) / a.splits.keys);
-  const int32_t most = ChooseSplits(units.rows, units.tiles, DecodeResident(a, device));
+  const int32_t most = ChooseSplits(units.rows, units.seen, DecodeResident(a, device));
   return static_cast<int32_t>(std::clamp<int64_t>(a.splits.partials / units.rows, 1, most));
 }
 

@@ -124,7 +124,7 @@ TEST_CASE("P7 cuda decode kernel: lengths round the edges of slices and tiles in
   }
 }
 
-TEST_CASE("P5 cuda decode kernel: heads that share a head of K are packed") {
+TEST_CASE("P4 cuda decode kernel: heads that share a head of K are packed") {
   for (const int64_t group : {1, 3, 4, 8, 16, 20, 64}) {
     CAPTURE(group);
     AttentionCase attention = Decode({130, 70}, 140, 2 * group, 2, 23, 32);
@@ -132,7 +132,7 @@ TEST_CASE("P5 cuda decode kernel: heads that share a head of K are packed") {
   }
 }
 
-TEST_CASE("P8 cuda decode kernel: with splits asked for a sequence has the same bits in any batch") {
+TEST_CASE("cuda decode kernel: with splits asked for a sequence has the same bits in any batch") {
   for (const int32_t splits : {1, 3, 4, 7}) {
     CAPTURE(splits);
     AttentionCase three = Decode({517, 290, 33}, 600, 4, 2, 25);

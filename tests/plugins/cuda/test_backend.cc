@@ -382,7 +382,7 @@ TEST_CASE("R19 cuda: operands that lie crooked for wide reads go to kernels that
   CHECK(insisted.error.Says("the address of Q is no multiple of 16 bytes, which the kernels \"fast\" need"));
 }
 
-TEST_CASE("P8 cuda: what a plan fixes of splits is given to its runs") {
+TEST_CASE("cuda: what a plan fixes of splits is given to its runs") {
   Fixture f("splits=5\nkernels=fast");
   REQUIRE(f.status == SAGE_OK);
   AttentionOp op;

@@ -26,7 +26,7 @@ AttentionArguments Call(int32_t batch, int32_t heads_q, int32_t heads_k, int32_t
 
 }  // namespace
 
-TEST_CASE("P8 cuda decode plan: splits fill the device and no more") {
+TEST_CASE("cuda decode plan: splits fill the device and no more") {
   // Places are all taken: one.
   CHECK(ChooseSplits(396, 128, 396) == 1);
   CHECK(ChooseSplits(320, 128, 396) == 1);
@@ -52,7 +52,7 @@ TEST_CASE("P8 cuda decode plan: splits fill the device and no more") {
   }
 }
 
-TEST_CASE("P8 cuda decode plan: as many blocks are resident as shared memory and registers allow") {
+TEST_CASE("cuda decode plan: as many blocks are resident as shared memory and registers allow") {
   Properties device = cuda::FakeH200();
   CHECK(cuda::DecodeResident(Call(1, 1, 1, 1, 1, 128), device) == 3 * 132);
   CHECK(cuda::DecodeResident(Call(1, 1, 1, 1, 1, 256), device) == 2 * 132);
@@ -62,7 +62,18 @@ TEST_CASE("P8 cuda decode plan: as many blocks are resident as shared memory and
   CHECK(cuda::DecodeResident(Call(1, 1, 1, 1, 1, 256), Properties()) == 1);
 }
 
-TEST_CASE("P8 cuda decode plan: splits that are asked for have ends of their own") {
+TEST_CASE("R19 cuda decode plan: a window is cut into as many splits as its keys are worth") {
+  const Properties device = cuda::FakeH200();
+  AttentionArguments a = Call(1, 8, 8, 1, 1 << 17, 128);
+  a.splits = cuda::PlanDecodeSplits(a, device, 0, false);
+  CHECK(cuda::DecodeSplits(a, device) > 32);
+  a.causal = a.bottom_right = true, a.window_left = 500;
+  a.splits = cuda::PlanDecodeSplits(a, device, 0, false);
+  CHECK(cuda::DecodeSplits(a, device) > 1);
+  CHECK(cuda::DecodeSplits(a, device) <= 5);
+}
+
+TEST_CASE("cuda decode plan: splits that are asked for have ends of their own") {
   const Properties device = cuda::FakeH200();
   for (const int32_t asked : {1, 2, 3, 7, 64}) {
     CAPTURE(asked);
@@ -77,7 +88,7 @@ TEST_CASE("P8 cuda decode plan: splits that are asked for have ends of their own
   }
 }
 
-TEST_CASE("R19 cuda decode plan: no smaller run needs more than the workspace") {
+TEST_CASE("P13 cuda decode plan: no smaller run needs more than the workspace") {
   std::mt19937_64 random(3);
   const auto up_to = [&](int32_t most) { return 1 + static_cast<int32_t>(random() % static_cast<uint64_t>(most)); };
   for (int n = 0; n < 300; ++n) {
@@ -104,7 +115,7 @@ TEST_CASE("R19 cuda decode plan: no smaller run needs more than the workspace") 
   }
 }
 
-TEST_CASE("R19 cuda decode plan: a smaller batch is cut into more splits within the plan's workspace") {
+TEST_CASE("P13 cuda decode plan: a smaller batch is cut into more splits within the plan's workspace") {
   Properties device = cuda::FakeH200();
   device.multiprocessors = 3;  // nine blocks
   AttentionCase whole(SAGE_BF16, {.batch = 6, .heads_q = 4, .heads_k = 2, .seq_kv = 700, .dim_qk = 32}, 3);

@@ -229,7 +229,7 @@ std::string ChoiceOf(Instance& device, int64_t batch, int64_t heads_q, int64_t h
   return reason.substr(0, reason.find(' '));
 }
 
-TEST_CASE("P1 cuda backend: few queries go to the decode kernel and many to the others") {
+TEST_CASE("P12 cuda backend: few queries go to the decode kernel and many to the others") {
   TestHost host(1, Threads::kSimulated);
   Instance device(&kTable, host);
   CHECK(ChoiceOf(device, 1, 32, 8, 1, 8192) == "decode");
