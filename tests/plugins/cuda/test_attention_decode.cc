@@ -148,16 +148,20 @@ TEST_CASE("cuda decode kernel: with splits asked for a sequence has the same bit
   }
 }
 
+// Many tickets, and many rows to write before each: a block that is told too early that it is the last finds NaN.
 TEST_CASE("S15 cuda decode kernel: every order of blocks and threads gives the same bits") {
-  AttentionCase first = Decode({500, 499, 64}, 500, 6, 2, 27);
-  CHECK(Disagreement(first, 1, 5) == "");
-  for (uint64_t seed = 2; seed <= 12; ++seed) {
-    CAPTURE(seed);
-    AttentionCase again = first;
-    again.O().Fill(7), again[SAGE_ATTN_LSE].Fill(7);
-    CHECK(RunEmulated(Kernel::kDecode, again, seed, 5) == "");
-    CHECK(SameOutputs(again, first));
-  }
+  const auto check = [](AttentionCase first, int32_t splits) {
+    CHECK(Disagreement(first, 1, splits) == "");
+    for (uint64_t seed = 2; seed <= 8; ++seed) {
+      CAPTURE(seed);
+      AttentionCase again = first;
+      again.O().Fill(7), again[SAGE_ATTN_LSE].Fill(7);
+      CHECK(RunEmulated(Kernel::kDecode, again, seed, splits) == "");
+      CHECK(SameOutputs(again, first));
+    }
+  };
+  check(Decode({500, 499, 64}, 500, 6, 2, 27), 5);
+  check(Decode(std::vector<double>(16, 120), 128, 16, 1, 27, 32), 2);
 }
 
 TEST_CASE("P7 cuda decode kernel: pages in any order have the bits of one piece") {
