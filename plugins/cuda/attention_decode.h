@@ -326,7 +326,8 @@ SAGE_DEVICE void AttendDecode(const DecodeArguments& d) {
   prim::ThreadFence();  // what this thread wrote, before the ticket
   prim::SyncThreads();  // and what the others wrote
   bool last = false;
-  if (prim::ThreadX() == 0) last = prim::AtomicAdd(d.tickets + unit, 1) == static_cast<uint32_t>(done.to - done.from);
+  if (prim::ThreadX() == Tile::kThreads - 32)  // of the warp that wrote the fewest rows: it is here first
+    last = prim::AtomicAdd(d.tickets + unit, 1) == static_cast<uint32_t>(done.to - done.from);
   if (!prim::SyncThreadsOr(last)) return;
   prim::ThreadFence();
   SAGE_NO_UNROLL
