@@ -70,6 +70,9 @@ struct AttentionArguments {
   const uint8_t* block_mask = nullptr;  // row and column count tiles
   AttentionStrides block_mask_strides;
   int32_t mask_block_q = 1, mask_block_kv = 1;
+
+  // --- the launch ----------------------------------------------------------------------------------------------------
+  bool dependent = false;  // it may begin before what is before it on the stream has ended; only kernels that wait
 };
 
 }  // namespace sage::cuda

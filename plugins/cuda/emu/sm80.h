@@ -115,6 +115,11 @@ inline uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
   return before;
 }
 inline void ThreadFence() {}  // the emulation has one memory, in order
+// A grid may begin before those before it on the stream have ended (dependent launch, sm_90 and later): what they write
+// is there after this, and nothing they read may be written before.
+inline void WaitForEarlierGrids() { emu::SelfMachine().FinishEarlierGrids(); }
+// The next grid may begin once every block has said so or ended.
+inline void AllowLaterGrids() {}
 
 // --- asynchronous copies into shared memory: what is there is unspecified until the issuing thread has waited --------
 // Not valid: zeros, and the source is not read.

@@ -60,6 +60,16 @@ SAGE_DEVICE bool SyncThreadsOr(bool vote) { return __syncthreads_or(vote) != 0; 
 // --- global memory between blocks ------------------------------------------------------------------------------------
 SAGE_DEVICE uint32_t AtomicAdd(uint32_t* at, uint32_t value) { return atomicAdd(at, value); }
 SAGE_DEVICE void ThreadFence() { __threadfence(); }
+SAGE_DEVICE void WaitForEarlierGrids() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+SAGE_DEVICE void AllowLaterGrids() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 
 // --- asynchronous copies into shared memory --------------------------------------------------------------------------
 SAGE_DEVICE void CopyAsync16(uint32_t to, const void* from, bool valid) {

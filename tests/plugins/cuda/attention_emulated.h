@@ -4,6 +4,7 @@
 #define SAGE_TESTS_PLUGINS_CUDA_ATTENTION_EMULATED_H_
 
 #include <bit>
+#include <functional>
 #include <string>
 
 #include "attention_plain.h"
@@ -97,7 +98,9 @@ enum class Kernel { kPlain, kSmall, kPortable };
 std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed);
 // repair: rows that come out as NaN are made again over the keys they see. RunEmulated wants none of finite operands:
 // it would hide a kernel that reads what it must not.
-std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& arguments, uint64_t seed, bool repair = true);
+// earlier: of kSmall alone, what a grid that is still under way does when it is waited for.
+std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& arguments, uint64_t seed, bool repair = true,
+                           std::function<void()> earlier = {});
 
 // Runs it, and the oracle in f64: empty, or what differs. gate: of O, in units of the largest |V|; 0: the type's own.
 std::string EmulatedDisagreement(Kernel kernel, AttentionCase& attention, uint64_t seed, double gate = 0);
