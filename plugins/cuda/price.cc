@@ -8,8 +8,6 @@
 namespace sage::cuda {
 namespace {
 
-constexpr double kBandwidthShare = 0.85;  // of the memory's own rate, by a kernel that streams
-
 // FLOP (two an FMA) a clock of one multiprocessor.
 struct PerClock {
   double tensor, f32, f64;

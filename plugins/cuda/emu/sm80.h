@@ -121,6 +121,16 @@ inline void WaitForEarlierGrids() { emu::SelfMachine().FinishEarlierGrids(); }
 // The next grid may begin once every block has said so or ended.
 inline void AllowLaterGrids() {}
 
+// --- 16 bytes of global memory at once, from a multiple of 16 --------------------------------------------------------
+inline Words4 Load16(const void* from) {
+  if (reinterpret_cast<uintptr_t>(from) % 16 != 0) emu::Fail("a load of 16 bytes from no multiple of 16");
+  Words4 words;
+  std::memcpy(&words, from, sizeof words);
+  return words;
+}
+// Of what no kernel writes while this one runs, and this one reads once: it takes no room in the nearer cache.
+inline Words4 LoadOnce16(const void* from) { return Load16(from); }
+
 // --- asynchronous copies into shared memory: what is there is unspecified until the issuing thread has waited --------
 // Not valid: zeros, and the source is not read.
 inline void CopyAsync16(uint32_t to, const void* from, bool valid) { emu::CopyAsync(to, from, 16, !valid); }
@@ -180,6 +190,17 @@ inline float Log(float x) { return std::log(x); }
 inline double Log(double x) { return std::log(x); }
 inline float Tanh(float x) { return std::tanh(x); }
 inline double Tanh(double x) { return std::tanh(x); }
+// 1 - erf(x), exact where that is next to nothing; within five units.
+inline float Erfc(float x) { return std::erfc(x); }
+inline double Erfc(double x) { return std::erfc(x); }
+// To the nearest.
+inline float Sqrt(float x) { return std::sqrt(x); }
+inline double Sqrt(double x) { return std::sqrt(x); }
+// To nearest even; beyond 32 bits the largest or the smallest there is, of NaN 0.
+inline int32_t ToInt32(double x) {
+  if (std::isnan(x)) return 0;
+  return static_cast<int32_t>(std::fmin(std::fmax(std::nearbyint(x), INT32_MIN), INT32_MAX));
+}
 inline float Fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline double Fma(double a, double b, double c) { return std::fma(a, b, c); }
 // NaN only if both are.
