@@ -6,7 +6,9 @@
 namespace {
 
 sage::cuda::Kernels Linked() {
-  return {sage::cuda::LinkedFamilies(), &sage::cuda::LinkedProducts(), sage::cuda::lt::Load};
+  return {.attention = sage::cuda::LinkedFamilies(),
+          .products = &sage::cuda::LinkedProducts(),
+          .load_cublaslt = sage::cuda::lt::Load};
 }
 
 void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
