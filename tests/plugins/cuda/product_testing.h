@@ -14,6 +14,7 @@
 #include "product_cases.h"
 #include "product_emulated.h"
 #include "support/error_slot.h"
+#include "support/heap_count.h"
 
 namespace sage::test {
 
@@ -119,7 +120,9 @@ class ProductDevice {
     args.struct_size = sizeof args;
     args.slots = run.op.slots().data(), args.num_slots = static_cast<uint32_t>(run.op.slots().size());
     args.workspace = workspace.get(), args.workspace_bytes = info.workspace_bytes;
+    const uint64_t before = HeapAllocations();
     const sage_status status = products::kTable.run(plan, &args, &error);
+    heap_allocations += HeapAllocations() - before;
     for (uint64_t i = info.workspace_bytes; i < (info.workspace_bytes + 511) / 256 * 256; ++i)
       if (static_cast<unsigned char*>(workspace.get())[i] != 0xff) return "the run wrote past its workspace";
     if (!Emulated().failure.empty()) return "emulation: " + Emulated().failure;
@@ -138,6 +141,7 @@ class ProductDevice {
   std::string reason;  // of the last run
   uint32_t accuracy = 0;
   uint64_t workspace_bytes = 0;
+  uint64_t heap_allocations = 0;  // in all runs
 
  private:
   // An op whose tensors lie on the device, but for constants.

@@ -366,7 +366,18 @@ TEST_CASE("P5 cublasLt: fewer rows at run keep the algorithm and its workspace")
   CHECK(Has(device.Check(whole), "cublasLtMatmul: CUBLAS_STATUS_NOT_SUPPORTED (15)"));
 }
 
-TEST_CASE("R19 cublasLt: a constant W is the device's copy and a run allocates nothing") {
+TEST_CASE("R19 cublasLt: a run takes no memory of the CPU") {
+  const FreshFake fresh;
+  ProductDevice device(nullptr, SlowDevice());
+  OpCase c = PlainLinear(SAGE_BF16, 24, 16, 40);
+  REQUIRE(device.Check(c) == "");
+  Fake().forgets = true;
+  const uint64_t before = device.heap_allocations;
+  REQUIRE(device.Check(c) == "");
+  CHECK(device.heap_allocations == before);
+}
+
+TEST_CASE("R19 cublasLt: a constant W is the device's copy") {
   const FreshFake fresh;
   ProductDevice device(nullptr, SlowDevice());
   OpCase c = PlainLinear(SAGE_BF16, 24, 16, 40);
