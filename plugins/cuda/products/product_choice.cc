@@ -103,7 +103,7 @@ bool DecideProduct(const support::OpView& view, const Device& device, const Prod
   const uint32_t accuracy = AccuracyOf(view);
   choice->planned_rows = a.m, choice->planned_batch = a.batch;
   double cost = PlainPriceNs(a, properties);
-  if (SkinnyRefusal(a) == nullptr) {
+  if (SkinnyOrderOf(a) != SkinnyOrder::kNone) {
     const double skinny = SkinnyPriceNs(a, properties);
     if (skinny <= cost) choice->engine = ProductEngine::kSkinny, cost = skinny;
   }

@@ -12,7 +12,7 @@
 
 namespace sage::cuda {
 
-// product_skinny.h, for calls of which SkinnyRefusal has nothing to say; split: of SkinnySplit.
+// product_skinny.h or product_across.h, whichever SkinnyOrderOf says; split: of SkinnySplit.
 int LaunchSkinnyProduct(const ProductArguments& a, int32_t split, void* stream);
 int LaunchPlainProduct(const ProductArguments& a, void* stream);
 int LaunchFinishProduct(const ProductArguments& a, void* stream);

@@ -1,10 +1,10 @@
-// product_skinny.h: products of few rows, which are bound by the bytes of W: each byte of it is read once, in pieces of
-// 16, all that a warp needs at the same time.
+// product_skinny.h: products of few rows whose X and W are contiguous along K. They are bound by the bytes of W: each
+// is read once, in pieces of 16, all that a warp needs at the same time.
 //
 // A warp takes kColumns rows of W and a share of K, and adds up its lanes' parts by shuffles; the shares of K meet in
 // shared memory and are added in order, so that the bits do not depend on the run, nor on the number of rows. f16, bf16
 // and f32 are multiplied and added in f32, f64 in f64. W is asked for before X is: X may be what the kernel before
-// wrote. Both are contiguous along K, at multiples of 16 bytes (the host's SkinnyRefusal).
+// wrote. Rows of both begin at multiples of 16 bytes (the host's SkinnyOrderOf).
 #ifndef SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_SKINNY_H_
 #define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_SKINNY_H_
 
@@ -13,13 +13,14 @@
 
 namespace sage::cuda {
 
-// What 16 bytes of T are as numbers.
+// What a T, and 16 bytes of them, are as numbers.
 template <class T>
 struct SkinnyNumber;
 template <>
 struct SkinnyNumber<double> {
   using Sum = double;
   static constexpr int32_t kPiece = 2;
+  static SAGE_DEVICE double Of(double value) { return value; }
   static SAGE_DEVICE double Of(const prim::Words4& words, int32_t i) {
     double value = 0;
     __builtin_memcpy(&value, &words.word[2 * i], sizeof value);
@@ -30,6 +31,7 @@ template <>
 struct SkinnyNumber<float> {
   using Sum = float;
   static constexpr int32_t kPiece = 4;
+  static SAGE_DEVICE float Of(float value) { return value; }
   static SAGE_DEVICE float Of(const prim::Words4& words, int32_t i) {
     float value = 0;
     __builtin_memcpy(&value, &words.word[i], sizeof value);
@@ -40,6 +42,7 @@ template <class T>
 struct SkinnyHalf {
   using Sum = float;
   static constexpr int32_t kPiece = 8;
+  static SAGE_DEVICE float Of(T value) { return prim::ToFloat(value); }
   static SAGE_DEVICE float Of(const prim::Words4& words, int32_t i) {
     return prim::ToFloat(T{static_cast<uint16_t>(words.word[i / 2] >> (16 * (i % 2)))});
   }
@@ -118,16 +121,12 @@ class SkinnyProduct {
   SAGE_DEVICE void AddTail(int32_t at) {
     SAGE_UNROLL
     for (int32_t c = 0; c < kColumns; ++c) {
-      const N w = Widened(w_[c][at]);
+      const N w = Number::Of(w_[c][at]);
       SAGE_UNROLL
       for (int32_t r = 0; r < kRows; ++r)
-        sums_[r * kColumns + c] = prim::Fma(Widened(x_[r][at]), w, sums_[r * kColumns + c]);
+        sums_[r * kColumns + c] = prim::Fma(Number::Of(x_[r][at]), w, sums_[r * kColumns + c]);
     }
   }
-  static SAGE_DEVICE double Widened(double value) { return value; }
-  static SAGE_DEVICE float Widened(float value) { return value; }
-  static SAGE_DEVICE float Widened(F16 value) { return prim::ToFloat(value); }
-  static SAGE_DEVICE float Widened(Bf16 value) { return prim::ToFloat(value); }
 
   // Lane i of the warp with the first share has output i.
   SAGE_DEVICE N Gathered() {

@@ -3,19 +3,23 @@
 
 namespace sage::cuda {
 
-const char* SkinnyRefusal(const ProductArguments& a) {
-  if (a.m > kSkinnyMaxRows) return "more than 8 rows";
-  if (a.x_type != a.w_type || (!IsHalf(a.x_type) && a.x_type != ProductType::kF32 && a.x_type != ProductType::kF64))
-    return "X and W are not of one of f64, f32, f16 and bf16";
+SkinnyOrder SkinnyOrderOf(const ProductArguments& a) {
+  if (a.m > kSkinnyMaxRows || a.x_type != a.w_type) return SkinnyOrder::kNone;
+  if (!IsHalf(a.x_type) && a.x_type != ProductType::kF32 && a.x_type != ProductType::kF64) return SkinnyOrder::kNone;
   // Its sums are in X's own precision.
-  if (a.x_type != ProductType::kF64 && SumOf(a) == ProductSum::kF64) return "f64 beside narrower operands";
-  if (a.k > 1 && (a.x_column != 1 || a.w_column != 1)) return "X or W is not contiguous along K";
+  if (a.x_type != ProductType::kF64 && SumOf(a) == ProductSum::kF64) return SkinnyOrder::kNone;
   const int64_t piece = kSkinnyAlign / SizeOf(a.x_type);
   const auto crooked = [&](int64_t size, int64_t stride) { return size > 1 && stride % piece != 0; };
-  bool odd = crooked(a.m, a.x_row) || crooked(a.n, a.w_row);
-  for (int32_t axis = 0; axis < a.batch_axes; ++axis)
-    odd = odd || crooked(a.axes[axis].size, a.axes[axis].x) || crooked(a.axes[axis].size, a.axes[axis].w);
-  return odd ? "rows of X or W do not begin at multiples of 16 bytes" : nullptr;
+  bool crooked_w = false, crooked_x = crooked(a.m, a.x_row);
+  for (int32_t axis = 0; axis < a.batch_axes; ++axis) {
+    crooked_w = crooked_w || crooked(a.axes[axis].size, a.axes[axis].w);
+    crooked_x = crooked_x || crooked(a.axes[axis].size, a.axes[axis].x);
+  }
+  if (crooked_w) return SkinnyOrder::kNone;
+  if ((a.k <= 1 || (a.x_column == 1 && a.w_column == 1)) && !crooked(a.n, a.w_row) && !crooked_x)
+    return SkinnyOrder::kAlongK;
+  if ((a.n <= 1 || a.w_row == 1) && !crooked(a.k, a.w_column)) return SkinnyOrder::kAlongN;
+  return SkinnyOrder::kNone;
 }
 
 int32_t SkinnySplit(const ProductArguments& a, int32_t multiprocessors) {

@@ -66,7 +66,9 @@ class ProductPlan final : public plugins::KernelPlan {
   static bool Aligned(const void* data, uint32_t bytes) { return reinterpret_cast<uintptr_t>(data) % bytes == 0; }
 
   bool SkinnyServes(const ProductArguments& a) const {
-    return SkinnyRefusal(a) == nullptr && Aligned(a.x, kSkinnyAlign) && Aligned(a.w, kSkinnyAlign);
+    const SkinnyOrder order = SkinnyOrderOf(a);
+    return order != SkinnyOrder::kNone && Aligned(a.w, kSkinnyAlign) &&
+           (order == SkinnyOrder::kAlongN || Aligned(a.x, kSkinnyAlign));
   }
 
   sage_status ByOurs(const ProductArguments& a, void* stream, sage_error* err) const {

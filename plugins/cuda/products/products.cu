@@ -1,6 +1,7 @@
-// products.cu: launches of the three kernels of products.
+// products.cu: launches of the kernels of products.
 #include <cuda_runtime.h>
 
+#include "products/product_across.h"
 #include "products/product_finish.h"
 #include "products/product_launch.h"
 #include "products/product_plain.h"
@@ -13,6 +14,10 @@ template <class T, int32_t kRows>
 __global__ void __launch_bounds__(32 * kSkinnyWarps)
     SkinnyKernel(const __grid_constant__ ProductArguments a, int32_t split) {
   SkinnyProduct<T, kRows>(a, split).Multiply();
+}
+template <class T, int32_t kRows>
+__global__ void __launch_bounds__(32 * kSkinnyWarps) AcrossKernel(const __grid_constant__ ProductArguments a) {
+  AcrossProduct<T, kRows>(a).Multiply();
 }
 template <class N>
 __global__ void __launch_bounds__(kPlainProductThreads) PlainProductKernel(const __grid_constant__ ProductArguments a) {
@@ -30,7 +35,30 @@ bool Launchable(int64_t blocks, int* code) {
 }
 
 template <class T>
+int AcrossOf(const ProductArguments& a, void* stream) {
+  int code = cudaSuccess;
+  const int64_t blocks = AcrossBlocks(a);
+  if (!Launchable(blocks, &code)) return code;
+  const auto launch = [&](auto kernel) {
+    const uint32_t shared = AcrossSharedBytes(SkinnyRows(a.m), sizeof(T));
+    kernel<<<static_cast<uint32_t>(blocks), 32 * kSkinnyWarps, shared, static_cast<cudaStream_t>(stream)>>>(a);
+    return cudaGetLastError();
+  };
+  switch (SkinnyRows(a.m)) {
+    case 1:
+      return launch(AcrossKernel<T, 1>);
+    case 2:
+      return launch(AcrossKernel<T, 2>);
+    case 4:
+      return launch(AcrossKernel<T, 4>);
+    default:
+      return launch(AcrossKernel<T, 8>);
+  }
+}
+
+template <class T>
 int SkinnyOf(const ProductArguments& a, int32_t split, void* stream) {
+  if (SkinnyOrderOf(a) == SkinnyOrder::kAlongN) return AcrossOf<T>(a, stream);
   int code = cudaSuccess;
   const int64_t blocks = SkinnyBlocks(a, split);
   if (!Launchable(blocks, &code)) return code;

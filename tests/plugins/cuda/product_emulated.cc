@@ -1,6 +1,7 @@
 // product_emulated.cc: compiles the kernels for the CPU, once for all test files.
 #include "product_emulated.h"
 
+#include "products/product_across.h"
 #include "products/product_finish.h"
 #include "products/product_plain.h"
 #include "products/product_skinny.h"
@@ -26,6 +27,11 @@ int Launch(int* count, int64_t blocks, uint32_t threads, uint32_t shared, const 
 
 template <class T, int32_t kRows>
 int Skinny(const ProductArguments& a, int32_t split) {
+  if (cuda::SkinnyOrderOf(a) == cuda::SkinnyOrder::kAlongN) {
+    ++Emulated().across;
+    return Launch(&Emulated().skinny, cuda::AcrossBlocks(a), 32 * cuda::kSkinnyWarps,
+                  cuda::AcrossSharedBytes(kRows, sizeof(T)), [&] { cuda::AcrossProduct<T, kRows>(a).Multiply(); });
+  }
   const uint32_t shared = split == 1 ? 0 : cuda::kSkinnySharedBytes;
   return Launch(&Emulated().skinny, cuda::SkinnyBlocks(a, split), 32 * cuda::kSkinnyWarps, shared,
                 [&] { cuda::SkinnyProduct<T, kRows>(a, split).Multiply(); });

@@ -11,6 +11,7 @@ namespace sage::test {
 // What the emulated launches did. Tests run one after the other.
 struct EmulatedProducts {
   int skinny = 0, plain = 0, finish = 0;
+  int across = 0;  // of skinny: along N
   int last_split = 0, last_rows = 0;
   int fail = 0;         // not 0: launches return this cudaError_t
   std::string failure;  // the first of the emulation's findings; such a launch returns cudaErrorLaunchFailure

@@ -62,6 +62,26 @@ TEST_CASE("P5 cuda products: few rows in every float type agree with the oracle"
   }
 }
 
+TEST_CASE("P5 cuda products: few rows times a W that is contiguous along N agree with the oracle") {
+  ProductDevice device("cublas=off");
+  Random random(77);
+  for (const sage_dtype dtype : kFloats) {
+    for (int repeat = 0; repeat < 24; ++repeat) {
+      const int64_t m = random.Between(1, 8), piece = 16 / support::DtypeSize(dtype), b = random.Between(1, 3);
+      const int64_t k = random.Chance(3) ? random.Between(2, 70) : random.Between(2, 700), n = random.Between(2, 70);
+      const int64_t line = (n + piece - 1) / piece * piece;
+      // Lines of W begin at multiples of 16 bytes, the last of them ends the memory; X lies as it will.
+      OwnedTensor w(dtype, {b, k, n}, {line * k, line, 1});
+      OpCase c = Matmul(OwnedTensor(dtype, {b, m, k}, {m * k + 1, 1, m}).FillNormal(random.Seed()),
+                        w.FillNormal(random.Seed()), OwnedTensor(dtype, {b, m, n}));
+      const int before = Emulated().across;
+      CHECK(device.Check(c) == "");
+      CHECK_MESSAGE(Emulated().across == before + 1, Describe(c), device.reason);
+      CHECK(device.accuracy == SAGE_ACCURACY_EXACT);
+    }
+  }
+}
+
 TEST_CASE("P5 cuda products: a batch of few rows and rows that no stride joins") {
   ProductDevice device("cublas=off");
   Random random(5);
