@@ -11,20 +11,21 @@ namespace sage::cuda {
 namespace {
 
 template <class T, int32_t kRows>
-__global__ void __launch_bounds__(32 * kSkinnyWarps)
+__global__ void __launch_bounds__(32 * kSkinnyWarps, 1)
     SkinnyKernel(const __grid_constant__ ProductArguments a, int32_t split) {
   SkinnyProduct<T, kRows>(a, split).Multiply();
 }
 template <class T, int32_t kRows>
-__global__ void __launch_bounds__(32 * kSkinnyWarps) AcrossKernel(const __grid_constant__ ProductArguments a) {
+__global__ void __launch_bounds__(32 * kSkinnyWarps, 1) AcrossKernel(const __grid_constant__ ProductArguments a) {
   AcrossProduct<T, kRows>(a).Multiply();
 }
 template <class N>
-__global__ void __launch_bounds__(kPlainProductThreads) PlainProductKernel(const __grid_constant__ ProductArguments a) {
+__global__ void __launch_bounds__(kPlainProductThreads, 1)
+    PlainProductKernel(const __grid_constant__ ProductArguments a) {
   MultiplyPlain<N>(a);
 }
 template <class N>
-__global__ void __launch_bounds__(kFinishThreads) FinishKernel(const __grid_constant__ ProductArguments a) {
+__global__ void __launch_bounds__(kFinishThreads, 1) FinishKernel(const __grid_constant__ ProductArguments a) {
   FinishProduct<N>(a);
 }
 

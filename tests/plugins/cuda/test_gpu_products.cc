@@ -157,6 +157,18 @@ TEST_CASE("P5 gpu: products of few rows with every activation in every float typ
       }
 }
 
+TEST_CASE("P5 gpu: products of few rows times a W that is contiguous along N") {
+  ProductGpu gpu("cublas=off");
+  for (const sage_dtype dtype : kFloats)
+    for (const int64_t m : {1, 2, 4, 7})
+      for (const auto& [n, k] : {std::array<int64_t, 2>{768, 768}, {128, 4100}, {24, 3}}) {
+        OpCase c = Matmul(OwnedTensor(dtype, {3, m, k}).FillNormal(1), OwnedTensor(dtype, {3, k, n}).FillNormal(2),
+                          OwnedTensor(dtype, {3, m, n}));
+        CHECK(gpu.Check(c) == "");
+        CHECK(gpu.reason.rfind("skinny", 0) == 0);
+      }
+}
+
 TEST_CASE("P5 gpu: products by cuBLASLt in every type and epilogue") {
   ProductGpu gpu(nullptr);
   int by_library = 0;
