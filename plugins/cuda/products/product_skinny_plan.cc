@@ -5,6 +5,7 @@ namespace sage::cuda {
 
 SkinnyOrder SkinnyOrderOf(const ProductArguments& a) {
   if (a.m > kSkinnyMaxRows || a.x_type != a.w_type) return SkinnyOrder::kNone;
+  if (int64_t{a.n} * a.batch > INT32_MAX) return SkinnyOrder::kNone;  // a launch has no more blocks
   if (!IsHalf(a.x_type) && a.x_type != ProductType::kF32 && a.x_type != ProductType::kF64) return SkinnyOrder::kNone;
   // Its sums are in X's own precision.
   if (a.x_type != ProductType::kF64 && SumOf(a) == ProductSum::kF64) return SkinnyOrder::kNone;

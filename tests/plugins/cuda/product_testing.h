@@ -51,7 +51,7 @@ inline sage_status Create(const sage_host& host, int32_t device_id, const char* 
   return cuda::CreateOver(DeviceRuntime(), All(), host, device_id, options, out, err);
 }
 inline constexpr sage_plugin kTable = plugins::DeviceTable<Probe, Create>(
-    {.name = "cuda", .version = cuda::kVersion, .build = "emulation", .kinds = cuda::kKinds, .device_type = SAGE_CUDA});
+    {.name = "cuda", .version = "0.1.0", .build = "emulation", .kinds = cuda::kKinds, .device_type = SAGE_CUDA});
 }  // namespace products
 
 // An instance on the fake device. Making one forgets what the fakes have seen, not how they are set.
