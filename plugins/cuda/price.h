@@ -6,7 +6,6 @@
 
 namespace sage::cuda {
 
-constexpr double kLaunchNs = 4000;        // enqueueing and starting one kernel
 constexpr double kBandwidthShare = 0.85;  // of the memory's own rate, by a kernel that streams
 
 // Peak rates of a device from what it says of itself, per nanosecond.

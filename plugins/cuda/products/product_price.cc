@@ -9,6 +9,7 @@
 namespace sage::cuda {
 namespace {
 
+constexpr double kLaunchNs = 4000;  // enqueueing and starting one kernel
 // Of a peak of multiply-adds, by each kernel on a problem that fills the device.
 constexpr double kSkinnyShare = 0.35;   // it widens what it reads, a number at a time
 constexpr double kPlainShare = 0.06;    // a tile of 32 x 32 from shared memory, a switch for every element
