@@ -107,7 +107,7 @@ Result<ordered_json> MeasureGraph(Device& device, Engines& engines, const nlohma
   SAGE_ASSIGN_OR_RETURN(const ordered_json explained, Json(sage_session_explain, raw));
   ordered_json nodes = ordered_json::object();
   for (const auto& node : explained.value("nodes", ordered_json::array()))
-    nodes[node.value("name", "?")] = node.value("backend", "?");
+    nodes[node.value("name", "?")] = node.contains("chosen") && node["chosen"].is_string() ? node["chosen"] : "nobody";
   out["nodes"] = std::move(nodes);
   if (auto trace = Json(sage_session_trace, raw); trace.ok())
     out["counters"] = trace->value("counters", ordered_json());

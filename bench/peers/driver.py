@@ -37,8 +37,8 @@ class Prepared:
 
 
 def measure(run, seconds, least, most, cap, warmup, reset=lambda: None, reset_every=0):
-    """Nanoseconds of each call: `seconds` long and at least `least` calls, at most `most`; after `cap` seconds two do. `warmup`
-    calls come first and are not counted."""
+    """Nanoseconds of each call: `seconds` long and at least `least` calls, at most `most`; after `cap` seconds two
+    do. `warmup` calls come first and are not counted."""
     reset()
     for _ in range(warmup):
         run()
@@ -91,12 +91,15 @@ def serve(make_peer):
             state.clear()
             raise
 
-    serve_orders(make_peer, lambda peer: {"peer": peer.name, "versions": peer.versions(), "settings": peer.settings()}, answer_of)
+    def hello(peer):
+        return {"peer": peer.name, "versions": peer.versions(), "settings": peer.settings()}
+
+    serve_orders(make_peer, hello, answer_of)
 
 
 def serve_orders(make_peer, hello, answer_of):
-    """The loop itself, for peers with orders of their own (torch_gpu.py): hello(peer) is said at the start, answer_of(peer, order) to each line;
-    what raises is answered with its words."""
+    """The loop itself, for peers with orders of their own (torch_gpu.py): hello(peer) is said at the start,
+    answer_of(peer, order) to each line; what raises is answered with its words."""
     # Libraries print to stdout as they like; the answers go out by a copy of it that they do not know.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

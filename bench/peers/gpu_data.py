@@ -1,7 +1,8 @@
-"""Numbers and answers of bench/run --gpu: one pool of random numbers from which everybody fills every tensor, and the rows
-that are computed in float64. bench/gpu/problem_sets.h says how a tensor is read out of the pool, and why. It runs nothing
-but numpy.
+"""Numbers and answers of bench/run --gpu: one pool of random numbers from which everybody fills every tensor, and the
+rows that are computed in float64. bench/gpu/problem_sets.h says how a tensor is read out of the pool, and why. It
+runs nothing but numpy.
 """
+
 import math
 
 import numpy
@@ -31,7 +32,9 @@ class Pool:
 
     def __init__(self, dtype, seed, size=POOL):
         self.dtype = dtype
-        self.raw, self.values = rounded(numpy.random.default_rng(seed).standard_normal(size, dtype=numpy.float32), dtype)
+        self.raw, self.values = rounded(
+            numpy.random.default_rng(seed).standard_normal(size, dtype=numpy.float32), dtype
+        )
 
     def write(self, path):
         self.raw.tofile(path)
@@ -61,12 +64,19 @@ def page_step(pages):
 
 def order(shape, count, path, size=POOL):
     """The order "prepare" of both drivers."""
-    return {"do": "prepare", "problem": shape.text, "pool": str(path), "starts": starts(count, size), "page_start": PAGE_START,
-            "page_step": page_step(shape.pages) if shape.page else 1}
+    return {
+        "do": "prepare",
+        "problem": shape.text,
+        "pool": str(path),
+        "starts": starts(count, size),
+        "page_start": PAGE_START,
+        "page_step": page_step(shape.pages) if shape.page else 1,
+    }
 
 
 def rows_to_check(shape):
-    """Numbers of rows of [B,Hq,Sq]: of some heads, the first and the last among them, positions spread evenly over all with both ends."""
+    """Numbers of rows of [B,Hq,Sq]: of some heads, the first and the last among them, positions spread evenly over
+    all with both ends."""
     pairs = shape.b * shape.hq
     heads = numpy.unique(numpy.linspace(0, pairs - 1, min(HEADS, pairs)).round().astype(int))
     positions = numpy.unique(numpy.linspace(0, shape.sq - 1, min(POSITIONS, shape.sq)).round().astype(int))
@@ -77,7 +87,9 @@ def keys(pool, shape, tensor, number, b, head):
     """[Skv, D] of a head of K or V of a set, wherever its pages lie."""
     start = start_of(tensor, number, len(pool.values))
     if not shape.page:
-        return pool.part(start, (b * shape.hkv + head) * shape.skv * shape.d, shape.skv * shape.d).reshape(shape.skv, shape.d)
+        return pool.part(start, (b * shape.hkv + head) * shape.skv * shape.d, shape.skv * shape.d).reshape(
+            shape.skv, shape.d
+        )
     step, per = page_step(shape.pages), shape.skv // shape.page
     parts = []
     for j in range(per):
@@ -106,7 +118,11 @@ def expected(pool, shape, number, rows):
 def judge(dtype, answer, wanted):
     """{"check": "ok" or what is wrong, "rel_err", "rows"} of a driver's answer to "rows"."""
     if answer.get("not_finite"):
-        return {"check": f"{answer['not_finite']} elements of the output are not finite, or were never written", "rel_err": None, "rows": len(wanted)}
+        return {
+            "check": f"{answer['not_finite']} elements of the output are not finite, or were never written",
+            "rel_err": None,
+            "rows": len(wanted),
+        }
     try:
         got = numpy.array(answer["values"], dtype=numpy.float64)
     except (TypeError, ValueError):
@@ -115,7 +131,11 @@ def judge(dtype, answer, wanted):
         return {"check": f"rows of shape {got.shape}, expected {wanted.shape}", "rel_err": None, "rows": len(wanted)}
     relative = float(numpy.linalg.norm(got - wanted) / numpy.linalg.norm(wanted))
     gate = GATES[dtype]
-    return {"check": "ok" if relative <= gate else f"relative error {relative:.2g}, at most {gate:.0e}", "rel_err": relative, "rows": len(wanted)}
+    return {
+        "check": "ok" if relative <= gate else f"relative error {relative:.2g}, at most {gate:.0e}",
+        "rel_err": relative,
+        "rows": len(wanted),
+    }
 
 
 def product(pool, order, k):

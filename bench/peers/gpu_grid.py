@@ -1,9 +1,10 @@
-"""The problems that bench/run --gpu measures, who is in each, how often a call is made, and what is wanted of us, as one
-table. Nothing else decides what the report is about. Standard library only.
+"""The problems that bench/run --gpu measures, who is in each, how often a call is made, and what is wanted of us, as
+one table. Nothing else decides what the report is about. Standard library only.
 
-Bars hold on the device they were set for and are drawn there alone; those that are shares of what was measured in the same
-run hold everywhere.
+Bars hold on the device they were set for and are drawn there alone; those that are shares of what was measured in the
+same run hold everywhere.
 """
+
 import dataclasses
 import math
 import re
@@ -20,23 +21,25 @@ OURS = {
 PEERS = ("flash", "cudnn", "efficient", "math")
 
 ROUNDS = 3
-LEAST_SAMPLES = 50       # of a contender, over all rounds, unless its calls are very long
+LEAST_SAMPLES = 50  # of a contender, over all rounds, unless its calls are very long
 SLOWEST_SAMPLE_NS = 1e9  # a contender's samples of a round take no longer than this, but are three at least
-# Below this a call is about as long for the device as launching it is for the CPU (5 us ours, 20 us from Python), so that calls one by
+# Below this a call is about as long for the device as launching it is for the CPU (5 us ours, 20 us from Python), so
+# that calls one by
 # one would time the launches: they are recorded, several in one, for everybody alike.
 SHORT_CALL_NS = 50e3
-BATCH_NS = 200e3         # what recorded calls take together
+BATCH_NS = 200e3  # what recorded calls take together
 MOST_CALLS = 512
-WARMUP_NS = 2e6          # of calls before each round that do not count: the clocks are up again
-L2_TIMES = 2             # all sets of tensors together, over the last cache
+WARMUP_NS = 2e6  # of calls before each round that do not count: the clocks are up again
+L2_TIMES = 2  # all sets of tensors together, over the last cache
 MOST_SETS = 256
-MEMORY_SHARE = 0.35      # of the device's free memory for each process's sets
+MEMORY_SHARE = 0.35  # of the device's free memory for each process's sets
 MATH_SCORES_BYTES = 4 << 30  # torch's math path keeps its scores; where they are more, it is left out
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """What a problem string says, of the part of the grammar that the grid uses; the rest is refused by name."""
+
     text: str
     b: int
     hq: int
@@ -108,17 +111,26 @@ def parse(text):
 
 def row(group, problem, ours, peers=PEERS, quick=False, readme=False, bars=None):
     """bars: {words: (least or most, number)} in the group's unit, on the device that DEVICE_OF_BARS names."""
-    return {"group": group, "problem": problem, "ours": list(ours), "peers": list(peers), "quick": quick, "readme": readme, "bars": bars or {}}
+    return {
+        "group": group,
+        "problem": problem,
+        "ours": list(ours),
+        "peers": list(peers),
+        "quick": quick,
+        "readme": readme,
+        "bars": bars or {},
+    }
 
 
 # Everything that is an absolute number was set for this device.
 DEVICE_OF_BARS = "H200"
-# TFLOP/s without a mask and causal, of bf16 over 64 heads (8 of K and V) of 128: another library's on that device, and what we want.
+# TFLOP/s without a mask and causal, of bf16 over 64 heads (8 of K and V) of 128: another library's on that device, and
+# what we want.
 ANCHORS = {2048: (633, 484), 8192: (691, 644), 16384: (702, 673)}
 PORTABLE_BAR, HOPPER_BAR = (330, 300), (640, 600)
 DIMENSION_BARS = {64: (480, 450), 256: (680, 600)}
-DECODE_SHARE = 0.85   # of the copy bandwidth of the same run
-PAGED_SHARE = 0.95    # of the same row without pages
+DECODE_SHARE = 0.85  # of the copy bandwidth of the same run
+PAGED_SHARE = 0.95  # of the same row without pages
 KERNEL_NS, GRAPH_NS = 2500, 7000
 GRAPH_BEST, GRAPH_EXPERTS = 8, 128
 
@@ -147,19 +159,51 @@ def grid():
     for causal in (False, True):
         for length in (2048, 8192, 16384):
             ours = ("auto", "portable", "hopper", "cudnn backend") + (("plain",) if length == 2048 else ())
-            rows.append(row("prefill", prefill(length, 128, causal), ours, quick=length == 8192, readme=True,
-                            bars=bars_of(length, 128, causal)))
+            rows.append(
+                row(
+                    "prefill",
+                    prefill(length, 128, causal),
+                    ours,
+                    quick=length == 8192,
+                    readme=True,
+                    bars=bars_of(length, 128, causal),
+                )
+            )
         for d in (64, 256):
             for length in (2048, 8192):
-                rows.append(row("prefill", prefill(length, d, causal), ("auto", "portable", "hopper"), quick=(length, causal) == (8192, False),
-                                readme=length == 8192, bars=bars_of(length, d, causal)))
+                rows.append(
+                    row(
+                        "prefill",
+                        prefill(length, d, causal),
+                        ("auto", "portable", "hopper"),
+                        quick=(length, causal) == (8192, False),
+                        readme=length == 8192,
+                        bars=bars_of(length, d, causal),
+                    )
+                )
     for length in (4096, 16384, 65536):
         for page in (0, 16, 64):
             # torch reads no pages; and copying them together would be another problem.
-            rows.append(row("decode", decoding(length, page), ("auto", "portable", "decode", "cudnn backend"), PEERS if not page else (),
-                            quick=length == 16384 or (length, page) == (65536, 0), readme=length == 16384))
-    rows.append(row("small", "b1.hq12.hkv4.sq1.skv128.d64.bf16", ("auto", "portable", "decode", "plain"), quick=True, readme=True,
-                    bars={"kernel wanted": KERNEL_NS}))
+            rows.append(
+                row(
+                    "decode",
+                    decoding(length, page),
+                    ("auto", "portable", "decode", "cudnn backend"),
+                    PEERS if not page else (),
+                    quick=length == 16384 or (length, page) == (65536, 0),
+                    readme=length == 16384,
+                )
+            )
+    rows.append(
+        row(
+            "small",
+            "b1.hq12.hkv4.sq1.skv128.d64.bf16",
+            ("auto", "portable", "decode", "plain"),
+            quick=True,
+            readme=True,
+            bars={"kernel wanted": KERNEL_NS},
+        )
+    )
     rows.append(row("small", "b1.hq12.hkv4.sq1.skv128.d64.f32", ("auto", "plain"), quick=True))
     return rows
 
@@ -169,7 +213,8 @@ def quick():
 
 
 def sets(shape, l2_bytes, free_bytes):
-    """How many sets of tensors take turns. Small shapes are measured as they are used, with one: a table that stays where it is."""
+    """How many sets of tensors take turns. Small shapes are measured as they are used, with one: a table that stays
+    where it is."""
     if shape.bytes <= 1 << 20:
         return 1
     wanted = math.ceil(L2_TIMES * l2_bytes / shape.bytes) + 1
@@ -177,20 +222,24 @@ def sets(shape, l2_bytes, free_bytes):
 
 
 def plan(first_ns, count):
-    """{"calls", "samples", "warmup", "rounds"} of a contender whose call takes so long, over so many sets: samples of a round. A batch goes
-    over all sets."""
+    """{"calls", "samples", "warmup", "rounds"} of a contender whose call takes so long, over so many sets: samples of
+    a round. A batch goes over all sets."""
     calls = 1
     if first_ns < SHORT_CALL_NS:
         calls = min(MOST_CALLS, max(count, math.ceil(BATCH_NS / max(first_ns, 1))))
     sample_ns = max(first_ns * calls, 1)
     wanted = math.ceil(LEAST_SAMPLES / ROUNDS)
-    return {"calls": calls, "samples": max(3, min(wanted, int(SLOWEST_SAMPLE_NS // sample_ns))), "warmup": min(50, max(2, math.ceil(WARMUP_NS / sample_ns))),
-            "rounds": ROUNDS}
+    return {
+        "calls": calls,
+        "samples": max(3, min(wanted, int(SLOWEST_SAMPLE_NS // sample_ns))),
+        "warmup": min(50, max(2, math.ceil(WARMUP_NS / sample_ns))),
+        "rounds": ROUNDS,
+    }
 
 
 def turns(entries, number):
-    """Who is measured when in round `number`: everybody in turn, the order rotated by one a round, so that neither a slow minute nor the heat
-    that another leaves is always the same one's."""
+    """Who is measured when in round `number`: everybody in turn, the order rotated by one a round, so that neither a
+    slow minute nor the heat that another leaves is always the same one's."""
     return [entries[(number + i) % len(entries)] for i in range(len(entries))]
 
 

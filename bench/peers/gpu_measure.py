@@ -1,10 +1,11 @@
-"""Runs the grid of bench/run --gpu: ours and torch's backends in turn, round by round, every answer checked before anything is
-timed, every sample kept. It decides no figure: those are made from the file it writes (gpu_result.py).
+"""Runs the grid of bench/run --gpu: ours and torch's backends in turn, round by round, every answer checked before
+anything is timed, every sample kept. It decides no figure: those are made from the file it writes (gpu_result.py).
 
   gpu_measure.py --built build/gpu-bench --commit ID --out FILE [--quick] [--only RE] [--seconds N] [--python PYTHON]
 
 Exit 0 with a result, 69 with one sentence where there is no device.
 """
+
 import argparse
 import os
 import pathlib
@@ -38,7 +39,8 @@ LOST = re.compile(r"cudaError(?!MemoryAllocation)|CUDA error|device is lost")
 
 
 class Side:
-    """A contender's process and what it has prepared, so that one that died or lost its device is made as it was for the arms that are left."""
+    """A contender's process and what it has prepared, so that one that died or lost its device is made as it was for
+    the arms that are left."""
 
     def __init__(self, name, peer):
         self.name, self.peer, self.order, self.missing = name, peer, None, ""
@@ -93,7 +95,12 @@ def arm_order(entry):
 def smi(fields="name,driver_version,clocks.sm,clocks.mem,temperature.gpu,power.draw,pstate"):
     """What nvidia-smi says of device 0, as strings; empty where it says nothing."""
     try:
-        done = subprocess.run(["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits", "--id=0"], capture_output=True, text=True, timeout=20)
+        done = subprocess.run(
+            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits", "--id=0"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return {}
     if done.returncode != 0 or not done.stdout.strip():
@@ -129,7 +136,9 @@ def time_entry(side, entry, small):
     if "missing" in entry or entry.get("check") != "ok":
         return
     plan = entry["plan"]
-    answer = side.attempt(do="time", arm=entry["arm"], calls=plan["calls"], warmup=plan["warmup"], samples=plan["samples"])
+    answer = side.attempt(
+        do="time", arm=entry["arm"], calls=plan["calls"], warmup=plan["warmup"], samples=plan["samples"]
+    )
     if not answer.get("ok"):
         entry["missing"] = answer["why"]
         return
@@ -158,7 +167,7 @@ def measure(sides, row, facts, pool, path, arms):
             if not ready.get("ok"):
                 entry["missing"] = ready["why"]
                 continue
-            side.revive(members[:members.index(entry)])
+            side.revive(members[: members.index(entry)])
             check(side, entry, shape, checked, rows, expected)
             if right(entry | {"samples_ns": [1]}):
                 entry["plan"] = gpu_grid.plan(entry["first_ns"], count)
@@ -172,18 +181,35 @@ def measure(sides, row, facts, pool, path, arms):
     for side in sides.values():
         side.attempt(do="forget")
     kept = {key: row[key] for key in ("group", "problem", "readme", "bars")}
-    return kept | {"dtype": shape.dtype, "d": shape.d, "causal": bool(shape.causal), "length": shape.skv, "page": shape.page, "flops": shape.flops,
-                   "bytes": shape.bytes, "kv_bytes": shape.kv_bytes, "sets": count, "order": order_of_rounds,
-                   "ours": [e for who, e in entries if who == "ours"], "peers": [e for who, e in entries if who == "torch"],
-                   "seconds": round(time.monotonic() - begin, 1), "load": os.getloadavg()[0], "smi": smi()}
+    return kept | {
+        "dtype": shape.dtype,
+        "d": shape.d,
+        "causal": bool(shape.causal),
+        "length": shape.skv,
+        "page": shape.page,
+        "flops": shape.flops,
+        "bytes": shape.bytes,
+        "kv_bytes": shape.kv_bytes,
+        "sets": count,
+        "order": order_of_rounds,
+        "ours": [e for who, e in entries if who == "ours"],
+        "peers": [e for who, e in entries if who == "torch"],
+        "seconds": round(time.monotonic() - begin, 1),
+        "load": os.getloadavg()[0],
+        "smi": smi(),
+    }
 
 
 def roofline(sides, sizes, pool, path, found):
     """Adds a round of samples to found, {"copy", "linear": [ours, torch's]}."""
     n = sizes["gemm"]
-    order = sizes | {"do": "roofline", "pool": str(path), "linear": f"linear X=bf16[{n},{n}] W=bf16[{n},{n}] Y=bf16[{n},{n}]",
-                     "rows": [0, n // 2 - 1, n - 1],
-                     "starts": {name: gpu_data.start_of(name, 0, len(pool.values)) for name in ("x", "w")}}
+    order = sizes | {
+        "do": "roofline",
+        "pool": str(path),
+        "linear": f"linear X=bf16[{n},{n}] W=bf16[{n},{n}] Y=bf16[{n},{n}]",
+        "rows": [0, n // 2 - 1, n - 1],
+        "starts": {name: gpu_data.start_of(name, 0, len(pool.values)) for name in ("x", "w")},
+    }
     expected = gpu_data.product(pool, order, n)
     for who, side in sides.items():
         entry = next((e for e in found.setdefault("linear", []) if e["who"] == who), None)
@@ -197,13 +223,21 @@ def roofline(sides, sizes, pool, path, found):
             entry["missing"] = answer["why"]
             continue
         if "copy" in answer:
-            found.setdefault("copy", {"bytes": answer["copy"]["bytes"], "samples_ns": []})["samples_ns"] += answer["copy"]["samples_ns"]
+            found.setdefault("copy", {"bytes": answer["copy"]["bytes"], "samples_ns": []})["samples_ns"] += answer[
+                "copy"
+            ]["samples_ns"]
         linear = answer["linear"]
         if "missing" in linear:
             entry["missing"] = linear["missing"]
             continue
-        off = float(numpy.linalg.norm(numpy.array(linear["values"], dtype=float) - expected) / numpy.linalg.norm(expected))
-        entry |= {"path": linear["path"], "rel_err": off, "check": "ok" if off <= GEMM_GATE else f"relative error {off:.2g}, at most {GEMM_GATE:.0e}"}
+        off = float(
+            numpy.linalg.norm(numpy.array(linear["values"], dtype=float) - expected) / numpy.linalg.norm(expected)
+        )
+        entry |= {
+            "path": linear["path"],
+            "rel_err": off,
+            "check": "ok" if off <= GEMM_GATE else f"relative error {off:.2g}, at most {GEMM_GATE:.0e}",
+        }
         entry.setdefault("samples_ns", []).extend(linear["samples_ns"])
 
 
@@ -213,7 +247,9 @@ def graph(side, folder, options):
     answer = side.attempt(do="graph", options=options, warmup=GRAPH_WARMUP, samples=GRAPH_RUNS, **part)
     if not answer.get("ok"):
         return {"missing": answer["why"], "options": options}
-    kept = {key: answer[key] for key in ("host_ns", "device_ns", "device_missing", "nodes", "counters") if key in answer}
+    kept = {
+        key: answer[key] for key in ("host_ns", "device_ns", "device_missing", "nodes", "counters") if key in answer
+    }
     for key in ("host_ns", "device_ns"):
         if key in kept:
             kept[key] = [round(sample) for sample in kept[key]]
@@ -223,14 +259,23 @@ def graph(side, folder, options):
 def line_of(row):
     mine, best = gpu_result.arm(row), gpu_result.best_peer(row)
     ours = f"{gpu_result.speed(row, mine):8.1f} {gpu_result.unit(row):8}" if right(mine) else f"none: {why_none(mine)}"
-    theirs = f"{gpu_result.ratio(row, best):5.2f} x torch {best['arm']}" if best and gpu_result.ratio(row, best) else "no ratio"
-    others = ", ".join(f"{e['arm']} {gpu_result.speed(row, e):.4g}" if right(e) else f"{e['arm']} -" for e in row["ours"][1:] + row["peers"])
+    theirs = (
+        f"{gpu_result.ratio(row, best):5.2f} x torch {best['arm']}"
+        if best and gpu_result.ratio(row, best)
+        else "no ratio"
+    )
+    others = ", ".join(
+        f"{e['arm']} {gpu_result.speed(row, e):.4g}" if right(e) else f"{e['arm']} -"
+        for e in row["ours"][1:] + row["peers"]
+    )
     return f"{row['problem']:48} {ours}  {theirs}  ({others}; {row['seconds']} s)"
 
 
 def main():
     flags = argparse.ArgumentParser()
-    flags.add_argument("--built", type=pathlib.Path, required=True, help="the build folder with bin/gpu_contender and libsage_cuda.so")
+    flags.add_argument(
+        "--built", type=pathlib.Path, required=True, help="the build folder with bin/gpu_contender and libsage_cuda.so"
+    )
     flags.add_argument("--commit", required=True)
     flags.add_argument("--out", type=pathlib.Path, required=True)
     flags.add_argument("--quick", action="store_true")
@@ -246,29 +291,68 @@ GRAPH_OPTIONS = {"graph_capture": "on", "backend_order": "cuda"}
 
 
 def run(given, rows, arms, plugin="libsage_cuda.so", device=(), sizes=ROOFLINE, graph_options=GRAPH_OPTIONS):
-    """Everything; returns the exit code. What follows arms is other in tests alone: the plugin that is asked whether it runs here and for the
-    roofline, further arguments of the program, sizes, the session's options."""
+    """Everything; returns the exit code. What follows arms is other in tests alone: the plugin that is asked whether
+    it runs here and for the roofline, further arguments of the program, sizes, the session's options."""
     begin, seconds = time.monotonic(), given.seconds or SECONDS[given.quick]
     threads = min(2, len(os.sched_getaffinity(0)))  # one for the calls, one for the driver's own
     # What contenders.environment hides from everybody is what is measured here.
     extra = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
     plugin = given.built / "lib/sage/plugins" / plugin
-    sides = {"ours": Side("ours", contenders.Program("ours", given.built / "bin/gpu_contender", threads, ["--plugin", str(plugin), *device], extra)),
-             "torch": Side("torch", contenders.Peer("torch", given.python, threads, "native", script="torch_gpu.py", extra=extra))}
+    sides = {
+        "ours": Side(
+            "ours",
+            contenders.Program(
+                "ours", given.built / "bin/gpu_contender", threads, ["--plugin", str(plugin), *device], extra
+            ),
+        ),
+        "torch": Side(
+            "torch", contenders.Peer("torch", given.python, threads, "native", script="torch_gpu.py", extra=extra)
+        ),
+    }
     if not sides["ours"].start():
         print(f"gpu: {sides['ours'].missing}", file=sys.stderr)
         return NO_DEVICE
     sides["torch"].start()
     hello = sides["ours"].peer.hello
-    peers = {name: {"missing": side.missing} if side.missing else {key: side.peer.hello[key] for key in ("versions", "settings")} for name, side in sides.items()}
-    report = {"what": gpu_result.WHAT, "commit": given.commit, "machine": machine.describe() | {"device": hello["device"], "smi": smi()}, "peers": peers,
-              "roofline": {}, "rows": [], "graph": {},
-              "settings": {"seed": SEED, "quick": given.quick, "seconds_allowed": seconds, "rounds": "everybody in turn, the order rotated by one each round",
-                           "samples": "one call by CUDA events, all of a round enqueued before the first is waited for; short calls several in one recording; see each entry's how",
-                           "memory": "all sets of tensors together at least twice the last cache, but for small rows: one set, as a table that stays where it is",
-                           "gates": gpu_data.GATES, "left_out_for_want_of_time": []}}
+    peers = {
+        name: (
+            {"missing": side.missing}
+            if side.missing
+            else {key: side.peer.hello[key] for key in ("versions", "settings")}
+        )
+        for name, side in sides.items()
+    }
+    report = {
+        "what": gpu_result.WHAT,
+        "commit": given.commit,
+        "machine": machine.describe() | {"device": hello["device"], "smi": smi()},
+        "peers": peers,
+        "roofline": {},
+        "rows": [],
+        "graph": {},
+        "settings": {
+            "seed": SEED,
+            "quick": given.quick,
+            "seconds_allowed": seconds,
+            "rounds": "everybody in turn, the order rotated by one each round",
+            "samples": (
+                "one call by CUDA events, all of a round enqueued before the first is waited for; short calls several"
+                " in one recording; see each entry's how"
+            ),
+            "memory": (
+                "all sets of tensors together at least twice the last cache, but for small rows: one set, as a table"
+                " that stays where it is"
+            ),
+            "gates": gpu_data.GATES,
+            "left_out_for_want_of_time": [],
+        },
+    }
     report["machine"]["load"] = list(os.getloadavg())
-    print(f"{hello['device']['name']}; {len(rows)} rows, {seconds:.0f} s at most" + (f"; torch is missing: {sides['torch'].missing}" if sides["torch"].missing else ""), flush=True)
+    print(
+        f"{hello['device']['name']}; {len(rows)} rows, {seconds:.0f} s at most"
+        + (f"; torch is missing: {sides['torch'].missing}" if sides["torch"].missing else ""),
+        flush=True,
+    )
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=shared) as folder:
         pools = {}
@@ -286,7 +370,9 @@ def run(given, rows, arms, plugin="libsage_cuda.so", device=(), sizes=ROOFLINE, 
             if time.monotonic() - begin + longest > seconds:
                 report["settings"]["left_out_for_want_of_time"].append(row["problem"])
                 continue
-            report["rows"].append(measure(sides, row, hello["device"], *pool_of(gpu_grid.parse(row["problem"]).dtype), arms))
+            report["rows"].append(
+                measure(sides, row, hello["device"], *pool_of(gpu_grid.parse(row["problem"]).dtype), arms)
+            )
             longest = max(longest, report["rows"][-1]["seconds"])
             print(line_of(report["rows"][-1]), flush=True)
             write(given.out, report)
@@ -298,7 +384,10 @@ def run(given, rows, arms, plugin="libsage_cuda.so", device=(), sizes=ROOFLINE, 
         side.stop()
     write(given.out, report)
     if report["graph"].get("host_ns"):
-        print(f"context to experts: round trip {duration(gpu_result.percentile(report['graph']['host_ns'], 50))}, {report['graph']['check']}")
+        print(
+            f"context to experts: round trip {duration(gpu_result.percentile(report['graph']['host_ns'], 50))},"
+            f" {report['graph']['check']}"
+        )
     for miss in gpu_result.misses(report):
         print(f"bar missed: {miss}")
     print(f"{len(report['rows'])} rows in {report['settings']['seconds']} s, to {given.out}", file=sys.stderr)

@@ -1,6 +1,7 @@
-"""A result of bench/run --gpu: reading it, every figure derived from its samples, the bars and who misses one. Whatever prints
-a figure gets it here, so that the rule is in one place: a side whose answer was not checked and found right has none. Standard
-library only."""
+"""A result of bench/run --gpu: reading it, every figure derived from its samples, the bars and who misses one.
+Whatever prints a figure gets it here, so that the rule is in one place: a side whose answer was not checked and found
+right has none. Standard library only."""
+
 import json
 import statistics
 
@@ -40,7 +41,8 @@ def peer(row, name):
 
 
 def ratio(row, entry):
-    """The peer's median over that of our `auto`, above 1 where we are faster; None unless both answers were found right."""
+    """The peer's median over that of our `auto`, above 1 where we are faster; None unless both answers were found
+    right."""
     mine = arm(row)
     return median(entry) / median(mine) if right(mine) and right(entry) else None
 
@@ -50,8 +52,8 @@ def best_peer(row):
 
 
 def speed(row, entry):
-    """TFLOP/s; of decoding GB/s of everything that a call has to read and write; of small rows the call's microseconds. None without a
-    right answer."""
+    """TFLOP/s; of decoding GB/s of everything that a call has to read and write; of small rows the call's
+    microseconds. None without a right answer."""
     if not right(entry):
         return None
     if row["group"] == "small":
@@ -76,7 +78,11 @@ def copy_gbps(result):
 
 def gemms(result):
     """[(who, TFLOP/s)] of those whose product was checked and right."""
-    return [(found["who"], found["flops"] / median(found) / 1e3) for found in result["roofline"].get("linear", []) if right(found)]
+    return [
+        (found["who"], found["flops"] / median(found) / 1e3)
+        for found in result["roofline"].get("linear", [])
+        if right(found)
+    ]
 
 
 def roofline(result, row):
@@ -104,7 +110,8 @@ def has_bars(result):
 
 
 def bars(result):
-    """[(what, reached or None, bar, met)], of every bar that holds here. reached is None where there is no right answer."""
+    """[(what, reached or None, bar, met)], of every bar that holds here. reached is None where there is no right
+    answer."""
     out = []
     for row in result["rows"]:
         for words, wanted in row["bars"].items() if has_bars(result) else ():
@@ -113,23 +120,54 @@ def bars(result):
             least = row["group"] != "small"
             bar = wanted if least else wanted / 1e3
             met = reached is not None and (reached >= bar if least else reached <= bar)
-            out.append((f"{row['problem']}, {arm_of_bar(words)}: {words}, {'at least' if least else 'at most'} {bar:g} {unit(row)}", reached, bar, met))
+            out.append(
+                (
+                    (
+                        f"{row['problem']}, {arm_of_bar(words)}: {words}, {'at least' if least else 'at most'} {bar:g}"
+                        f" {unit(row)}"
+                    ),
+                    reached,
+                    bar,
+                    met,
+                )
+            )
         if row["group"] == "decode" and copy_gbps(result):
             reached = share(result, row, arm(row))
-            out.append((f"{row['problem']}: share of the copy bandwidth, at least {gpu_grid.DECODE_SHARE:g}", reached, gpu_grid.DECODE_SHARE,
-                        reached is not None and reached >= gpu_grid.DECODE_SHARE))
+            out.append(
+                (
+                    f"{row['problem']}: share of the copy bandwidth, at least {gpu_grid.DECODE_SHARE:g}",
+                    reached,
+                    gpu_grid.DECODE_SHARE,
+                    reached is not None and reached >= gpu_grid.DECODE_SHARE,
+                )
+            )
         if row["group"] == "decode" and row["page"]:
             plain = next((r for r in result["rows"] if r["problem"] == row["problem"].partition(":")[0]), None)
             if plain is not None:
                 both = right(arm(row)) and right(arm(plain))
                 reached = median(arm(plain)) / median(arm(row)) if both else None
-                out.append((f"{row['problem']}: as fast as without pages, at least {gpu_grid.PAGED_SHARE:g} of it", reached, gpu_grid.PAGED_SHARE,
-                            both and reached >= gpu_grid.PAGED_SHARE))
+                out.append(
+                    (
+                        f"{row['problem']}: as fast as without pages, at least {gpu_grid.PAGED_SHARE:g} of it",
+                        reached,
+                        gpu_grid.PAGED_SHARE,
+                        both and reached >= gpu_grid.PAGED_SHARE,
+                    )
+                )
     graph = result.get("graph") or {}
     if has_bars(result) and graph:
         reached = percentile(graph["host_ns"], 50) / 1e3 if graph_right(graph) else None
-        out.append((f"context to the best {gpu_grid.GRAPH_BEST} of {gpu_grid.GRAPH_EXPERTS}, round trip: at most {gpu_grid.GRAPH_NS / 1e3:g} us", reached,
-                    gpu_grid.GRAPH_NS / 1e3, reached is not None and reached <= gpu_grid.GRAPH_NS / 1e3))
+        out.append(
+            (
+                (
+                    f"context to the best {gpu_grid.GRAPH_BEST} of {gpu_grid.GRAPH_EXPERTS}, round trip: at most"
+                    f" {gpu_grid.GRAPH_NS / 1e3:g} us"
+                ),
+                reached,
+                gpu_grid.GRAPH_NS / 1e3,
+                reached is not None and reached <= gpu_grid.GRAPH_NS / 1e3,
+            )
+        )
     return out
 
 
@@ -139,4 +177,8 @@ def graph_right(graph):
 
 def misses(result):
     """Sentences, one for each bar that is not met."""
-    return [f"{what}: {f'{reached:.3g}' if reached is not None else 'no right answer'}" for what, reached, _, met in bars(result) if not met]
+    return [
+        f"{what}: {f'{reached:.3g}' if reached is not None else 'no right answer'}"
+        for what, reached, _, met in bars(result)
+        if not met
+    ]

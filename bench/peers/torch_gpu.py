@@ -1,9 +1,11 @@
-"""PyTorch's scaled_dot_product_attention on a CUDA device, an arm a backend: flash, cudnn, efficient, math. The orders are those
-of bench/gpu/contender.cc, the numbers those of the same pool. A backend that refuses is missing with torch's own reason, never
-measured on another's path.
+"""PyTorch's scaled_dot_product_attention on a CUDA device, an arm a backend: flash, cudnn, efficient, math. The
+orders are those of bench/gpu/contender.cc, the numbers those of the same pool. A backend that refuses is missing with
+torch's own reason, never measured on another's path.
 
-Grouped heads are asked for by enable_gqa; a backend that does not know it gets K and V repeated beforehand, which does not count.
+Grouped heads are asked for by enable_gqa; a backend that does not know it gets K and V repeated beforehand, which
+does not count.
 """
+
 import gc
 import statistics
 import time
@@ -18,6 +20,7 @@ class TorchGpu:
     def __init__(self):
         import torch
         from torch.nn.attention import SDPBackend, sdpa_kernel
+
         if not torch.cuda.is_available():
             raise driver.Missing(f"torch {torch.__version__} sees no CUDA device")
         self.torch, self.backends, self.sdpa_kernel = torch, SDPBackend, sdpa_kernel
@@ -28,9 +31,20 @@ class TorchGpu:
     def hello(self):
         torch = self.torch
         facts = torch.cuda.get_device_properties(0)
-        return {"peer": "torch", "versions": {"torch": torch.__version__, "cuda": str(torch.version.cuda), "cudnn": str(torch.backends.cudnn.version())},
-                "settings": {"call": "scaled_dot_product_attention in inference_mode, a backend at a time by sdpa_kernel", "layout": "[B,H,S,D]",
-                             "device": facts.name, "bf16 reduction in math": torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()}}
+        return {
+            "peer": "torch",
+            "versions": {
+                "torch": torch.__version__,
+                "cuda": str(torch.version.cuda),
+                "cudnn": str(torch.backends.cudnn.version()),
+            },
+            "settings": {
+                "call": "scaled_dot_product_attention in inference_mode, a backend at a time by sdpa_kernel",
+                "layout": "[B,H,S,D]",
+                "device": facts.name,
+                "bf16 reduction in math": torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed(),
+            },
+        }
 
     def forget(self, _=None):
         self.sets, self.arms, self.graphs = [], {}, {}
@@ -54,7 +68,7 @@ class TorchGpu:
         done, at = 0, start % len(pool)
         while done < count:
             part = min(count - done, len(pool) - at)
-            out[done:done + part] = pool[at:at + part]
+            out[done : done + part] = pool[at : at + part]
             done, at = done + part, 0
         return out.view(shape)
 
@@ -69,8 +83,12 @@ class TorchGpu:
         self.shape = p
         self.flags = {"is_causal": p.hides}
         for n in range(len(order["starts"]["q"])):
-            self.sets.append([self.filled(pool, order["starts"][name][n], (p.b, heads, length, p.d))
-                              for name, heads, length in (("q", p.hq, p.sq), ("k", p.hkv, p.skv), ("v", p.hkv, p.skv))])
+            self.sets.append(
+                [
+                    self.filled(pool, order["starts"][name][n], (p.b, heads, length, p.d))
+                    for name, heads, length in (("q", p.hq, p.sq), ("k", p.hkv, p.skv), ("v", p.hkv, p.skv))
+                ]
+            )
         self.torch.cuda.synchronize()
         return {"sets": len(self.sets)}
 
@@ -82,6 +100,7 @@ class TorchGpu:
         def run(n):
             q, k, v = sets[n % len(sets)]
             return sdpa(q, k, v, **flags)
+
         return run
 
     def only(self, arm):
@@ -110,7 +129,10 @@ class TorchGpu:
                 self.arms.pop(name, None)
                 refused.append(str(error).splitlines()[0])
                 continue
-            return {"path": f"SDPBackend.{ARMS[name]}" + (f", {words}" if words else ""), "first_ns": statistics.median(times)}
+            return {
+                "path": f"SDPBackend.{ARMS[name]}" + (f", {words}" if words else ""),
+                "first_ns": statistics.median(times),
+            }
         raise driver.Missing(f"it refuses: {refused[0]}")
 
     def events(self, work, warmup, samples):
@@ -161,8 +183,13 @@ class TorchGpu:
                 return
             for i in range(calls):
                 run(n * calls + i)
+
         times = self.events(work, order["warmup"], order["samples"])
-        how = f"{calls} calls, recorded and launched as one" if graph is not None else f"{calls} calls in a row, since they were not recorded: {why}"
+        how = (
+            f"{calls} calls, recorded and launched as one"
+            if graph is not None
+            else f"{calls} calls in a row, since they were not recorded: {why}"
+        )
         return {"samples_ns": [t / calls for t in times], "how": how}
 
     def round_trip(self, order):
@@ -190,11 +217,24 @@ class TorchGpu:
         x, w = (self.filled(pool, order["starts"][name], (n, n)) for name in ("x", "w"))
         y = torch.empty(n, n, dtype=torch.bfloat16, device="cuda")
         times = self.events(lambda _: torch.mm(x, w.t(), out=y), order["warmup"], order["samples"])
-        return {"linear": {"path": "torch.mm", "samples_ns": times, "values": y[order["rows"], :order["columns"]].double().cpu().tolist()}}
+        return {
+            "linear": {
+                "path": "torch.mm",
+                "samples_ns": times,
+                "values": y[order["rows"], : order["columns"]].double().cpu().tolist(),
+            }
+        }
 
     def answer(self, order):
-        known = {"prepare": self.prepare, "arm": self.arm, "rows": self.rows, "time": self.timing, "round_trip": self.round_trip,
-                 "roofline": self.roofline, "forget": self.forget}
+        known = {
+            "prepare": self.prepare,
+            "arm": self.arm,
+            "rows": self.rows,
+            "time": self.timing,
+            "round_trip": self.round_trip,
+            "roofline": self.roofline,
+            "forget": self.forget,
+        }
         if order["do"] not in known:
             raise driver.Missing(f"unknown order {order['do']!r}")
         try:

@@ -1,5 +1,7 @@
-"""bench/run --gpu without a device, without torch and without numpy: its table of rows, its operations and bytes, its plan of calls, who
-is measured when, its bars, and the page of a result made by hand for a device that does not exist."""
+"""bench/run --gpu without a device, without torch and without numpy: its table of rows, its operations and bytes, its
+plan of calls, who is measured when, its bars, and the page of a result made by hand for a device that does
+not exist."""
+
 import copy
 import json
 import pathlib
@@ -20,37 +22,100 @@ GPU_DEVICE = "test device (H200 in name only)"
 
 
 def entry(name, milliseconds, check="ok", **more):
-    return {"arm": name, "path": "some kernels", "samples_ns": [milliseconds * 1e6] * 3, "rounds": [1, 1, 1], "how": "one call", "check": check,
-            "rel_err": 2e-3, "rows": 128, "first_ns": 1e6, **more}
+    return {
+        "arm": name,
+        "path": "some kernels",
+        "samples_ns": [milliseconds * 1e6] * 3,
+        "rounds": [1, 1, 1],
+        "how": "one call",
+        "check": check,
+        "rel_err": 2e-3,
+        "rows": 128,
+        "first_ns": 1e6,
+        **more,
+    }
 
 
 def row(problem, ours, peers, bars=None, **more):
     shape = gpu_grid.parse(problem)
     group = "small" if shape.skv <= 128 else "decode" if shape.sq == 1 else "prefill"
-    return {"group": group, "problem": problem, "readme": True, "bars": bars or {}, "dtype": shape.dtype, "d": shape.d, "causal": bool(shape.causal),
-            "length": shape.skv, "page": shape.page, "flops": shape.flops, "bytes": shape.bytes, "kv_bytes": shape.kv_bytes, "sets": 2, "order": [],
-            "ours": ours, "peers": peers, "seconds": 1, "load": 0.1, "smi": {"clocks.sm": "1980"}, **more}
+    return {
+        "group": group,
+        "problem": problem,
+        "readme": True,
+        "bars": bars or {},
+        "dtype": shape.dtype,
+        "d": shape.d,
+        "causal": bool(shape.causal),
+        "length": shape.skv,
+        "page": shape.page,
+        "flops": shape.flops,
+        "bytes": shape.bytes,
+        "kv_bytes": shape.kv_bytes,
+        "sets": 2,
+        "order": [],
+        "ours": ours,
+        "peers": peers,
+        "seconds": 1,
+        "load": 0.1,
+        "smi": {"clocks.sm": "1980"},
+        **more,
+    }
 
 
 def made(*rows, name=GPU_DEVICE, **more):
     """A copy of 4000 GB/s, a GEMM of 500 TFLOP/s by torch and a wrong one of ours."""
-    return {"what": gpu_result.WHAT, "commit": "0123456789ab",
-            "machine": {"processor": "a processor", "date": "2026-01-02", "load": [0.1, 0, 0], "load_after": [0.3, 0, 0], "smi": {"driver_version": "999.1"},
-                        "device": {"name": name, "capability": "9.0", "driver": "13.0", "l2_bytes": 60 << 20, "free_bytes": 100 << 30}},
-            "settings": {"seconds": 30, "left_out_for_want_of_time": ["b1.hq1.sq9.d8.bf16"]},
-            "peers": {"ours": {"versions": {"sage-engine": "0.1.0"}, "settings": {}}, "torch": {"versions": {"torch": "9.9", "cudnn": "99"}, "settings": {}}},
-            "roofline": {"copy": {"bytes": 4000000, "samples_ns": [1000, 900, 1100]},
-                         "linear": [{"who": "ours", "flops": 1e9, "samples_ns": [1], "check": "relative error 0.9, at most 5e-03"},
-                                    {"who": "torch", "flops": 1e12, "samples_ns": [2e6], "check": "ok"}]},
-            "rows": list(rows), "graph": {}, **more}
+    return {
+        "what": gpu_result.WHAT,
+        "commit": "0123456789ab",
+        "machine": {
+            "processor": "a processor",
+            "date": "2026-01-02",
+            "load": [0.1, 0, 0],
+            "load_after": [0.3, 0, 0],
+            "smi": {"driver_version": "999.1"},
+            "device": {
+                "name": name,
+                "capability": "9.0",
+                "driver": "13.0",
+                "l2_bytes": 60 << 20,
+                "free_bytes": 100 << 30,
+            },
+        },
+        "settings": {"seconds": 30, "left_out_for_want_of_time": ["b1.hq1.sq9.d8.bf16"]},
+        "peers": {
+            "ours": {"versions": {"sage-engine": "0.1.0"}, "settings": {}},
+            "torch": {"versions": {"torch": "9.9", "cudnn": "99"}, "settings": {}},
+        },
+        "roofline": {
+            "copy": {"bytes": 4000000, "samples_ns": [1000, 900, 1100]},
+            "linear": [
+                {"who": "ours", "flops": 1e9, "samples_ns": [1], "check": "relative error 0.9, at most 5e-03"},
+                {"who": "torch", "flops": 1e12, "samples_ns": [2e6], "check": "ok"},
+            ],
+        },
+        "rows": list(rows),
+        "graph": {},
+        **more,
+    }
 
 
 PREFILL = "b1.hq64.hkv8.sq8192.skv8192.d128.bf16"
-# 4 * 64 * 8192^2 * 128 operations: 2.199e12. Ours takes 5 ms (440 TFLOP/s); torch's flash 10 and right, cudnn 1 and wrong, efficient refuses.
-MIXED = row(PREFILL, [entry("auto", 5), entry("portable", 8), {"arm": "hopper", "missing": "not on this device"}],
-            [entry("flash", 10), entry("cudnn", 1, "relative error 0.3, at most 5e-03"), {"arm": "efficient", "missing": "it refuses: no kernel"}],
-            bars={"cuDNN 9.19": 691, "portable wanted": 200})
-OURS_WRONG = row(PREFILL, [entry("auto", 5, "3 elements of the output are not finite, or were never written")], [entry("flash", 10)])
+# 4 * 64 * 8192^2 * 128 operations: 2.199e12. Ours takes 5 ms (440 TFLOP/s); torch's flash 10 and right, cudnn 1 and
+# wrong, efficient refuses.
+MIXED = row(
+    PREFILL,
+    [entry("auto", 5), entry("portable", 8), {"arm": "hopper", "missing": "not on this device"}],
+    [
+        entry("flash", 10),
+        entry("cudnn", 1, "relative error 0.3, at most 5e-03"),
+        {"arm": "efficient", "missing": "it refuses: no kernel"},
+    ],
+    bars={"cuDNN 9.19": 691, "portable wanted": 200},
+)
+OURS_WRONG = row(
+    PREFILL, [entry("auto", 5, "3 elements of the output are not finite, or were never written")], [entry("flash", 10)]
+)
 
 
 def decode(milliseconds, page=0, **more):
@@ -96,8 +161,13 @@ class Grid(unittest.TestCase):
         self.assertEqual(gpu_grid.parse("b1.hq8.sq1.skv32.d64.bf16:causal=br").flops, 4 * 8 * 32 * 64)
 
     def test_what_is_not_measured_is_refused_by_name(self):
-        for text, words in (("b1.hq2.sq4.d8.i8", "i8"), ("b1.hq2.sq4.d8", "dtype"), ("b1.hq2.sq4.d8.bf16:window=3", "window"),
-                            ("b1.hq2.sq4.skv30.d8.bf16:page=16", "pages of 16"), ("b1.hq2.sq4.d8.bf16:causal=left", "causal=left")):
+        for text, words in (
+            ("b1.hq2.sq4.d8.i8", "i8"),
+            ("b1.hq2.sq4.d8", "dtype"),
+            ("b1.hq2.sq4.d8.bf16:window=3", "window"),
+            ("b1.hq2.sq4.skv30.d8.bf16:page=16", "pages of 16"),
+            ("b1.hq2.sq4.d8.bf16:causal=left", "causal=left"),
+        ):
             with self.assertRaisesRegex(ValueError, words):
                 gpu_grid.parse(text)
 
@@ -165,15 +235,26 @@ class Figures(unittest.TestCase):
         found = gpu_result.misses(made(MIXED))
         self.assertEqual(len(found), 1)
         self.assertRegex(found[0], "auto: cuDNN 9.19, at least 691 TFLOP/s: 440")
-        met = row(PREFILL, [entry("auto", 3), {"arm": "portable", "missing": "gone"}], [], bars={"cuDNN 9.19": 691, "portable wanted": 200})
+        met = row(
+            PREFILL,
+            [entry("auto", 3), {"arm": "portable", "missing": "gone"}],
+            [],
+            bars={"cuDNN 9.19": 691, "portable wanted": 200},
+        )
         self.assertRegex(gpu_result.misses(made(met))[0], "portable wanted.*no right answer")
 
     def test_bars_of_decoding_are_shares_and_hold_on_every_device(self):
         # 2.147 GB in 0.6 ms are 3580 GB/s, 0.895 of the copy; in 0.8 ms 0.67.
         self.assertEqual(gpu_result.misses(made(decode(0.6), name="another device")), [])
-        self.assertRegex(gpu_result.misses(made(decode(0.8), name="another device"))[0], "share of the copy bandwidth, at least 0.85: 0.67")
+        self.assertRegex(
+            gpu_result.misses(made(decode(0.8), name="another device"))[0],
+            "share of the copy bandwidth, at least 0.85: 0.67",
+        )
         slow = gpu_result.misses(made(decode(0.6), decode(0.62, 16), decode(0.65, 64)))
-        self.assertTrue(any(re.search("page=64.*as fast as without pages, at least 0.95 of it: 0.923", miss) for miss in slow), slow)
+        self.assertTrue(
+            any(re.search("page=64.*as fast as without pages, at least 0.95 of it: 0.923", miss) for miss in slow),
+            slow,
+        )
         self.assertFalse(any("page=16" in miss and "without pages" in miss for miss in slow), slow)
 
     def test_absolute_bars_hold_on_their_device_alone(self):
@@ -193,7 +274,9 @@ class Figures(unittest.TestCase):
 class Page(unittest.TestCase):
     def test_a_wrong_peer_has_neither_speed_nor_ratio_and_whoever_is_missing_has_a_reason(self):
         html = gpu_page.page(made(MIXED))
-        lines = [re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in html.splitlines() if line.startswith("<tr><td>")]
+        lines = [
+            re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in html.splitlines() if line.startswith("<tr><td>")
+        ]
         cells = {line[0]: line[1:] for line in lines}
         self.assertEqual(cells["torch flash"][2], "2.00")
         self.assertEqual(cells["torch cudnn"], ["wrong"] + ["–"] * 7)
@@ -209,22 +292,56 @@ class Page(unittest.TestCase):
         rows = []
         for n in (2048, 8192):
             problem = f"b1.hq64.hkv8.sq{n}.skv{n}.d128.bf16"
-            rows.append(row(problem, [entry("auto", n / 1000), entry("hopper", n / 1000)], [entry("flash", n / 900)], bars={"cuDNN 9.19": 633}))
+            rows.append(
+                row(
+                    problem,
+                    [entry("auto", n / 1000), entry("hopper", n / 1000)],
+                    [entry("flash", n / 900)],
+                    bars={"cuDNN 9.19": 633},
+                )
+            )
         for n in (4096, 16384):
             rows.append(row(f"b8.hq64.hkv8.sq1.skv{n}.d128.bf16", [entry("auto", n / 1e5)], [entry("flash", n / 9e4)]))
-        rows.append(row("b1.hq12.hkv4.sq1.skv128.d64.bf16", [entry("auto", 0.003, round_trip_ns=[9000] * 9)], [], bars={"kernel wanted": 2500}))
-        graph = {"check": "ok", "host_ns": [9000] * 99 + [30000], "device_missing": "no stream", "nodes": {"query": "cuda", "best": "cpu"}}
+        rows.append(
+            row(
+                "b1.hq12.hkv4.sq1.skv128.d64.bf16",
+                [entry("auto", 0.003, round_trip_ns=[9000] * 9)],
+                [],
+                bars={"kernel wanted": 2500},
+            )
+        )
+        graph = {
+            "check": "ok",
+            "host_ns": [9000] * 99 + [30000],
+            "device_missing": "no stream",
+            "nodes": {"query": "cuda", "best": "cpu"},
+        }
         html = gpu_page.page(made(*rows, graph=graph))
         for title in ("Speed over sequence length", "Decoding", "Small shapes", "Round trips", "Every row"):
             self.assertIn(f"<h2>{title}</h2>", html)
-        for words in ("cuDNN 9.19", "bf16 GEMM (torch)", "85 % of it", ">kernel wanted<", "1 on cpu, 1 on cuda", "p50 9 us", "not timed on the device: no stream", GPU_DEVICE,
-                      "1980 to 1980 MHz"):
+        for words in (
+            "cuDNN 9.19",
+            "bf16 GEMM (torch)",
+            "85 % of it",
+            ">kernel wanted<",
+            "1 on cpu, 1 on cuda",
+            "p50 9 us",
+            "not timed on the device: no stream",
+            GPU_DEVICE,
+            "1980 to 1980 MHz",
+        ):
             self.assertIn(words, html)
         self.assertNotRegex(html, r"https?:|<script|<link|src=|@import|url\(")
         self.assertNotRegex(html, r"\bnan\b|\binf\b|None")
 
     def test_peers_that_are_missing_altogether_are_named(self):
-        whole = made(row(PREFILL, [entry("auto", 5)], [{"arm": "flash", "missing": "ModuleNotFoundError: No module named 'torch'"}]))
+        whole = made(
+            row(
+                PREFILL,
+                [entry("auto", 5)],
+                [{"arm": "flash", "missing": "ModuleNotFoundError: No module named 'torch'"}],
+            )
+        )
         whole["peers"]["torch"] = {"missing": "ModuleNotFoundError: No module named 'torch'"}
         whole["roofline"] = {}
         html = gpu_page.page(whole)
@@ -242,7 +359,9 @@ class Command(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             source, target = pathlib.Path(folder, "r.json"), pathlib.Path(folder, "r.html")
             source.write_text(text)
-            done = subprocess.run([sys.executable, str(ROOT / "bench/report"), str(source), str(target)], capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, str(ROOT / "bench/report"), str(source), str(target)], capture_output=True, text=True
+            )
             return done, target.read_text() if target.exists() else None
 
     def test_the_page_is_what_the_file_says(self):
@@ -251,7 +370,10 @@ class Command(unittest.TestCase):
         self.assertEqual(html, gpu_page.page(made(MIXED)))
 
     def test_a_file_that_is_no_result_is_refused_with_the_place(self):
-        for text, words in ((json.dumps({"what": gpu_result.WHAT}), "commit"), (json.dumps(made({"group": "prefill"})), "row 0 has no 'problem'")):
+        for text, words in (
+            (json.dumps({"what": gpu_result.WHAT}), "commit"),
+            (json.dumps(made({"group": "prefill"})), "row 0 has no 'problem'"),
+        ):
             done, html = self.report(text)
             self.assertEqual(done.returncode, 1)
             self.assertIn(words, done.stderr)
