@@ -41,7 +41,12 @@ class Pool:
 
     def part(self, start, first, count):
         """Elements first .. first + count of the tensor that begins at element `start`."""
-        return self.values[(start + first + numpy.arange(count)) % len(self.values)]
+        size = len(self.values)
+        at = (start + first) % size
+        if at + count <= size:
+            return self.values[at : at + count]
+        rest = count - (size - at)
+        return numpy.concatenate([self.values[at:], *[self.values] * (rest // size), self.values[: rest % size]])
 
 
 def start_of(tensor, number, size=POOL):

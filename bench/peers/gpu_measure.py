@@ -92,15 +92,16 @@ def arm_order(entry):
     return {"do": "arm", "arm": entry["arm"]} | {key: entry[key] for key in ("backend", "options") if key in entry}
 
 
+def visible():
+    """The first device that this process may see, as CUDA and nvidia-smi both name it."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+
+
 def smi(fields="name,driver_version,clocks.sm,clocks.mem,temperature.gpu,power.draw,pstate"):
-    """What nvidia-smi says of device 0, as strings; empty where it says nothing."""
+    """What nvidia-smi says of the device, as strings; empty where it says nothing."""
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits", f"--id={visible()}"]
     try:
-        done = subprocess.run(
-            ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits", "--id=0"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return {}
     if done.returncode != 0 or not done.stdout.strip():
@@ -290,42 +291,32 @@ def main():
 GRAPH_OPTIONS = {"graph_capture": "on", "backend_order": "cuda"}
 
 
-def run(given, rows, arms, plugin="libsage_cuda.so", device=(), sizes=ROOFLINE, graph_options=GRAPH_OPTIONS):
-    """Everything; returns the exit code. What follows arms is other in tests alone: the plugin that is asked whether
-    it runs here and for the roofline, further arguments of the program, sizes, the session's options."""
-    begin, seconds = time.monotonic(), given.seconds or SECONDS[given.quick]
+def sides_of(given, plugin, device):
+    """Both processes, not started yet."""
     threads = min(2, len(os.sched_getaffinity(0)))  # one for the calls, one for the driver's own
     # What contenders.environment hides from everybody is what is measured here.
-    extra = {"CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}
-    plugin = given.built / "lib/sage/plugins" / plugin
-    sides = {
-        "ours": Side(
-            "ours",
-            contenders.Program(
-                "ours", given.built / "bin/gpu_contender", threads, ["--plugin", str(plugin), *device], extra
-            ),
-        ),
-        "torch": Side(
-            "torch", contenders.Peer("torch", given.python, threads, "native", script="torch_gpu.py", extra=extra)
-        ),
-    }
-    if not sides["ours"].start():
-        print(f"gpu: {sides['ours'].missing}", file=sys.stderr)
-        return NO_DEVICE
-    sides["torch"].start()
+    extra = {"CUDA_VISIBLE_DEVICES": visible()}
+    arguments = ["--plugin", str(given.built / "lib/sage/plugins" / plugin), *device]
+    program = contenders.Program("ours", given.built / "bin/gpu_contender", threads, arguments, extra)
+    torch = contenders.Peer("torch", given.python, threads, "native", script="torch_gpu.py", extra=extra)
+    return {"ours": Side("ours", program), "torch": Side("torch", torch)}
+
+
+def report_of(given, sides, seconds):
+    """The result before anything is measured."""
     hello = sides["ours"].peer.hello
-    peers = {
-        name: (
-            {"missing": side.missing}
-            if side.missing
-            else {key: side.peer.hello[key] for key in ("versions", "settings")}
+    peers = {}
+    for name, side in sides.items():
+        said = side.peer.hello
+        peers[name] = (
+            {"missing": side.missing} if side.missing else {key: said[key] for key in ("versions", "settings")}
         )
-        for name, side in sides.items()
-    }
-    report = {
+    built_from = hello["settings"]["build"].split(", ")
+    commit = built_from[2] if given.commit == "unknown" and len(built_from) > 2 else given.commit
+    return {
         "what": gpu_result.WHAT,
-        "commit": given.commit,
-        "machine": machine.describe() | {"device": hello["device"], "smi": smi()},
+        "commit": commit,
+        "machine": machine.describe() | {"device": hello["device"], "smi": smi(), "load": list(os.getloadavg())},
         "peers": peers,
         "roofline": {},
         "rows": [],
@@ -347,7 +338,18 @@ def run(given, rows, arms, plugin="libsage_cuda.so", device=(), sizes=ROOFLINE, 
             "left_out_for_want_of_time": [],
         },
     }
-    report["machine"]["load"] = list(os.getloadavg())
+
+
+def run(given, rows, arms, plugin="libsage_cuda.so", device=(), sizes=ROOFLINE, graph_options=GRAPH_OPTIONS):
+    """Everything; returns the exit code. What follows arms is other in tests alone: the plugin that is asked whether
+    it runs here and for the roofline, further arguments of the program, sizes, the session's options."""
+    begin, seconds = time.monotonic(), given.seconds or SECONDS[given.quick]
+    sides = sides_of(given, plugin, device)
+    if not sides["ours"].start():
+        print(f"gpu: {sides['ours'].missing}", file=sys.stderr)
+        return NO_DEVICE
+    sides["torch"].start()
+    hello, report = sides["ours"].peer.hello, report_of(given, sides, seconds)
     print(
         f"{hello['device']['name']}; {len(rows)} rows, {seconds:.0f} s at most"
         + (f"; torch is missing: {sides['torch'].missing}" if sides["torch"].missing else ""),

@@ -16,6 +16,7 @@ from paths import ROOT
 import gpu_grid
 import gpu_page
 import gpu_result
+import gpu_table
 import result
 
 GPU_DEVICE = "test device (H200 in name only)"
@@ -352,6 +353,18 @@ class Page(unittest.TestCase):
         bad = copy.deepcopy(MIXED)
         bad["peers"][2]["missing"] = bad["ours"][0]["path"] = bad["problem"] = "<script>alert(1)</script>"
         self.assertNotIn("<script", gpu_page.page(made(bad, name="<script>")))
+
+
+class Readme(unittest.TestCase):
+    def test_the_table_has_no_ratio_of_a_wrong_answer_and_says_what_was_measured_beside(self):
+        text = "\n".join(gpu_table.gpu_table(made(MIXED, decode(0.8), OURS_WRONG), "f.json"))
+        self.assertIn(f"| `{PREFILL}` | 440 TFLOP/s | flash | 220 | 2.00 | 88 % |", text)
+        self.assertIn("a copy 4000 GB/s, a bf16 GEMM 500 TFLOP/s (torch)", text)
+        self.assertRegex(text, r"never written \| flash \| 220 \| - \| - \|")
+        self.assertIn("Bars missed: 2.", text)
+        without = made(OURS_WRONG)
+        without["peers"]["torch"], without["roofline"] = {"missing": "no such module"}, {}
+        self.assertIn("torch (missing: no such module)", gpu_table.gpu_table(without, "f.json")[0])
 
 
 class Command(unittest.TestCase):
