@@ -6,7 +6,7 @@
 //
 //   at its start   {"peer", "versions", "settings", "device": facts} or {"missing": why it cannot run here}
 //   prepare        problem_sets.h says the order                  -> {"ok", "sets", "bytes": of a set}
-//   arm            {"arm", "backend", "options"}                  -> {"ok", "path", "first_ns"}
+//   arm            {"arm", "backend", "options"}                  -> {"ok", "path", "price_ns", "first_ns"}
 //   rows           {"arm", "set", "rows"}                         -> {"ok", "values", "not_finite"}
 //   time           {"arm", "calls", "warmup", "samples"}          -> {"ok", "samples_ns", "how"}
 //   round_trip     {"arm", "warmup", "samples"}                   -> {"ok", "samples_ns"}
@@ -68,7 +68,7 @@ class Contender {
     std::string how;
     SAGE_ASSIGN_OR_RETURN(std::vector<double> times, arm->Time(1, 1, 3, &how));
     std::sort(times.begin(), times.end());
-    const ordered_json out{{"path", arm->path()}, {"first_ns", times[1]}};
+    const ordered_json out{{"path", arm->path()}, {"price_ns", arm->price_ns()}, {"first_ns", times[1]}};
     arms_[order.at("arm").get<std::string>()] = std::move(arm);
     return out;
   }

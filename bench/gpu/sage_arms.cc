@@ -56,7 +56,8 @@ Result<std::unique_ptr<Arm>> Arm::Make(Device& device, Engines& engines, Problem
   const auto explained = nlohmann::json::parse(text.c_str(), nullptr, false);
   if (explained.is_object())
     for (const auto& verdict : explained.value("verdicts", nlohmann::json::array()))
-      if (verdict.value("backend", "") == backend) arm->path_ = verdict.value("reason", backend);
+      if (verdict.value("backend", "") == backend)
+        arm->path_ = verdict.value("reason", backend), arm->price_ns_ = verdict.value("cost_ns", 0.0);
   SAGE_RETURN_IF_ERROR(arm->Run(0));
   SAGE_RETURN_IF_ERROR(device.Wait());
   return arm;

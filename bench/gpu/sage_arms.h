@@ -54,6 +54,7 @@ class Arm {
   static Result<std::unique_ptr<Arm>> Make(Device& device, Engines& engines, ProblemSets& sets,
                                            const std::string& backend, const Pairs& options);
   const std::string& path() const { return path_; }  // the backend's own sentence
+  double price_ns() const { return price_ns_; }      // what it asks for a run; 0 = it did not say
 
   // One call on the set number n modulo their count, enqueued. lent: on the device's stream; else it returns when O is
   // there.
@@ -72,6 +73,7 @@ class Arm {
   PlanPtr plan_;
   ContextPtr context_;
   std::string path_, not_recorded_;
+  double price_ns_ = 0;
   std::unique_ptr<Recording> recording_;
   int64_t recorded_calls_ = 0;
 };

@@ -34,6 +34,7 @@ OURS = [
     ("portable", "portable", "portable", "circle", False),
     ("hopper", "hopper", "hopper", "circle", False),
     ("decode", "decode", "hopper", "circle", False),
+    ("small", "small", "portable", "circle", False),
     ("plain", "plain", "plain", "circle", False),
     ("cudnn backend", "our cudnn backend", "backend", "circle", False),
 ]
@@ -209,13 +210,15 @@ def missed(result):
 def entry_cells(result, row, entry):
     if not right(entry):
         wrong = entry.get("check") not in (None, "ok")
-        return cell("wrong" if wrong else "missing", "none", why_none(entry)) + cell("–", "none") * 7
+        return cell("wrong" if wrong else "missing", "none", why_none(entry)) + cell("–", "none") * 8
     of = share(result, row, entry)
-    found = ratio(row, entry) if entry in row["peers"] else None
+    found = ratio(row, entry) if any(entry is other for other in row["peers"]) else None
+    priced = entry["price_ns"] / median(entry) if entry.get("price_ns") else None
     return (
         cell(f"{speed(row, entry):.4g} {unit(row)}", title=entry.get("path", ""))
         + cell(f"{100 * of:.0f} %" if of else "–", "" if of else "none")
         + cell(f"{found:.2f}" if found else "–", "low" if found and found < 1 else "" if found else "none")
+        + cell(f"{priced:.2f}" if priced else "–", "" if priced else "none")
         + cell(f"{entry['rel_err']:.1e}", title=f"{entry['rows']} rows in float64")
         + cell(duration(median(entry)))
         + cell(duration(fastest(entry)))
@@ -225,7 +228,18 @@ def entry_cells(result, row, entry):
 
 
 def table(result):
-    heads = ["", "speed", "of roofline", "ours over it", "error", "median", "min", "samples", "a sample is"]
+    heads = [
+        "",
+        "speed",
+        "of roofline",
+        "ours over it",
+        "price over it",
+        "error",
+        "median",
+        "min",
+        "samples",
+        "a sample is",
+    ]
     out = '<div class="scroll"><table><tr>' + "".join(f"<th>{escaped(h)}</th>" for h in heads) + "</tr>\n"
     for group, title in GROUPS.items():
         rows = [row for row in result["rows"] if row["group"] == group]

@@ -15,6 +15,7 @@ OURS = {
     "portable": ("cuda", {"cuda.kernels": "portable"}),
     "hopper": ("cuda", {"cuda.kernels": "hopper"}),
     "decode": ("cuda", {"cuda.kernels": "decode"}),
+    "small": ("cuda", {"cuda.kernels": "small"}),
     "plain": ("cuda", {"cuda.kernels": "plain"}),
     "cudnn backend": ("cudnn", {}),
 }
@@ -133,6 +134,7 @@ DECODE_SHARE = 0.85  # of the copy bandwidth of the same run
 PAGED_SHARE = 0.95  # of the same row without pages
 KERNEL_NS, GRAPH_NS = 2500, 7000
 GRAPH_BEST, GRAPH_EXPERTS = 8, 128
+SMALL_BARS = {"kernel wanted": KERNEL_NS}
 
 
 def prefill(length, d, causal):
@@ -154,58 +156,39 @@ def bars_of(length, d, causal):
     return out
 
 
-def grid():
-    rows = []
-    for causal in (False, True):
-        for length in (2048, 8192, 16384):
-            ours = ("auto", "portable", "hopper", "cudnn backend") + (("plain",) if length == 2048 else ())
-            rows.append(
-                row(
-                    "prefill",
-                    prefill(length, 128, causal),
-                    ours,
-                    quick=length == 8192,
-                    readme=True,
-                    bars=bars_of(length, 128, causal),
-                )
-            )
-        for d in (64, 256):
-            for length in (2048, 8192):
-                rows.append(
-                    row(
-                        "prefill",
-                        prefill(length, d, causal),
-                        ("auto", "portable", "hopper"),
-                        quick=(length, causal) == (8192, False),
-                        readme=length == 8192,
-                        bars=bars_of(length, d, causal),
-                    )
-                )
+def prefill_rows(causal):
+    for length in (2048, 8192, 16384):
+        # The plain kernel of fp32 multiply-adds is a second's work above.
+        ours = ("auto", "portable", "hopper", "cudnn backend") + (("plain",) if length == 2048 else ())
+        bars = bars_of(length, 128, causal)
+        yield row("prefill", prefill(length, 128, causal), ours, quick=length == 8192, readme=True, bars=bars)
+    for d in (64, 256):
+        for length in (2048, 8192):
+            long, bars = length == 8192, bars_of(length, d, causal)
+            ours = ("auto", "portable", "hopper")
+            yield row("prefill", prefill(length, d, causal), ours, quick=long and not causal, readme=long, bars=bars)
+
+
+def decode_rows():
+    ours = ("auto", "portable", "decode", "cudnn backend")
     for length in (4096, 16384, 65536):
         for page in (0, 16, 64):
-            # torch reads no pages; and copying them together would be another problem.
-            rows.append(
-                row(
-                    "decode",
-                    decoding(length, page),
-                    ("auto", "portable", "decode", "cudnn backend"),
-                    PEERS if not page else (),
-                    quick=length == 16384 or (length, page) == (65536, 0),
-                    readme=length == 16384,
-                )
-            )
-    rows.append(
-        row(
-            "small",
-            "b1.hq12.hkv4.sq1.skv128.d64.bf16",
-            ("auto", "portable", "decode", "plain"),
-            quick=True,
-            readme=True,
-            bars={"kernel wanted": KERNEL_NS},
-        )
-    )
-    rows.append(row("small", "b1.hq12.hkv4.sq1.skv128.d64.f32", ("auto", "plain"), quick=True))
-    return rows
+            middle = length == 16384
+            peers = PEERS if page == 0 else ()  # torch reads no pages, and copying them together is another problem
+            yield row("decode", decoding(length, page), ours, peers, middle or (length, page) == (65536, 0), middle)
+
+
+def grid():
+    half = "b1.hq64.hkv8.sq8192.skv8192.d128.f16"
+    one = "b1.hq12.hkv4.sq1.skv128.d64."  # a query over 128 experts
+    return [
+        *prefill_rows(causal=False),
+        *prefill_rows(causal=True),
+        row("prefill", half, ("auto", "portable", "hopper")),
+        *decode_rows(),
+        row("small", one + "bf16", ("auto", "small", "portable", "decode"), quick=True, readme=True, bars=SMALL_BARS),
+        row("small", one + "f32", ("auto", "small", "plain"), quick=True, bars=SMALL_BARS),
+    ]
 
 
 def quick():

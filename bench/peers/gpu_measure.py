@@ -128,7 +128,13 @@ def check(side, entry, shape, number, rows, expected):
     if not ready.get("ok"):
         entry["missing"] = ready["why"]
         return
-    entry |= {"path": ready["path"], "first_ns": ready["first_ns"], "samples_ns": [], "rounds": []}
+    entry |= {
+        "path": ready["path"],
+        "first_ns": ready["first_ns"],
+        "price_ns": ready.get("price_ns"),
+        "samples_ns": [],
+        "rounds": [],
+    }
     answer = side.attempt(do="rows", arm=entry["arm"], set=number, rows=rows)
     entry |= gpu_data.judge(shape.dtype, answer, expected) if answer.get("ok") else {"check": answer["why"]}
 

@@ -210,6 +210,7 @@ class Program(unittest.TestCase):
         for row in found["rows"]:
             mine = gpu_result.arm(row)
             self.assertEqual(mine["check"], "ok", mine)
+            self.assertGreater(mine["price_ns"], 0)
             self.assertGreaterEqual(len(mine["samples_ns"]), gpu_grid.LEAST_SAMPLES)
         self.assertEqual(found["rows"][0]["ours"][1]["check"], "ok")
         self.assertIn("none such", found["rows"][0]["ours"][2]["missing"])
