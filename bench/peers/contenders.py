@@ -66,12 +66,15 @@ class Peer:
         self.process = None
         self.hello = {}
 
+    def command(self):
+        return [str(self.python), str(HERE / self.script), *self.arguments]
+
     def start(self):
         where = set(cores(self.threads))
         extra = self.extra | (AVX2.get(self.name, {}) if self.isa == "avx2" else {})
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            [str(self.python), str(HERE / self.script), *self.arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            self.command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors, env=dict(environment(self.threads), **extra), preexec_fn=becomes(where))
         self.pending = b""
         self.hello = self.read()
@@ -125,6 +128,16 @@ class Peer:
         except OSError:
             pass  # an order that was never read
         self.process = None
+
+
+class Program(Peer):
+    """A program that answers the same orders; python is its path."""
+
+    def __init__(self, name, program, threads, arguments=(), extra=None):
+        super().__init__(name, program, threads, "native", script="-", arguments=arguments, extra=extra)
+
+    def command(self):
+        return [str(self.python), *self.arguments]
 
 
 def with_arm(problem, addition):

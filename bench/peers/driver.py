@@ -37,8 +37,8 @@ class Prepared:
 
 
 def measure(run, seconds, least, most, cap, warmup, reset=lambda: None, reset_every=0):
-    """Nanoseconds of each call: `seconds` long and at least `least` calls, at most `most`; after `cap` seconds two do. `warmup`
-    calls come first and are not counted."""
+    """Nanoseconds of each call: `seconds` long and at least `least` calls, at most `most`; after `cap` seconds two
+    do. `warmup` calls come first and are not counted."""
     reset()
     for _ in range(warmup):
         run()
@@ -82,6 +82,24 @@ def answer(peer, order, state):
 
 def serve(make_peer):
     """make_peer() imports the library, so that an import that fails is an answer and not a crash."""
+    state = {}
+
+    def answer_of(peer, order):
+        try:
+            return answer(peer, order, state)
+        except Exception:
+            state.clear()
+            raise
+
+    def hello(peer):
+        return {"peer": peer.name, "versions": peer.versions(), "settings": peer.settings()}
+
+    serve_orders(make_peer, hello, answer_of)
+
+
+def serve_orders(make_peer, hello, answer_of):
+    """The loop itself, for peers with orders of their own (torch_gpu.py): hello(peer) is said at the start,
+    answer_of(peer, order) to each line; what raises is answered with its words."""
     # Libraries print to stdout as they like; the answers go out by a copy of it that they do not know.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -95,11 +113,9 @@ def serve(make_peer):
     except Exception as error:
         say({"missing": f"{type(error).__name__}: {error}"[:400]})
         return
-    say({"peer": peer.name, "versions": peer.versions(), "settings": peer.settings()})
-    state = {}
+    say(hello(peer))
     for line in sys.stdin:
         try:
-            say(answer(peer, json.loads(line), state))
+            say(answer_of(peer, json.loads(line)))
         except Exception as error:
-            state.clear()
             say({"ok": False, "why": f"{type(error).__name__}: {error}"[:400].replace("\n", " ")})

@@ -86,6 +86,9 @@ struct AttentionArguments {
 
   // --- splits of the keys --------------------------------------------------------------------------------------------
   AttentionSplits splits;
+
+  // --- the launch ----------------------------------------------------------------------------------------------------
+  bool dependent = false;  // it may begin before what is before it on the stream has ended; only kernels that wait
 };
 
 }  // namespace sage::cuda

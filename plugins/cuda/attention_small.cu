@@ -1,10 +1,9 @@
 // attention_small.cu: launches of attention_small.h.
 #include "attention_small.h"
 
-#include <cuda_runtime.h>
-
 #include "attention_launch.h"
 #include "attention_small_plan.h"
+#include "launch.h"
 
 namespace sage::cuda {
 namespace {
@@ -18,13 +17,8 @@ template <class T>
 int LaunchOf(const AttentionArguments& a, void* stream) {
   return ForSmall(a, [&](auto rows) -> int {
     const SmallArguments p = PlanSmall(a, rows.value);
-    const int64_t blocks = SmallBlocks(p);
-    if (blocks == 0) return cudaSuccess;
-    if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
     const size_t shared = static_cast<size_t>(SmallFloats<rows.value>(a)) * sizeof(float);
-    SmallKernel<T, rows.value>
-        <<<static_cast<uint32_t>(blocks), kSmallThreads, shared, static_cast<cudaStream_t>(stream)>>>(p);
-    return cudaGetLastError();
+    return LaunchKernel(SmallKernel<T, rows.value>, SmallBlocks(p), kSmallThreads, shared, stream, a.dependent, p);
   });
 }
 

@@ -221,6 +221,8 @@ class SmallBlock {
 
 template <class T, int32_t kRows>
 SAGE_DEVICE void AttendSmall(const SmallArguments& p) {
+  prim::WaitForEarlierGrids();
+  prim::AllowLaterGrids();
   const int32_t block = static_cast<int32_t>(prim::BlockX()), groups = p.a.heads_q / p.group;
   const int32_t first_row = block % p.tiles * kRows;
   const Sequence s = ReadSequence(p.a, block / p.tiles / groups);

@@ -29,7 +29,7 @@ std::string Architectures(std::span<const KernelFamily> families) {
 
 // kernels: those the instance may use.
 sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> families,
-                        std::vector<KernelFamily>* kernels, sage_error* err) {
+                        std::vector<KernelFamily>* kernels, LibraryOption* library, sage_error* err) {
   kernels->assign(families.begin(), families.end());
   int32_t splits = 0;
   const auto length = [](std::string_view text) { return static_cast<int>(std::min<size_t>(text.size(), 64)); };
@@ -39,6 +39,11 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
     if (line.empty()) continue;
     const std::string_view key = line.substr(0, line.find('='));
     const std::string_view value = line.substr(std::min(key.size() + 1, line.size()));
+    if (key == "cublas") {
+      library->value = value;
+      if (!value.empty()) continue;
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "cublas is empty, expected auto, off, or where libcublasLt.so is");
+    }
     if (key == "splits") {
       splits = 0;
       const auto [end, wrong] = std::from_chars(value.data(), value.data() + value.size(), splits);
@@ -49,8 +54,8 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
       continue;
     }
     if (key != "kernels")
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "option \"%.*s\" is unknown to cuda; it has: kernels, splits",
-                       length(key), key.data());
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
+                       "option \"%.*s\" is unknown to cuda; it has: kernels, splits, cublas", length(key), key.data());
     kernels->assign(families.begin(), families.end());
     if (value == "auto") continue;
     std::erase_if(*kernels, [&](const KernelFamily& family) { return value != family.name; });
@@ -118,7 +123,8 @@ void ProbeOver(Runtime& runtime, const Kernels& kernels, int32_t device_id, uint
 sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host& host, int32_t device_id,
                        const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err) {
   std::vector<KernelFamily> families;
-  sage_status status = ReadOptions(options, kernels.attention, &families, err);
+  LibraryOption library;
+  sage_status status = ReadOptions(options, kernels.attention, &families, &library, err);
   if (status != SAGE_OK) return status;
   uint32_t count = 0;
   Properties properties;
@@ -130,6 +136,12 @@ sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host
   if (status != SAGE_OK) return status;
   std::vector<std::unique_ptr<KindServer>> servers;
   servers.push_back(ServeAttention(std::move(families)));
+  if (kernels.products != nullptr) {
+    std::unique_ptr<KindServer> products;
+    status = ServeProducts(*kernels.products, kernels.load_cublaslt, library, *device, &products, err);
+    if (status != SAGE_OK) return status;
+    servers.push_back(std::move(products));
+  }
   *out = std::make_unique<CudaBackend>(std::move(device), host, std::move(servers));
   return SAGE_OK;
 }

@@ -8,20 +8,25 @@
 #include "common/cuda/runtime.h"
 #include "common/entries.h"
 #include "kernel_family.h"
+#include "products/products.h"
 
 namespace sage::cuda {
 
 constexpr char kVersion[] = "0.1.0";
-constexpr uint64_t kKinds = SAGE_KIND_BIT(SAGE_OP_ATTENTION);
+constexpr uint64_t kKinds =
+    SAGE_KIND_BIT(SAGE_OP_ATTENTION) | SAGE_KIND_BIT(SAGE_OP_LINEAR) | SAGE_KIND_BIT(SAGE_OP_MATMUL);
 
 // What a build has of kernels, which outlive the backend. Tests put their own here.
 struct Kernels {
   std::span<const KernelFamily> attention;
+  const ProductKernels* products = nullptr;  // (optional) LINEAR and MATMUL
+  LoadLibraryFn load_cublaslt = nullptr;     // (optional) for them
 };
 
-// What a table's probe and create do, over a runtime and kernels. Options: "kernels=NAME" lines, the name of a family
-// of attention: that one or a refusal; "auto" is the cheapest that serves. "splits=N": a family that splits keys makes
-// N of the longest sequence that is planned, with the same ends in every run; "auto" is as many as pay.
+// What a table's probe and create do, over a runtime and kernels. Options, a line each: "kernels=NAME", the name of a
+// family of attention: that one or a refusal; "auto" is the cheapest that serves. "splits=N": a family that splits keys
+// makes N of the longest sequence that is planned, with the same ends in every run; "auto" is as many as pay.
+// "cublas=": LibraryOption.
 void ProbeOver(Runtime& runtime, const Kernels& kernels, int32_t device_id, uint32_t* count, sage_answer* answer);
 sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host& host, int32_t device_id,
                        const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err);

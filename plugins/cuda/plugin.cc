@@ -1,17 +1,23 @@
-// plugin.cc: the cuda table: attention on NVIDIA devices by kernels of our own.
+// plugin.cc: the cuda table: attention on NVIDIA devices by kernels of our own, products by those and cuBLASLt.
 #include "backend.h"
 #include "families.h"
+#include "products/product_linked.h"
 
 namespace {
 
+sage::cuda::Kernels Linked() {
+  return {.attention = sage::cuda::LinkedFamilies(),
+          .products = &sage::cuda::LinkedProducts(),
+          .load_cublaslt = sage::cuda::lt::Load};
+}
+
 void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
-  sage::cuda::ProbeOver(sage::cuda::LinkedRuntime(), {sage::cuda::LinkedFamilies()}, device_id, count, answer);
+  sage::cuda::ProbeOver(sage::cuda::LinkedRuntime(), Linked(), device_id, count, answer);
 }
 
 sage_status Create(const sage_host& host, int32_t device_id, const char* options,
                    std::unique_ptr<sage::plugins::Backend>* out, sage_error* err) {
-  return sage::cuda::CreateOver(sage::cuda::LinkedRuntime(), {sage::cuda::LinkedFamilies()}, host, device_id, options,
-                                out, err);
+  return sage::cuda::CreateOver(sage::cuda::LinkedRuntime(), Linked(), host, device_id, options, out, err);
 }
 
 constexpr sage_plugin kTable = sage::plugins::DeviceTable<Probe, Create>({

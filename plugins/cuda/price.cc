@@ -8,10 +8,9 @@
 namespace sage::cuda {
 namespace {
 
-constexpr double kBandwidthShare = 0.85;  // of the memory's own rate, by a kernel that streams
-constexpr double kMemoryNs = 800;         // from asking to having, with the memory busy
-constexpr double kAppendNs = 2500;        // a kernel of its own before the other
-constexpr double kCacheReads = 0.5;       // what reading something again costs, of reading it from memory
+constexpr double kMemoryNs = 800;    // from asking to having, with the memory busy
+constexpr double kAppendNs = 2500;   // a kernel of its own before the other
+constexpr double kCacheReads = 0.5;  // what reading something again costs, of reading it from memory
 
 // FLOP (two an FMA) a clock of one multiprocessor.
 struct PerClock {

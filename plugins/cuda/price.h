@@ -6,6 +6,8 @@
 
 namespace sage::cuda {
 
+constexpr double kBandwidthShare = 0.85;  // of the memory's own rate, by a kernel that streams
+
 // Peak rates of a device from what it says of itself, per nanosecond.
 struct Roofline {
   double tensor_flops = 0;  // 16-bit products into f32, dense

@@ -207,7 +207,14 @@ std::string Machine::Run() {
     runnable_.pop_back();
     RunOne(*next);
   }
+  if (failure_.empty() && options_.earlier && !earlier_ended_) return "nobody waited for the grid before";
   return failure_;
+}
+
+void Machine::FinishEarlierGrids() {
+  if (!options_.earlier || earlier_ended_) return;
+  earlier_ended_ = true;
+  options_.earlier();
 }
 
 // Threads that wait for the same are one line's worth.

@@ -37,6 +37,9 @@ struct LaunchOptions {
   size_t shared_bytes = 0;       // of a block
   uint64_t seed = 1;             // of all that is left to chance
   uint32_t resident_blocks = 1;  // that run interleaved; the next begins when one ends
+  // (optional) What the grid before this one does to memory. It is done when the kernel waits for it, and no earlier; a
+  // launch that never does is wrong.
+  std::function<void()> earlier;
 };
 
 // Runs body once in every thread of the grid. Empty, or what was wrong with the kernel: a deadlock, an address outside
@@ -140,6 +143,7 @@ class Machine {
   // Lets others run, then goes on: for loops that ask again. Many of them in a row with nothing else happening, and
   // nothing on its way, are a deadlock.
   void Poll(Reason reason);
+  void FinishEarlierGrids();
   // Runs what after at most `within` turns of threads, or earlier if all wait.
   void Later(uint32_t within, std::function<void()> what);
 
@@ -159,6 +163,7 @@ class Machine {
   std::vector<Thread*> runnable_;
   std::multimap<uint64_t, std::function<void()>> later_;
   uint64_t turn_ = 0, next_block_ = 0, idle_polls_ = 0;
+  bool earlier_ended_ = false;
   std::string failure_;
 };
 

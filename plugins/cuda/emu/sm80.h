@@ -117,6 +117,21 @@ inline uint32_t AtomicAdd(uint32_t* at, uint32_t value) {
 inline void ThreadFence() {}  // the emulation has one memory, in order
 // Of what other blocks of this launch have written: from the cache that all processors share, not from their own.
 inline float LoadFromAll(const float* at) { return *at; }
+// A grid may begin before those before it on the stream have ended (dependent launch, sm_90 and later): what they write
+// is there after this, and nothing they read may be written before.
+inline void WaitForEarlierGrids() { emu::SelfMachine().FinishEarlierGrids(); }
+// The next grid may begin once every block has said so or ended.
+inline void AllowLaterGrids() {}
+
+// --- 16 bytes of global memory at once, from a multiple of 16 --------------------------------------------------------
+inline Words4 Load16(const void* from) {
+  if (reinterpret_cast<uintptr_t>(from) % 16 != 0) emu::Fail("a load of 16 bytes from no multiple of 16");
+  Words4 words;
+  std::memcpy(&words, from, sizeof words);
+  return words;
+}
+// Of what no kernel writes while this one runs, and this one reads once: it takes no room in the nearer cache.
+inline Words4 LoadOnce16(const void* from) { return Load16(from); }
 
 // --- asynchronous copies into shared memory: what is there is unspecified until the issuing thread has waited --------
 // Not valid: zeros, and the source is not read.
@@ -177,6 +192,17 @@ inline float Log(float x) { return std::log(x); }
 inline double Log(double x) { return std::log(x); }
 inline float Tanh(float x) { return std::tanh(x); }
 inline double Tanh(double x) { return std::tanh(x); }
+// 1 - erf(x), exact where that is next to nothing; within five units.
+inline float Erfc(float x) { return std::erfc(x); }
+inline double Erfc(double x) { return std::erfc(x); }
+// To the nearest.
+inline float Sqrt(float x) { return std::sqrt(x); }
+inline double Sqrt(double x) { return std::sqrt(x); }
+// To nearest even; beyond 32 bits the largest or the smallest there is, of NaN 0.
+inline int32_t ToInt32(double x) {
+  if (std::isnan(x)) return 0;
+  return static_cast<int32_t>(std::fmin(std::fmax(std::nearbyint(x), INT32_MIN), INT32_MAX));
+}
 inline float Fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline double Fma(double a, double b, double c) { return std::fma(a, b, c); }
 // NaN only if both are.

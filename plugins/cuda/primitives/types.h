@@ -29,6 +29,13 @@ struct F16 {
   uint16_t bits;
 };
 
+namespace prim {
+// 16 bytes.
+struct alignas(16) Words4 {
+  uint32_t word[4];
+};
+}  // namespace prim
+
 }  // namespace sage::cuda
 
 #endif  // SAGE_PLUGINS_CUDA_PRIMITIVES_TYPES_H_

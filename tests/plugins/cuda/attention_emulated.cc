@@ -19,13 +19,14 @@ std::string RunPlain(const cuda::AttentionArguments& a, uint64_t seed) {
 }
 
 template <class T>
-std::string RunSmall(const cuda::AttentionArguments& a, uint64_t seed) {
+std::string RunSmall(const cuda::AttentionArguments& a, uint64_t seed, const std::function<void()>& earlier) {
   return cuda::ForSmall(a, [&](auto rows) {
     const cuda::SmallArguments p = cuda::PlanSmall(a, rows.value);
     return cuda::emu::Launch({.grid = {static_cast<uint32_t>(cuda::SmallBlocks(p)), 1, 1},
                               .threads = cuda::kSmallThreads,
                               .shared_bytes = static_cast<size_t>(cuda::SmallFloats<rows.value>(a)) * sizeof(float),
-                              .seed = seed},
+                              .seed = seed,
+                              .earlier = earlier},
                              [&] { cuda::AttendSmall<T, rows.value>(p); });
   });
 }
@@ -108,7 +109,8 @@ std::string LaunchAppendEmulated(const cuda::AttentionArguments& a, uint64_t see
   }
 }
 
-std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uint64_t seed, bool repair) {
+std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uint64_t seed, bool repair,
+                           std::function<void()> earlier) {
   if (kernel == Kernel::kPortable) {
     if (const char* refusal = cuda::PortableRefusal(a)) return refusal;
     return a.type == cuda::AttentionType::kF16 ? RunPortable<cuda::F16>(a, seed, repair)
@@ -116,9 +118,9 @@ std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& a, uin
   }
   if (kernel == Kernel::kSmall) {
     if (const char* refusal = cuda::SmallRefusal(a)) return refusal;
-    return a.type == cuda::AttentionType::kF32   ? RunSmall<float>(a, seed)
-           : a.type == cuda::AttentionType::kF16 ? RunSmall<cuda::F16>(a, seed)
-                                                 : RunSmall<cuda::Bf16>(a, seed);
+    return a.type == cuda::AttentionType::kF32   ? RunSmall<float>(a, seed, earlier)
+           : a.type == cuda::AttentionType::kF16 ? RunSmall<cuda::F16>(a, seed, earlier)
+                                                 : RunSmall<cuda::Bf16>(a, seed, earlier);
   }
   switch (a.type) {
     case cuda::AttentionType::kF64:

@@ -4,6 +4,7 @@
 #define SAGE_TESTS_PLUGINS_CUDA_ATTENTION_EMULATED_H_
 
 #include <bit>
+#include <functional>
 #include <string>
 
 #include "attention_decode.h"
@@ -104,7 +105,9 @@ enum class Kernel { kPlain, kSmall, kPortable, kDecode };
 std::string RunEmulated(Kernel kernel, AttentionCase& attention, uint64_t seed, int32_t splits = 0);
 // repair: rows that come out as NaN are made again over the keys they see. RunEmulated wants none of finite operands:
 // it would hide a kernel that reads what it must not.
-std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& arguments, uint64_t seed, bool repair = true);
+// earlier: of kSmall alone, what a grid that is still under way does when it is waited for.
+std::string LaunchEmulated(Kernel kernel, const cuda::AttentionArguments& arguments, uint64_t seed, bool repair = true,
+                           std::function<void()> earlier = {});
 // The decode kernel, of a call whose splits are planned: three blocks at a time, with their threads in any order.
 std::string LaunchDecodeEmulated(const cuda::AttentionArguments& arguments, const cuda::Properties& device,
                                  void* workspace, uint64_t seed, bool repair = true);

@@ -75,6 +75,21 @@ TEST_CASE("P5 cuda small kernel: every order of threads gives the same bits") {
   }
 }
 
+TEST_CASE("P5 cuda small kernel: launched early it reads nothing before the grid that makes it has ended") {
+  AttentionCase on_time(SAGE_F32, {.heads_q = 6, .heads_k = 2, .seq_q = 2, .seq_kv = 100, .dim_qk = 64}, 11);
+  on_time.Integers(SAGE_ATTN_SEQUSED_K, {1}, {90});
+  AttentionCase late = on_time;
+  CHECK(RunEmulated(Kernel::kSmall, on_time, 1) == "");
+  // Everything it reads is still something else when it begins.
+  const std::array<uint32_t, 4> inputs = {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_SEQUSED_K};
+  for (const uint32_t slot : inputs) late[slot].Fill(slot == SAGE_ATTN_SEQUSED_K ? 1 : 7);
+  CHECK(LaunchEmulated(Kernel::kSmall, ArgumentsOf(late), 1, true, [&] {
+          for (const uint32_t slot : inputs)
+            for (uint64_t i = 0; i < late[slot].size(); ++i) late[slot].Put(i, on_time[slot].Get(i));
+        }) == "");
+  CHECK(late.O().bytes() == on_time.O().bytes());
+}
+
 TEST_CASE("P5 cuda small kernel: NaN and Inf behind a key that is not seen touch nothing") {
   for (const double poison : {std::nan(""), HUGE_VAL}) {
     AttentionCase attention(SAGE_F32, {.heads_q = 2, .heads_k = 1, .seq_q = 3, .seq_kv = 40, .dim_qk = 32}, 5);

@@ -316,7 +316,7 @@ TEST_CASE("P1 cuda: the option kernels insists on one family and its refusals ar
   {
     Fixture f("speed=11");
     CHECK(f.status == SAGE_E_INVALID_ARGUMENT);
-    CHECK(f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits"));
+    CHECK(f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits, cublas"));
   }
   {
     // One that has no code for this device is no kernel of it.

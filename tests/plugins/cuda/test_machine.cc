@@ -155,5 +155,19 @@ TEST_CASE("emulation: what comes later comes before a deadlock is told") {
              "a copy for nobody"));
 }
 
+TEST_CASE("emulation: a grid before this one ends when it is waited for, and somebody has to wait") {
+  int value = 0;
+  std::vector<int> seen(64);
+  emu::LaunchOptions options;
+  options.threads = 64;
+  options.earlier = [&] { value = 5; };
+  CHECK(emu::Launch(options, [&] {
+          prim::WaitForEarlierGrids();
+          seen[prim::ThreadX()] = value;
+        }) == "");
+  CHECK(seen == std::vector<int>(64, 5));
+  CHECK(emu::Launch(options, [] {}) == "nobody waited for the grid before");
+}
+
 }  // namespace
 }  // namespace sage::cuda

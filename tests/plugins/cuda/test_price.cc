@@ -3,6 +3,9 @@
 
 #include "fake_runtime.h"
 #include "price.h"
+#include "products/product_price.h"
+#include "products/product_skinny_plan.h"
+#include "sage/ops.h"
 
 namespace sage::cuda {
 namespace {
@@ -74,6 +77,51 @@ TEST_CASE("cuda price: long prefill is priced by arithmetic and decode by bytes"
   // Whole score rows that are written are bytes.
   a.batch = 1, a.seq_q = 8192, a.causal = false, a.seq_kv = 8192;
   CHECK(PriceNs(Tensor(), a, SAGE_ATTN_F_WEIGHTS_OUT | SAGE_ATTN_F_SCORES_OUT, FakeH200()) > 2 * prefill);
+}
+
+TEST_CASE("cuda price: a product of one row is priced by W's bytes and one of many by arithmetic") {
+  ProductArguments a;
+  a.x_type = a.w_type = a.y_type = ProductType::kBf16;
+  a.m = 1, a.n = 4096, a.k = 4096, a.x_row = a.w_row = a.k, a.y_row = a.n;
+  const double weights = 2.0 * 4096 * 4096;
+  CHECK(SkinnyPriceNs(a, FakeH200()) == doctest::Approx(4000 + weights / (4917 * 0.85)).epsilon(0.01));
+  LibrarySteps steps;
+  CHECK(DescribeSteps(a, true, false, &steps) == nullptr);
+  CHECK(SkinnyPriceNs(a, FakeH200()) < LibraryPriceNs(a, steps, FakeH200()));
+  CHECK(SkinnyPriceNs(a, FakeH200()) < PlainPriceNs(a, FakeH200()));
+  a.m = 4096;
+  CHECK(DescribeSteps(a, true, false, &steps) == nullptr);
+  const double flops = 2.0 * 4096 * 4096 * 4096;
+  CHECK(LibraryPriceNs(a, steps, FakeH200()) == doctest::Approx(6000 + flops / (1.07e6 * 0.7)).epsilon(0.02));
+  CHECK(PlainPriceNs(a, FakeH200()) > 10 * LibraryPriceNs(a, steps, FakeH200()));
+  // What a second kernel does over f32 in scratch is paid for.
+  a.activation = SAGE_FN_SILU;
+  const double fused = LibraryPriceNs(a, steps, FakeH200());
+  CHECK(DescribeSteps(a, true, false, &steps) == nullptr);
+  CHECK(LibraryPriceNs(a, steps, FakeH200()) > fused + 2000 + 8.0 * 4096 * 4096 / 4917);
+  // Several calls are several launches.
+  a.batch_axes = 2, a.batch = 15, a.m = 4;
+  a.axes[0] = {3, 7, 0, 5 * 4 * 4096}, a.axes[1] = {5, 4096 * 9, 0, 4 * 4096};
+  CHECK(DescribeSteps(a, true, false, &steps) == nullptr);
+  CHECK(steps.calls == 3);
+  CHECK(steps.call.batch == 5);
+  CHECK(LibraryPriceNs(a, steps, FakeH200()) > 18000);
+}
+
+TEST_CASE("cuda products: warps share a row of W until the device is full") {
+  ProductArguments a;
+  a.x_type = a.w_type = ProductType::kBf16;
+  a.m = 1, a.n = 768, a.k = 768;
+  CHECK(SkinnySplit(a, 132) == 2);  // 96 pieces of 16 bytes: no more than two warps have one for each lane
+  a.k = 4096;
+  CHECK(SkinnySplit(a, 132) == 4);
+  a.n = 16;
+  CHECK(SkinnySplit(a, 132) == 8);
+  a.n = 8192;
+  CHECK(SkinnySplit(a, 132) == 1);
+  a.n = 768, a.m = 8;
+  CHECK(SkinnySplit(a, 132) == 4);  // as for one row
+  CHECK(SkinnyBlocks(a, 4) == 96);
 }
 
 }  // namespace sage::cuda

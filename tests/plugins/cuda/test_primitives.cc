@@ -199,6 +199,35 @@ TEST_CASE("primitives: cp.async is seen after the wait for its group and not bef
         }).find("cp.async from an address") != std::string::npos);
 }
 
+TEST_CASE("primitives: 16 bytes of global memory at once and from multiples of 16 alone") {
+  alignas(16) uint32_t from[12];
+  for (uint32_t i = 0; i < 12; ++i) from[i] = 100 + i;
+  CHECK(Launch({.threads = 32}, [&] {
+          const prim::Words4 words = prim::Load16(from + 4), once = prim::LoadOnce16(from + 8);
+          for (uint32_t i = 0; i < 4; ++i) {
+            CHECK(words.word[i] == 104 + i);
+            CHECK(once.word[i] == 108 + i);
+          }
+        }) == "");
+  CHECK(Launch({.threads = 32}, [&] { (void)prim::LoadOnce16(from + 2); }).find("no multiple of 16") !=
+        std::string::npos);
+}
+
+TEST_CASE("primitives: numbers to integers of 32 bits and functions") {
+  CHECK(prim::ToInt32(2.5) == 2);
+  CHECK(prim::ToInt32(3.5) == 4);
+  CHECK(prim::ToInt32(-0.51) == -1);
+  CHECK(prim::ToInt32(2147483647.4) == INT32_MAX);
+  CHECK(prim::ToInt32(1e30) == INT32_MAX);
+  CHECK(prim::ToInt32(-HUGE_VAL) == INT32_MIN);
+  CHECK(prim::ToInt32(NAN) == 0);
+  CHECK(prim::Erfc(0.0) == 1.0);
+  CHECK(prim::Erfc(1.0) == doctest::Approx(0.157299207050285));
+  CHECK(prim::Erfc(9.0f) > 0.0f);  // 1 - erf would have been 0
+  CHECK(prim::Sqrt(2.0f) == 0x1.6a09e6p0f);
+  CHECK(std::isnan(prim::Sqrt(-1.0)));
+}
+
 TEST_CASE("primitives: 16-bit floats are rounded to nearest even and keep NaN and infinity") {
   // Each number of the type comes back; between two of them the nearer one, and at half the even one.
   const auto walk = [](auto type, uint32_t infinity) {

@@ -1,0 +1,32 @@
+// product_choice.h: what of LINEAR and MATMUL is refused here, and what computes the rest.
+#ifndef SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_CHOICE_H_
+#define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_CHOICE_H_
+
+#include "common/cuda/device.h"
+#include "products/product_launch.h"
+#include "products/product_library.h"
+#include "sage/support/op_view.h"
+
+namespace sage::cuda {
+
+enum class ProductEngine { kSkinny, kPlain, kLibrary };
+
+struct ProductChoice {
+  ProductEngine engine = ProductEngine::kPlain;
+  bool tf32 = false;
+  // Of kLibrary, as planned and where the rows of a run may be a batch that those of the plan are not. fused: bias and
+  // activation by the library.
+  bool fused = false, has_batched = false;
+  LibraryAlgorithm algorithm, batched;
+  int32_t planned_rows = 0, planned_batch = 0;
+  uint64_t library_workspace = 0;  // of whichever runs, a multiple of 256; scratch lies behind it
+  uint64_t workspace_bytes = 0;
+};
+
+// Fills *answer. Yes: *choice is set. view passed CheckOp. Loads the library where it would be the cheapest.
+bool DecideProduct(const support::OpView& view, const Device& device, const ProductKernels& kernels,
+                   ProductLibrary* library, ProductChoice* choice, sage_answer* answer);
+
+}  // namespace sage::cuda
+
+#endif  // SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_CHOICE_H_

@@ -1,0 +1,166 @@
+// products.cc: constants copied to the device once; a run binds its tensors and enqueues, nothing else.
+#include "products/products.h"
+
+#include <array>
+
+#include "constants.h"
+#include "products/product_choice.h"
+#include "products/product_operands.h"
+#include "products/product_price.h"
+#include "products/product_skinny_plan.h"
+#include "sage/support/check_op.h"
+#include "sage/support/refuse.h"
+
+namespace sage::cuda {
+namespace {
+
+class ProductPlan final : public plugins::KernelPlan {
+ public:
+  ProductPlan(Device& device, const ProductKernels& kernels, const ProductLibrary& library, const ProductChoice& choice,
+              const plugins::OpView& view)
+      : device_(device), kernels_(kernels), library_(library), choice_(choice), view_(view) {
+    workspace_bytes = choice.workspace_bytes;
+  }
+
+  sage_status Run(const sage_run_args& args, sage_error* err) const override {
+    // The slots with the constants' copies in place of them.
+    std::array<sage_tensor, kProductSlots> moved;
+    std::array<const sage_tensor*, kProductSlots> slots{};
+    for (uint32_t slot = 0; slot < kProductSlots && slot < args.num_slots; ++slot) {
+      slots[slot] = args.slots[slot];
+      void* const copy = constants_.Of(slot);
+      if (copy == nullptr || slots[slot] == nullptr) continue;
+      moved[slot] = *slots[slot];
+      moved[slot].data = copy;
+      slots[slot] = &moved[slot];
+    }
+    // A device that reads a number across its alignment is lost.
+    for (uint32_t slot = 0; slot < kProductSlots; ++slot) {
+      if (slots[slot] == nullptr || Aligned(slots[slot]->data, support::DtypeSize(slots[slot]->dtype))) continue;
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
+                       "run: the address of %s is no multiple of %u bytes, the size of its elements",
+                       support::SlotName(view_.op.kind, slot), support::DtypeSize(slots[slot]->dtype));
+    }
+    ProductArguments a;
+    if (const char* why = BindProduct(view_.op.kind, view_.attributes.linear.activation, slots.data(), true, &a);
+        why != nullptr)
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: %s", why);
+    if (a.batch == 0 || a.m == 0 || a.n == 0) return SAGE_OK;  // nothing to write
+
+    const CurrentDevice current(device_.runtime(), device_.id());
+    if (const sage_status status = device_.Check(current.code(), err, "making it current"); status != SAGE_OK)
+      return status;
+    if (choice_.engine == ProductEngine::kLibrary) {
+      bool done = false;
+      const sage_status status = ByLibrary(a, args, &done, err);
+      if (done || status != SAGE_OK) return status;
+    }
+    return ByOurs(a, args.stream, err);
+  }
+
+  sage_status CopyConstants(const sage_host& host, const ProductPlan* like, sage_error* err) {
+    return constants_.Copy(device_, host, view_, like == nullptr ? nullptr : &like->constants_, &prepack_bytes, err);
+  }
+
+ private:
+  static bool Aligned(const void* data, uint32_t bytes) { return reinterpret_cast<uintptr_t>(data) % bytes == 0; }
+
+  bool SkinnyServes(const ProductArguments& a) const {
+    const SkinnyOrder order = SkinnyOrderOf(a);
+    return order != SkinnyOrder::kNone && Aligned(a.w, kSkinnyAlign) &&
+           (order == SkinnyOrder::kAlongN || Aligned(a.x, kSkinnyAlign));
+  }
+
+  sage_status ByOurs(const ProductArguments& a, void* stream, sage_error* err) const {
+    const Properties& properties = device_.properties();
+    if (SkinnyServes(a) && SkinnyPriceNs(a, properties) <= PlainPriceNs(a, properties))
+      return device_.Check(kernels_.skinny(a, SkinnySplit(a, properties.multiprocessors), stream), err,
+                           "launching the skinny kernel of products");
+    return device_.Check(kernels_.plain(a, stream), err, "launching the plain kernel of products");
+  }
+
+  // *done: it has been enqueued. Else, with SAGE_OK, it is for our kernels: other addresses than the algorithm takes,
+  // or fewer rows than it was chosen for.
+  sage_status ByLibrary(const ProductArguments& a, const sage_run_args& args, bool* done, sage_error* err) const {
+    LibrarySteps steps;
+    if (DescribeSteps(a, choice_.fused, choice_.tf32, &steps) != nullptr) return SAGE_OK;
+    const bool as_planned = a.m == choice_.planned_rows && a.batch == choice_.planned_batch;
+    if (!as_planned && SkinnyServes(a) &&
+        SkinnyPriceNs(a, device_.properties()) < LibraryPriceNs(a, steps, device_.properties()))
+      return SAGE_OK;
+    char* const scratch = static_cast<char*>(args.workspace) + choice_.library_workspace;
+    if (steps.scratch_bytes != 0) steps.product.y = scratch, steps.finish.x = scratch;
+    const bool bias = (steps.call.epilogue & lt::kEpilogueBias) != 0;
+    for (const void* data : {a.x, a.w, static_cast<const void*>(steps.product.y), bias ? a.bias : nullptr})
+      if (!Aligned(data, kLibraryAlign)) return SAGE_OK;
+    const bool batched = choice_.has_batched && steps.call.batch > 1;
+    const LibraryAlgorithm& algorithm = batched ? choice_.batched : choice_.algorithm;
+    const int status = library_.Launch(steps, algorithm, args.workspace, args.stream);
+    if (status != lt::kSuccess) {
+      (void)device_.runtime().TakeLastError();
+      const bool refused = status == lt::kNotSupported || status == lt::kInvalidValue;
+      if (refused && !as_planned) return SAGE_OK;
+      return sage_fail(err, SAGE_E_DEVICE, "%s: cublasLtMatmul: %s", device_.name().c_str(),
+                       library_.Text(status).c_str());
+    }
+    *done = true;
+    if (!steps.finishes) return SAGE_OK;
+    return device_.Check(kernels_.finish(steps.finish, args.stream), err,
+                         "launching the kernel that finishes a product");
+  }
+
+  Device& device_;
+  const ProductKernels& kernels_;
+  const ProductLibrary& library_;
+  ProductChoice choice_;
+  const plugins::OpView& view_;
+  DeviceConstants constants_;
+};
+
+class ProductServer final : public KindServer {
+ public:
+  ProductServer(const ProductKernels& kernels, LoadLibraryFn load, std::string path)
+      : kernels_(kernels), library_(load, std::move(path)) {}
+
+  ProductLibrary& library() { return library_; }
+
+  uint64_t kinds() const override { return SAGE_KIND_BIT(SAGE_OP_LINEAR) | SAGE_KIND_BIT(SAGE_OP_MATMUL); }
+
+  void Ask(const plugins::OpView& view, uint64_t, const Device& device, sage_answer* answer) const override {
+    ProductChoice choice;
+    (void)DecideProduct(view, device, kernels_, &library_, &choice, answer);
+  }
+
+  sage_status Plan(const plugins::OpView& view, uint64_t, Device& device, const sage_host& host,
+                   const plugins::KernelPlan* like, std::unique_ptr<plugins::KernelPlan>* out,
+                   sage_error* err) const override {
+    ProductChoice choice;
+    sage_answer answer{};
+    answer.struct_size = sizeof answer;
+    if (!DecideProduct(view, device, kernels_, &library_, &choice, &answer))
+      return sage_fail(err, SAGE_E_UNSUPPORTED, "plan: %s", answer.reason);
+    auto plan = std::make_unique<ProductPlan>(device, kernels_, library_, choice, view);
+    const sage_status status = plan->CopyConstants(host, static_cast<const ProductPlan*>(like), err);
+    if (status == SAGE_OK) *out = std::move(plan);
+    return status;
+  }
+
+ private:
+  const ProductKernels kernels_;
+  mutable ProductLibrary library_;  // it remembers what it was asked; its answers do not change
+};
+
+}  // namespace
+
+sage_status ServeProducts(const ProductKernels& kernels, LoadLibraryFn load, const LibraryOption& option,
+                          const Device& device, std::unique_ptr<KindServer>* out, sage_error* err) {
+  auto server = std::make_unique<ProductServer>(kernels, option.off() ? nullptr : load, option.path());
+  // Who says where it is wants to know that it is not there.
+  std::string why;
+  if (!option.path().empty() && !server->library().Open(device, &why))
+    return sage_fail(err, SAGE_E_UNSUPPORTED, "create: cublas is \"%.100s\": %s", option.value.c_str(), why.c_str());
+  *out = std::move(server);
+  return SAGE_OK;
+}
+
+}  // namespace sage::cuda

@@ -1,0 +1,29 @@
+// products.h: LINEAR and MATMUL, by whichever is the cheapest: our kernel for few rows, cuBLASLt, or our plain kernel,
+// which takes everything.
+#ifndef SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCTS_H_
+#define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCTS_H_
+
+#include <memory>
+#include <string>
+
+#include "kind_server.h"
+#include "products/product_launch.h"
+#include "products/product_library.h"
+
+namespace sage::cuda {
+
+// The value of the option cublas: "auto" looks for it in the usual places when it is first wanted, "off" does without,
+// anything else is its file or folder.
+struct LibraryOption {
+  std::string value = "auto";
+  bool off() const { return value == "off"; }
+  std::string path() const { return value == "auto" || value == "off" ? "" : value; }
+};
+
+// load: null where a build has none. A library whose place was given by the option is opened at once.
+sage_status ServeProducts(const ProductKernels& kernels, LoadLibraryFn load, const LibraryOption& option,
+                          const Device& device, std::unique_ptr<KindServer>* out, sage_error* err);
+
+}  // namespace sage::cuda
+
+#endif  // SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCTS_H_
