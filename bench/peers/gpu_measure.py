@@ -34,6 +34,7 @@ ROOFLINE = {"copy_bytes": 1 << 30, "gemm": 8192, "columns": 64, "warmup": 5, "sa
 GEMM_GATE = 5e-3
 ROUND_TRIPS = 200  # a round, of small rows
 GRAPH_RUNS, GRAPH_WARMUP = 2000, 200
+PATIENCE = 90  # seconds for one answer: one that hangs must not take the device's time from the others
 # After these the process has lost its device for good. Out of memory is no such error.
 LOST = re.compile(r"cudaError(?!MemoryAllocation)|CUDA error|device is lost")
 
@@ -290,6 +291,7 @@ def main():
     flags.add_argument("--seconds", type=float, default=0, help="no row is begun that would end later")
     flags.add_argument("--python", default=sys.executable, help="the Python that has torch")
     given = flags.parse_args()
+    contenders.PATIENCE = PATIENCE
     rows = [r for r in (gpu_grid.quick() if given.quick else gpu_grid.grid()) if re.search(given.only, r["problem"])]
     sys.exit(run(given, rows, gpu_grid.OURS))
 
