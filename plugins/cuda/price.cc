@@ -81,4 +81,8 @@ double PriceNs(const KernelFamily& family, const AttentionArguments& a, uint64_t
   return family.least_ns + std::max(flops / (peak * family.efficiency), bytes / (roofline.bytes * kBandwidthShare));
 }
 
+double MemoryPriceNs(double bytes, double share, double launches, const Properties& device) {
+  return kLaunchNs * launches + bytes / (RooflineOf(device).bytes * kBandwidthShare * share);
+}
+
 }  // namespace sage::cuda

@@ -1,0 +1,87 @@
+// ops_emulated.cc: compiles the kernels of the ops for the CPU, once for all test files.
+#include "ops_emulated.h"
+
+#include "cuda/backend.h"
+
+namespace sage::test {
+namespace {
+
+int& Count() {
+  static int count = 0;
+  return count;
+}
+cuda::Launched& Answer() {
+  static cuda::Launched answer;
+  return answer;
+}
+
+template <class Call>
+cuda::Launched Emulate(const Call& call, void*) {
+  static std::string failure;
+  if (!Answer().ok()) return Answer();
+  const auto seed = static_cast<uint64_t>(++Count());
+  if (call.grid.x == 0 || call.grid.y == 0) return {cuda::kSuccess, "a launch of no block"};
+  failure = cuda::ForKernel(call, [&](auto kernel) {
+    using Kernel = decltype(kernel);
+    return cuda::emu::Launch({.grid = {call.grid.x, call.grid.y, 1},
+                              .threads = Kernel::kThreads,
+                              .shared_bytes = Kernel::kSharedBytes,
+                              .seed = seed},
+                             [&] { Kernel::Run(call); });
+  });
+  return {cuda::kSuccess, failure.empty() ? nullptr : failure.c_str()};
+}
+
+const cuda::OpLaunches& Launches() {
+  static constexpr cuda::OpLaunches kLaunches{
+      .architectures = "80",
+      .unary = Emulate<cuda::UnaryCall>,
+      .binary = Emulate<cuda::BinaryCall>,
+      .batch_norm = Emulate<cuda::BatchNormCall>,
+      .cast = Emulate<cuda::CastCall>,
+      .line = Emulate<cuda::LineCall>,
+      .columns = Emulate<cuda::ColumnsCall>,
+      .pool = Emulate<cuda::PoolCall>,
+      .copy = Emulate<cuda::CopyOne>,
+      .copies = Emulate<cuda::CopyMany>,
+      .transpose = Emulate<cuda::TransposeCall>,
+      .gather = Emulate<cuda::GatherCall>,
+      .topk = Emulate<cuda::TopkCall>,
+      .rope = Emulate<cuda::RopeCall>,
+  };
+  return kLaunches;
+}
+
+// No attention here, but a device is one that its kernels run on.
+constexpr cuda::KernelFamily kFamilies[] = {{.name = "none", .architectures = "80"}};
+
+void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
+  cuda::ProbeOver(EmulatedOpsRuntime(), {kFamilies, &Launches()}, device_id, count, answer);
+}
+sage_status Create(const sage_host& host, int32_t device_id, const char* options,
+                   std::unique_ptr<plugins::Backend>* out, sage_error* err) {
+  return cuda::CreateOver(EmulatedOpsRuntime(), {kFamilies, &Launches()}, host, device_id, options, out, err);
+}
+constexpr sage_plugin kTable = plugins::DeviceTable<Probe, Create>(
+    {.name = "cuda", .version = cuda::kVersion, .build = "emulation", .kinds = cuda::kKinds, .device_type = SAGE_CUDA});
+
+}  // namespace
+
+const sage_plugin* EmulatedOpsTable() { return &kTable; }
+cuda::FakeRuntime& EmulatedOpsRuntime() {
+  static cuda::FakeRuntime runtime;
+  return runtime;
+}
+int EmulatedLaunches() { return Count(); }
+void AnswerLaunchesWith(const cuda::Launched& answer) { Answer() = answer; }
+
+RunResult RunEmulatedOp(Instance& instance, OpCase& c) {
+  for (OwnedTensor& tensor : c.slots)
+    if (tensor.present()) tensor.description().device_type = SAGE_CUDA;
+  return RunCase(instance, c);
+}
+DeviceRun EmulatedDevice(Instance& instance) {
+  return [&](OpCase& c) { return RunEmulatedOp(instance, c); };
+}
+
+}  // namespace sage::test
