@@ -99,7 +99,7 @@ Launched RunRope(const OpRun& run) {
     std::copy_n(run.Tensor(kSin).stride, 2, call.sine_stride);
   } else {
     const double base = attributes.base == 0 ? 10000.0 : attributes.base;
-    for (int64_t i = 0; i < RopeCall::kFine; ++i) call.fine[i] = Frequency(base, i, std::max<int64_t>(1, rotary));
+    for (int64_t i = 0; i < RopeCall::kFine; ++i) call.fine[i] = Frequency(base, i, rotary);
     for (int64_t i = 0; i * RopeCall::kFine < call.pairs; ++i)
       call.coarse[i] = Frequency(base, i * RopeCall::kFine, rotary);
   }

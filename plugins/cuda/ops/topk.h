@@ -172,9 +172,8 @@ struct TopkBlockKernel {
         worst = k == 0 ? ~Key{0} : kept.keys[k - 1];
         count = k;
       }
-      prim::SyncThreads();  // until all have read how many there are
       if (thread == 0) *kept.count = count;
-      prim::SyncThreads();
+      prim::SyncThreads();  // all have read how many there are
       SAGE_UNROLL
       for (int64_t i = begin + thread; i < begin + kTopkStep; i += kThreads) {
         const Key key = i < c.length ? line.KeyAt(i) : 0;
