@@ -22,7 +22,7 @@ struct TopkCall {
   sage_dtype dtype = 0;
   bool smallest = false, wide_indices = false;  // i64
   bool by_warps = false;
-  int64_t length = 0, k = 0;                           // both below 2^31
+  int64_t length = 0, k = 1;                           // both below 2^31
   int64_t x_step = 0, value_step = 0, index_step = 0;  // along a line
   Walk<3> lines;                                       // x, values, indices
   Grid grid;
@@ -166,13 +166,12 @@ struct TopkBlockKernel {
     prim::SyncThreads();
     Key worst = 0;  // of the k best; a later equal one does not beat it
     for (int64_t begin = 0; begin < c.length; begin += kTopkStep) {
-      uint32_t count = *kept.count;
+      const uint32_t count = *kept.count;
       if (c.length > kRoom && count + kTopkStep > kRoom) {
         Sort(kept, static_cast<int32_t>(count));
-        worst = k == 0 ? ~Key{0} : kept.keys[k - 1];
-        count = k;
+        worst = kept.keys[k - 1];
+        if (thread == 0) *kept.count = k;
       }
-      if (thread == 0) *kept.count = count;
       prim::SyncThreads();  // all have read how many there are
       SAGE_UNROLL
       for (int64_t i = begin + thread; i < begin + kTopkStep; i += kThreads) {

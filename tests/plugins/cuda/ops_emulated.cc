@@ -32,8 +32,8 @@ cuda::Launched Emulate(const Call& call, void*) {
   return {cuda::kSuccess, failure.empty() ? nullptr : failure.c_str()};
 }
 
-const cuda::OpLaunches& Launches() {
-  static constexpr cuda::OpLaunches kLaunches{
+cuda::OpLaunches& Launches() {
+  static cuda::OpLaunches launches{
       .architectures = "80",
       .unary = Emulate<cuda::UnaryCall>,
       .binary = Emulate<cuda::BinaryCall>,
@@ -49,7 +49,7 @@ const cuda::OpLaunches& Launches() {
       .topk = Emulate<cuda::TopkCall>,
       .rope = Emulate<cuda::RopeCall>,
   };
-  return kLaunches;
+  return launches;
 }
 
 // No attention here, but a device is one that its kernels run on.
@@ -73,6 +73,7 @@ cuda::FakeRuntime& EmulatedOpsRuntime() {
   return runtime;
 }
 int EmulatedLaunches() { return Count(); }
+void SetEmulatedArchitectures(std::string_view list) { Launches().architectures = list; }
 void AnswerLaunchesWith(const cuda::Launched& answer) { Answer() = answer; }
 
 RunResult RunEmulatedOp(Instance& instance, OpCase& c) {

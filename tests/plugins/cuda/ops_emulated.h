@@ -12,6 +12,8 @@ const sage_plugin* EmulatedOpsTable();
 cuda::FakeRuntime& EmulatedOpsRuntime();
 // Kernels launched since the program began; each in another order of its threads.
 int EmulatedLaunches();
+// What the kernels are said to be compiled for; "80" at first.
+void SetEmulatedArchitectures(std::string_view list);
 // What the next launches give instead of running; {} runs them.
 void AnswerLaunchesWith(const cuda::Launched& answer);
 

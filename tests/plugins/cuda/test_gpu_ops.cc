@@ -78,6 +78,37 @@ TEST_CASE("P1 gpu ops: movement") { CheckMovement(OnGpu().run, 5); }
 TEST_CASE("P1 gpu ops: TOPK") { CheckTopk(OnGpu().run, 10); }
 TEST_CASE("P1 gpu ops: ROPE") { CheckRope(OnGpu().run, 10); }
 
+// Under compute-sanitizer, which makes a kernel a hundred times slower.
+TEST_CASE("P1 gpu ops: a few small cases of each kind") {
+  OnGpu device;
+  Random random(120, true);
+  const auto check = [&](const OpCase& c, double units = 16, bool moves = false) {
+    if (!c.slots.empty()) CHECK(WrongOnDevice(c, device.run, units, moves) == "");
+  };
+  for (int i = 0; i < 8; ++i) {
+    const sage_dtype dtype = kFloats[i % 4];
+    check(AnyUnary(random, SAGE_FN_SILU, dtype));
+    check(AnyBinary(random, SAGE_BINARY_DIV, dtype));
+    check(AnyNorm(random));
+    check(AnyBatchNorm(random));
+    check(AnySoftmax(random), 200);
+    check(AnyReduce(random, static_cast<uint32_t>(i % 4) + 1));
+    check(AnyPool(random, static_cast<uint32_t>(i % 4) + 1));
+    check(AnyPermute(random, dtype), 0, true);
+    check(AnySlice(random, dtype), 0, true);
+    check(AnyConcat(random, dtype), 0, true);
+    check(AnyGather(random, dtype), 0, true);
+    check(AnyTopk(random), 0, true);
+    check(AnyRope(random));
+  }
+  check(HardSoftmax(SAGE_F32, 2056), 200);
+  check(HardSoftmax(SAGE_BF16, 8200), 200);
+  check(Transpose(SAGE_F32, 70, 45), 0, true);
+  check(Topk(0, false, OwnedTensor(SAGE_F32, {9000}).FillNormal(1), OwnedTensor(SAGE_F32, {70}),
+             OwnedTensor(SAGE_I64, {70})),
+        0, true);
+}
+
 TEST_CASE("P1 gpu ops: sizes that fill the device and take several rounds of its grid") {
   OnGpu device;
   const auto random = [](sage_dtype dtype, const Shape& shape) { return OwnedTensor(dtype, shape).FillUniform(7); };

@@ -79,6 +79,10 @@ TEST_CASE("P1 cuda ops: what the kernels have no room for is refused with its se
   CHECK(Says(device.Ask(unary, SAGE_REQUIRE_SCALAR).reason, "SCALAR is required"));
   CHECK(device.Ask(unary, SAGE_REQUIRE_DETERMINISTIC | SAGE_REQUIRE_STREAM_CAPTURE).verdict == SAGE_YES);
 
+  SetEmulatedArchitectures("100-real");
+  CHECK(Says(device.Ask(unary).reason, "NVIDIA H200 is sm_90; the kernels of UNARY are built for sm_100"));
+  SetEmulatedArchitectures("80");
+
   TestHost host(1, Threads::kSimulated);
   Instance on_cpu(EmulatedOpsTable(), host);
   CHECK(Says(RunCase(on_cpu, unary).message, "this instance reads the memory of cuda:0"));
