@@ -17,7 +17,7 @@ constexpr int32_t kPlainWarps = 4;  // rows of a block
 template <class T>
 class PlainRow {
  public:
-  using Number = cuda::Number<T>;
+  using Number = PlainNumber<T>;
   using N = typename Number::Statistics;
 
   SAGE_DEVICE PlainRow(const AttentionArguments& a, const Sequence& s, int32_t h, int32_t i)

@@ -8,19 +8,19 @@
 namespace sage::cuda {
 
 template <class N>
-struct Number {
+struct PlainNumber {
   using Statistics = N;
   static SAGE_DEVICE N Load(N value) { return value; }
   static SAGE_DEVICE N Store(N value) { return value; }
 };
 template <>
-struct Number<Bf16> {
+struct PlainNumber<Bf16> {
   using Statistics = float;
   static SAGE_DEVICE float Load(Bf16 value) { return prim::ToFloat(value); }
   static SAGE_DEVICE Bf16 Store(float value) { return prim::FromFloat<Bf16>(value); }
 };
 template <>
-struct Number<F16> {
+struct PlainNumber<F16> {
   using Statistics = float;
   static SAGE_DEVICE float Load(F16 value) { return prim::ToFloat(value); }
   static SAGE_DEVICE F16 Store(float value) { return prim::FromFloat<F16>(value); }

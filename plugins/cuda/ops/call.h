@@ -43,6 +43,15 @@ auto WithFloat(sage_dtype dtype, F&& f) {
   }
 }
 
+// A kernel's text, on a device and in the emulation. It may be launched while the grid before it ends, and lets the
+// next one begin as early: that grid waits, too, before it touches memory.
+template <class Kernel, class Call>
+SAGE_DEVICE void RunKernel(const Call& call) {
+  prim::WaitForEarlierGrids();
+  prim::AllowLaterGrids();
+  Kernel::Run(call);
+}
+
 // What a thread moves at once where memory lies as it should.
 constexpr int64_t kPackBytes = 16;
 template <class T>

@@ -43,7 +43,7 @@ struct ColumnsCall {
 
 template <class T>
 struct ColumnsKernel {
-  using N = typename Number<T>::Statistics;
+  using N = typename PlainNumber<T>::Statistics;
   static constexpr uint32_t kThreads = kColumns * kRowGroups;
   static constexpr uint32_t kSharedBytes = kThreads * sizeof(Share<N>);
 
@@ -67,14 +67,14 @@ struct ColumnsKernel {
         for (int64_t row = group; row < c.rows.count; row += kRowGroups) {
           int64_t from[1];
           OffsetsAt(c.rows, row, from);
-          share.value = Join(function, share.value, Number<T>::Load(x[from[0]]));
+          share.value = Join(function, share.value, PlainNumber<T>::Load(x[from[0]]));
         }
       }
       JoinRows(share,
                [&](Share<N>& into, const Share<N>& other) { into.value = Join(function, into.value, other.value); });
       if (group != 0 || result >= c.results.count) continue;
       if (function == SAGE_REDUCE_MEAN) share.value /= static_cast<N>(c.rows.count);
-      static_cast<T*>(c.y)[at[1]] = Number<T>::Store(share.value);
+      static_cast<T*>(c.y)[at[1]] = PlainNumber<T>::Store(share.value);
     }
   }
 };
@@ -99,7 +99,7 @@ struct PoolCall {
 
 template <class T>
 struct PoolKernel {
-  using N = typename Number<T>::Statistics;
+  using N = typename PlainNumber<T>::Statistics;
   static constexpr uint32_t kThreads = kColumns * kRowGroups;
   static constexpr uint32_t kSharedBytes = kThreads * sizeof(Share<N>);
 
@@ -133,13 +133,13 @@ struct PoolKernel {
       for (int64_t s = begin + group; channel < c.channels && s < end; s += kRowGroups) {
         if (c.mask != nullptr && c.mask[b * c.mask_stride[0] + s * c.mask_stride[1]] == 0) continue;
         const int64_t at = b * c.x_stride[0] + s * c.x_stride[1] + channel * c.x_stride[2];
-        Join(function, share, {Number<T>::Load(static_cast<const T*>(c.x)[at]), places ? s + 1 : 1});
+        Join(function, share, {PlainNumber<T>::Load(static_cast<const T*>(c.x)[at]), places ? s + 1 : 1});
       }
       JoinRows(share, [&](Share<N>& into, const Share<N>& other) { Join(function, into, other); });
       if (group != 0 || channel >= c.channels) continue;
       if (function == SAGE_POOL_MEAN && share.rows > 1) share.value /= static_cast<N>(share.rows);
       static_cast<T*>(c.y)[b * c.y_stride[0] + w * c.y_stride[1] + channel * c.y_stride[2]] =
-          Number<T>::Store(share.value);
+          PlainNumber<T>::Store(share.value);
     }
   }
 };

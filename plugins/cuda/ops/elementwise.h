@@ -1,5 +1,5 @@
 // elementwise.h: UNARY (functions; copies are movement.h's, casts cast.h's), BINARY, and NORM with given statistics:
-// one element out of one, two or six, in the type that Number says, rounded once.
+// one element out of one, two or six, in the type that PlainNumber says, rounded once.
 #ifndef SAGE_PLUGINS_CUDA_OPS_ELEMENTWISE_H_
 #define SAGE_PLUGINS_CUDA_OPS_ELEMENTWISE_H_
 
@@ -85,10 +85,10 @@ struct UnaryCall {
 template <class T>
 struct UnaryKernel {
   static constexpr uint32_t kThreads = kElementwiseThreads, kSharedBytes = 0;
-  using N = typename Number<T>::Statistics;
+  using N = typename PlainNumber<T>::Statistics;
 
   SAGE_DEVICE static T Of(const UnaryCall& c, T x) {
-    return Number<T>::Store(ApplyFunction(c.function, Number<T>::Load(x), static_cast<N>(c.alpha)));
+    return PlainNumber<T>::Store(ApplyFunction(c.function, PlainNumber<T>::Load(x), static_cast<N>(c.alpha)));
   }
   SAGE_DEVICE static void Run(const UnaryCall& c) {
     for (int64_t place = GlobalThread(); place < c.walk.count; place += GlobalThreads()) {
@@ -136,7 +136,7 @@ struct BinaryKernel {
     return pack;
   }
   SAGE_DEVICE static T Of(const BinaryCall& c, T a, T b) {
-    return Number<T>::Store(Combine(c.function, Number<T>::Load(a), Number<T>::Load(b)));
+    return PlainNumber<T>::Store(Combine(c.function, PlainNumber<T>::Load(a), PlainNumber<T>::Load(b)));
   }
   SAGE_DEVICE static void Run(const BinaryCall& c) {
     for (int64_t place = GlobalThread(); place < c.walk.count; place += GlobalThreads()) {
@@ -180,7 +180,7 @@ struct BatchNormCall {
 template <class T>
 struct BatchNormKernel {
   static constexpr uint32_t kThreads = kElementwiseThreads, kSharedBytes = 0;
-  using N = typename Number<T>::Statistics;
+  using N = typename PlainNumber<T>::Statistics;
 
   SAGE_DEVICE static N Of(const Parameter& parameter, int64_t channel, N absent) {
     if (parameter.data == nullptr) return absent;
@@ -190,10 +190,10 @@ struct BatchNormKernel {
     for (int64_t place = GlobalThread(); place < c.walk.count; place += GlobalThreads()) {
       int64_t at[3];
       OffsetsAt(c.walk, place, at);
-      const N x = Number<T>::Load(static_cast<const T*>(c.x)[at[0]]);
+      const N x = PlainNumber<T>::Load(static_cast<const T*>(c.x)[at[0]]);
       const N deviation = prim::Sqrt(Of(c.var, at[2], N{1}) + static_cast<N>(c.epsilon));
       const N scaled = (x - Of(c.mean, at[2], N{0})) / deviation;
-      static_cast<T*>(c.y)[at[1]] = Number<T>::Store(scaled * Of(c.gamma, at[2], N{1}) + Of(c.beta, at[2], N{0}));
+      static_cast<T*>(c.y)[at[1]] = PlainNumber<T>::Store(scaled * Of(c.gamma, at[2], N{1}) + Of(c.beta, at[2], N{0}));
     }
   }
 };

@@ -11,7 +11,7 @@ namespace sage::cuda {
 
 template <class Kernel, class Call>
 __global__ void __launch_bounds__(Kernel::kThreads) OpKernel(const __grid_constant__ Call call) {
-  Kernel::Run(call);
+  RunKernel<Kernel>(call);
 }
 
 template <class Call>

@@ -65,7 +65,7 @@ inline int64_t LinesOfBlock(int32_t group) { return group == kWarpGroup ? kWarps
 template <class T, int32_t kGroup, bool kPacked>
 class Line {
  public:
-  using N = typename Number<T>::Statistics;
+  using N = typename PlainNumber<T>::Statistics;
   static constexpr int32_t kWidth = kPacked ? Pack<T>::kWidth : 1;  // elements of a thread at once: a share
 
   SAGE_DEVICE Line(const LineCall& c, int64_t line)
@@ -136,7 +136,7 @@ class Line {
       });
       result = JoinGroup<kGroup>(result, join);
     }
-    if (thread_ == 0) y_[0] = Number<T>::Store(result);
+    if (thread_ == 0) y_[0] = PlainNumber<T>::Store(result);
   }
 
  private:
@@ -150,23 +150,23 @@ class Line {
     if constexpr (kPacked) {
       const Pack<T> pack = reinterpret_cast<const Pack<T>*>(x_)[share];
       SAGE_UNROLL
-      for (int32_t i = 0; i < kWidth; ++i) v[i] = Number<T>::Load(pack.values[i]);
+      for (int32_t i = 0; i < kWidth; ++i) v[i] = PlainNumber<T>::Load(pack.values[i]);
     } else {
       int64_t at[4];
       OffsetsAt(c_.line, share, at);
-      v[0] = Number<T>::Load(x_[at[0]]);
+      v[0] = PlainNumber<T>::Load(x_[at[0]]);
     }
   }
   SAGE_DEVICE void Save(int64_t share, const N (&v)[kWidth]) const {
     if constexpr (kPacked) {
       Pack<T> pack;
       SAGE_UNROLL
-      for (int32_t i = 0; i < kWidth; ++i) pack.values[i] = Number<T>::Store(v[i]);
+      for (int32_t i = 0; i < kWidth; ++i) pack.values[i] = PlainNumber<T>::Store(v[i]);
       reinterpret_cast<Pack<T>*>(y_)[share] = pack;
     } else {
       int64_t at[4];
       OffsetsAt(c_.line, share, at);
-      y_[at[1]] = Number<T>::Store(v[0]);
+      y_[at[1]] = PlainNumber<T>::Store(v[0]);
     }
   }
   // Of GAMMA or BETA, which is `tensor` of the walk.
@@ -191,7 +191,7 @@ class Line {
   template <class P>
   SAGE_DEVICE static void LoadRow(const P* row, N (&v)[kWidth]) {
     SAGE_UNROLL
-    for (int32_t i = 0; i < kWidth; ++i) v[i] = static_cast<N>(Number<P>::Load(row[i]));
+    for (int32_t i = 0; i < kWidth; ++i) v[i] = static_cast<N>(PlainNumber<P>::Load(row[i]));
   }
 
   // visit(share, values) for the shares of this thread.

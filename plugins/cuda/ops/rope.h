@@ -75,7 +75,7 @@ SAGE_DEVICE Turn<N> TurnBy(int32_t position, const Exactly& fine, const Exactly&
 template <class T>
 struct RopeKernel {
   static constexpr uint32_t kThreads = 128, kSharedBytes = 0;
-  using N = typename Number<T>::Statistics;
+  using N = typename PlainNumber<T>::Statistics;
 
   SAGE_DEVICE static void Run(const RopeCall& c) {
     const int64_t begin = prim::BlockY() * c.heads_of_thread;
@@ -104,11 +104,11 @@ struct RopeKernel {
       }
       SAGE_UNROLL_BY_4
       for (int64_t h = begin; h < end; ++h) {
-        const N a = Number<T>::Load(x[h * c.x_head + first * c.x_step]);
-        const N b = Number<T>::Load(x[h * c.x_head + second * c.x_step]);
+        const N a = PlainNumber<T>::Load(x[h * c.x_head + first * c.x_step]);
+        const N b = PlainNumber<T>::Load(x[h * c.x_head + second * c.x_step]);
         const N turned_a = a * turn.cosine - b * turn.sine, turned_b = a * turn.sine + b * turn.cosine;
-        y[h * c.y_head + first * c.y_step] = Number<T>::Store(outside ? N{0} : turned_a);
-        y[h * c.y_head + second * c.y_step] = Number<T>::Store(outside ? N{0} : turned_b);
+        y[h * c.y_head + first * c.y_step] = PlainNumber<T>::Store(outside ? N{0} : turned_a);
+        y[h * c.y_head + second * c.y_step] = PlainNumber<T>::Store(outside ? N{0} : turned_b);
       }
     }
   }

@@ -60,13 +60,13 @@ SAGE_DEVICE uint64_t WarpLargest(uint64_t key) {
 template <class T>
 class TopkLine {
  public:
-  using N = typename Number<T>::Statistics;
+  using N = typename PlainNumber<T>::Statistics;
   using Key = decltype(KeyOf(N{}, false));
 
   SAGE_DEVICE TopkLine(const TopkCall& c, int64_t line) : c_(c) { OffsetsAt(c.lines, line, at_); }
 
   SAGE_DEVICE Key KeyAt(int64_t index) const {
-    return KeyOf(Number<T>::Load(static_cast<const T*>(c_.x)[at_[0] + index * c_.x_step]), c_.smallest);
+    return KeyOf(PlainNumber<T>::Load(static_cast<const T*>(c_.x)[at_[0] + index * c_.x_step]), c_.smallest);
   }
   SAGE_DEVICE void Put(int64_t place, uint32_t index) const {
     static_cast<T*>(c_.values)[at_[1] + place * c_.value_step] =

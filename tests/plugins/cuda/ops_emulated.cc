@@ -26,8 +26,9 @@ cuda::Launched Emulate(const Call& call, void*) {
     return cuda::emu::Launch({.grid = {call.grid.x, call.grid.y, 1},
                               .threads = Kernel::kThreads,
                               .shared_bytes = Kernel::kSharedBytes,
-                              .seed = seed},
-                             [&] { Kernel::Run(call); });
+                              .seed = seed,
+                              .earlier = [] {}},  // somebody has to wait for it
+                             [&] { cuda::RunKernel<Kernel>(call); });
   });
   return {cuda::kSuccess, failure.empty() ? nullptr : failure.c_str()};
 }
@@ -75,14 +76,5 @@ cuda::FakeRuntime& EmulatedOpsRuntime() {
 int EmulatedLaunches() { return Count(); }
 void SetEmulatedArchitectures(std::string_view list) { Launches().architectures = list; }
 void AnswerLaunchesWith(const cuda::Launched& answer) { Answer() = answer; }
-
-RunResult RunEmulatedOp(Instance& instance, OpCase& c) {
-  for (OwnedTensor& tensor : c.slots)
-    if (tensor.present()) tensor.description().device_type = SAGE_CUDA;
-  return RunCase(instance, c);
-}
-DeviceRun EmulatedDevice(Instance& instance) {
-  return [&](OpCase& c) { return RunEmulatedOp(instance, c); };
-}
 
 }  // namespace sage::test

@@ -17,9 +17,39 @@ void SetEmulatedArchitectures(std::string_view list);
 // What the next launches give instead of running; {} runs them.
 void AnswerLaunchesWith(const cuda::Launched& answer);
 
-// Runs a case by a table's ask, plan and run. The device's memory is the CPU's.
-RunResult RunEmulatedOp(Instance& instance, OpCase& c);
-DeviceRun EmulatedDevice(Instance& instance);
+// An instance over a host of its own. The device's memory is the CPU's.
+struct EmulatedOps {
+  TestHost host{1, Threads::kSimulated};
+  Instance instance{EmulatedOpsTable(), host};
+
+  RunResult Run(OpCase& c) {
+    for (OwnedTensor& tensor : c.slots)
+      if (tensor.present()) tensor.description().device_type = SAGE_CUDA;
+    return RunCase(instance, c);
+  }
+  std::string Message(OpCase c) {
+    const RunResult result = Run(c);
+    return result.status == SAGE_OK ? "" : result.message;
+  }
+  sage_answer Ask(OpCase c, uint32_t requirements = 0) {
+    TestOp op(c.kind);
+    c.attributes(op);
+    op.Requirements(requirements);
+    for (size_t s = 0; s < c.slots.size(); ++s) {
+      if (!c.slots[s].present()) continue;
+      c.slots[s].description().device_type = SAGE_CUDA;
+      op.Slot(static_cast<uint32_t>(s), c.slots[s]);
+    }
+    return instance.Ask(op);
+  }
+};
+
+inline OwnedTensor Floats(const Shape& shape) { return OwnedTensor(SAGE_F32, shape).FillNormal(5); }
+inline OpCase LayerNorm(OwnedTensor x, OwnedTensor y) {
+  const auto axis = static_cast<int32_t>(x.rank()) - 1;
+  return Norm(SAGE_NORM_LAYER, axis, 1e-5,
+              {std::move(x), OwnedTensor(), OwnedTensor(), OwnedTensor(), OwnedTensor(), std::move(y)});
+}
 
 }  // namespace sage::test
 

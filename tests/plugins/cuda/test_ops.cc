@@ -5,10 +5,9 @@
 namespace sage::test {
 namespace {
 
-struct Emulated {
-  TestHost host{1, Threads::kSimulated};
-  Instance instance{EmulatedOpsTable(), host};
-  DeviceRun run = EmulatedDevice(instance);
+// Runs cases on an instance that lives as long as it.
+struct Emulated : EmulatedOps {
+  DeviceRun run = [this](OpCase& c) { return Run(c); };
 };
 
 }  // namespace
