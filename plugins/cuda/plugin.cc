@@ -1,5 +1,5 @@
-// plugin.cc: the cuda table: attention and the small ops of a model on NVIDIA devices by kernels of our own, products by
-// those and cuBLASLt.
+// plugin.cc: the cuda table: attention and the small ops of a model on NVIDIA devices by kernels of our own, products
+// by those and cuBLASLt.
 #include "backend.h"
 #include "families.h"
 #include "products/product_linked.h"

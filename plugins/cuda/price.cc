@@ -8,7 +8,8 @@
 namespace sage::cuda {
 namespace {
 
-constexpr double kLaunchNs = 4000;        // enqueueing and starting one kernel of the small kinds
+constexpr double kLaunchNs = 4000;  // enqueueing and starting one kernel of the small kinds
+
 // FLOP (two an FMA) a clock of one multiprocessor.
 struct PerClock {
   double tensor, f32, f64;
