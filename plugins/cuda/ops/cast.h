@@ -27,7 +27,7 @@ struct SmallFormat {
   int32_t mantissa_bits, bias;
   bool finite_only;
 };
-constexpr SmallFormat kE4m3fn{3, 7, true}, kE5m2{2, 15, false};
+constexpr SmallFormat kFormatE4m3fn{3, 7, true}, kFormatE5m2{2, 15, false};
 
 SAGE_DEVICE uint32_t BitsOf(float value) {
   uint32_t bits;
@@ -117,9 +117,9 @@ struct CastKernel {
       case SAGE_BF16:
         return prim::ToFloat(static_cast<const Bf16*>(x)[at]);
       case SAGE_F8_E4M3FN:
-        return FromSmall(kE4m3fn, static_cast<const uint8_t*>(x)[at]);
+        return FromSmall(kFormatE4m3fn, static_cast<const uint8_t*>(x)[at]);
       case SAGE_F8_E5M2:
-        return FromSmall(kE5m2, static_cast<const uint8_t*>(x)[at]);
+        return FromSmall(kFormatE5m2, static_cast<const uint8_t*>(x)[at]);
       case SAGE_I8:
         return static_cast<float>(static_cast<const int8_t*>(x)[at]);
       case SAGE_I16:
@@ -144,10 +144,10 @@ struct CastKernel {
         static_cast<Bf16*>(y)[at] = prim::FromFloat<Bf16>(value);
         return;
       case SAGE_F8_E4M3FN:
-        static_cast<uint8_t*>(y)[at] = ToSmall(kE4m3fn, value);
+        static_cast<uint8_t*>(y)[at] = ToSmall(kFormatE4m3fn, value);
         return;
       default:
-        static_cast<uint8_t*>(y)[at] = ToSmall(kE5m2, value);
+        static_cast<uint8_t*>(y)[at] = ToSmall(kFormatE5m2, value);
     }
   }
 

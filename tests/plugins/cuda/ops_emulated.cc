@@ -57,11 +57,12 @@ cuda::OpLaunches& Launches() {
 constexpr cuda::KernelFamily kFamilies[] = {{.name = "none", .architectures = "80"}};
 
 void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {
-  cuda::ProbeOver(EmulatedOpsRuntime(), {kFamilies, &Launches()}, device_id, count, answer);
+  cuda::ProbeOver(EmulatedOpsRuntime(), {.attention = kFamilies, .ops = &Launches()}, device_id, count, answer);
 }
 sage_status Create(const sage_host& host, int32_t device_id, const char* options,
                    std::unique_ptr<plugins::Backend>* out, sage_error* err) {
-  return cuda::CreateOver(EmulatedOpsRuntime(), {kFamilies, &Launches()}, host, device_id, options, out, err);
+  return cuda::CreateOver(EmulatedOpsRuntime(), {.attention = kFamilies, .ops = &Launches()}, host, device_id, options,
+                          out, err);
 }
 constexpr sage_plugin kTable = plugins::DeviceTable<Probe, Create>(
     {.name = "cuda", .version = cuda::kVersion, .build = "emulation", .kinds = cuda::kKinds, .device_type = SAGE_CUDA});
