@@ -8,29 +8,11 @@
 #define SAGE_PLUGINS_CUDA_ATTENTION_PLAIN_H_
 
 #include "attention_score.h"
+#include "number.h"
 
 namespace sage::cuda {
 
 constexpr int32_t kPlainWarps = 4;  // rows of a block
-
-template <class N>
-struct PlainNumber {
-  using Statistics = N;
-  static SAGE_DEVICE N Load(N value) { return value; }
-  static SAGE_DEVICE N Store(N value) { return value; }
-};
-template <>
-struct PlainNumber<Bf16> {
-  using Statistics = float;
-  static SAGE_DEVICE float Load(Bf16 value) { return prim::ToFloat(value); }
-  static SAGE_DEVICE Bf16 Store(float value) { return prim::FromFloat<Bf16>(value); }
-};
-template <>
-struct PlainNumber<F16> {
-  using Statistics = float;
-  static SAGE_DEVICE float Load(F16 value) { return prim::ToFloat(value); }
-  static SAGE_DEVICE F16 Store(float value) { return prim::FromFloat<F16>(value); }
-};
 
 // kAppends: whether keys may lie in K_NEW and V_NEW yet.
 template <class T, bool kAppends = false>

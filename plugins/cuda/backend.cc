@@ -142,6 +142,7 @@ sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host
     if (status != SAGE_OK) return status;
     servers.push_back(std::move(products));
   }
+  if (kernels.ops != nullptr) servers.push_back(ServeOps(*kernels.ops));
   *out = std::make_unique<CudaBackend>(std::move(device), host, std::move(servers));
   return SAGE_OK;
 }

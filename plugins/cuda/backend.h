@@ -8,19 +8,21 @@
 #include "common/cuda/runtime.h"
 #include "common/entries.h"
 #include "kernel_family.h"
+#include "ops/ops.h"
 #include "products/products.h"
 
 namespace sage::cuda {
 
 constexpr char kVersion[] = "0.1.0";
 constexpr uint64_t kKinds =
-    SAGE_KIND_BIT(SAGE_OP_ATTENTION) | SAGE_KIND_BIT(SAGE_OP_LINEAR) | SAGE_KIND_BIT(SAGE_OP_MATMUL);
+    SAGE_KIND_BIT(SAGE_OP_ATTENTION) | SAGE_KIND_BIT(SAGE_OP_LINEAR) | SAGE_KIND_BIT(SAGE_OP_MATMUL) | kSmallKinds;
 
 // What a build has of kernels, which outlive the backend. Tests put their own here.
 struct Kernels {
   std::span<const KernelFamily> attention;
   const ProductKernels* products = nullptr;  // (optional) LINEAR and MATMUL
   LoadLibraryFn load_cublaslt = nullptr;     // (optional) for them
+  const OpLaunches* ops = nullptr;           // (optional) the small kinds
 };
 
 // What a table's probe and create do, over a runtime and kernels. Options, a line each: "kernels=NAME", the name of a

@@ -1,4 +1,5 @@
-// plugin.cc: the cuda table: attention on NVIDIA devices by kernels of our own, products by those and cuBLASLt.
+// plugin.cc: the cuda table: attention and the small ops of a model on NVIDIA devices by kernels of our own, products
+// by those and cuBLASLt.
 #include "backend.h"
 #include "families.h"
 #include "products/product_linked.h"
@@ -8,7 +9,8 @@ namespace {
 sage::cuda::Kernels Linked() {
   return {.attention = sage::cuda::LinkedFamilies(),
           .products = &sage::cuda::LinkedProducts(),
-          .load_cublaslt = sage::cuda::lt::Load};
+          .load_cublaslt = sage::cuda::lt::Load,
+          .ops = &sage::cuda::LinkedOps()};
 }
 
 void Probe(int32_t device_id, uint32_t* count, sage_answer* answer) {

@@ -11,6 +11,7 @@ namespace {
 constexpr double kMemoryNs = 800;    // from asking to having, with the memory busy
 constexpr double kAppendNs = 2500;   // a kernel of its own before the other
 constexpr double kCacheReads = 0.5;  // what reading something again costs, of reading it from memory
+constexpr double kLaunchNs = 4000;  // enqueueing and starting one kernel of the small kinds
 
 // FLOP (two an FMA) a clock of one multiprocessor.
 struct PerClock {
@@ -97,6 +98,10 @@ double PriceNs(const KernelFamily& family, const AttentionArguments& a, uint64_t
   const bool appends = (features & SAGE_ATTN_F_APPEND_KV) != 0 && !family.fuses_append;
   return family.least_ns + spread.extra_ns + (appends ? kAppendNs : 0) +
          std::max(flops * spread.padding / arithmetic, bytes / rate);
+}
+
+double MemoryPriceNs(double bytes, double share, double launches, const Properties& device) {
+  return kLaunchNs * launches + bytes / (RooflineOf(device).bytes * kBandwidthShare * share);
 }
 
 }  // namespace sage::cuda

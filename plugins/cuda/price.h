@@ -23,6 +23,9 @@ double VisiblePairs(const AttentionArguments& arguments);
 double PriceNs(const KernelFamily& family, const AttentionArguments& arguments, uint64_t features,
                const Properties& device);
 
+// A kernel that does little but read and write `bytes`, at that share of the device's rate, in so many launches.
+double MemoryPriceNs(double bytes, double share, double launches, const Properties& device);
+
 }  // namespace sage::cuda
 
 #endif  // SAGE_PLUGINS_CUDA_PRICE_H_

@@ -67,6 +67,19 @@ T Exchange(const char* what, T value, F&& from) {
   });
   return mine.got;
 }
+// What all lanes' values give together, in every lane.
+template <class F>
+uint32_t Agree(const char* what, uint32_t value, F&& join) {
+  struct {
+    uint32_t given, got;
+  } mine{value, value};
+  emu::WarpOperation(what, mine, [&](auto& lanes) {
+    uint32_t joined = lanes[0]->given;
+    for (auto* lane : lanes) joined = join(joined, lane->given);
+    for (auto* lane : lanes) lane->got = joined;
+  });
+  return mine.got;
+}
 inline uint32_t Vote(const char* what, bool vote) {
   struct {
     bool given;
@@ -101,6 +114,13 @@ template <class T>
 T ShuffleDown(T value, uint32_t lanes) {
   return detail::Exchange("shfl.down", value,
                           [lanes](uint32_t lane) { return lane + lanes < 32 ? lane + lanes : lane; });
+}
+// The largest and the smallest of the lanes' values.
+inline uint32_t WarpMax(uint32_t value) {
+  return detail::Agree("redux.max", value, [](uint32_t a, uint32_t b) { return a < b ? b : a; });
+}
+inline uint32_t WarpMin(uint32_t value) {
+  return detail::Agree("redux.min", value, [](uint32_t a, uint32_t b) { return b < a ? b : a; });
 }
 inline uint32_t Ballot(bool vote) { return detail::Vote("vote.ballot", vote); }
 inline bool Any(bool vote) { return detail::Vote("vote.any", vote) != 0; }
@@ -192,6 +212,8 @@ inline float Log(float x) { return std::log(x); }
 inline double Log(double x) { return std::log(x); }
 inline float Tanh(float x) { return std::tanh(x); }
 inline double Tanh(double x) { return std::tanh(x); }
+inline float Expm1(float x) { return std::expm1(x); }
+inline double Expm1(double x) { return std::expm1(x); }
 // 1 - erf(x), exact where that is next to nothing; within five units.
 inline float Erfc(float x) { return std::erfc(x); }
 inline double Erfc(double x) { return std::erfc(x); }
@@ -203,6 +225,11 @@ inline int32_t ToInt32(double x) {
   if (std::isnan(x)) return 0;
   return static_cast<int32_t>(std::fmin(std::fmax(std::nearbyint(x), INT32_MIN), INT32_MAX));
 }
+// The nearest integer, of two the even one.
+inline float Rint(float x) { return std::nearbyint(x); }
+inline double Rint(double x) { return std::nearbyint(x); }
+inline float Abs(float x) { return std::fabs(x); }
+inline double Abs(double x) { return std::fabs(x); }
 inline float Fma(float a, float b, float c) { return std::fma(a, b, c); }
 inline double Fma(double a, double b, double c) { return std::fma(a, b, c); }
 // NaN only if both are.

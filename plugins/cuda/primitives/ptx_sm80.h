@@ -52,6 +52,8 @@ template <class T>
 SAGE_DEVICE T ShuffleDown(T value, uint32_t lanes) {
   return __shfl_down_sync(0xffffffffu, value, lanes);
 }
+SAGE_DEVICE uint32_t WarpMax(uint32_t value) { return __reduce_max_sync(0xffffffffu, value); }
+SAGE_DEVICE uint32_t WarpMin(uint32_t value) { return __reduce_min_sync(0xffffffffu, value); }
 SAGE_DEVICE uint32_t Ballot(bool vote) { return __ballot_sync(0xffffffffu, vote); }
 SAGE_DEVICE bool Any(bool vote) { return __any_sync(0xffffffffu, vote) != 0; }
 SAGE_DEVICE bool All(bool vote) { return __all_sync(0xffffffffu, vote) != 0; }
@@ -193,6 +195,8 @@ SAGE_DEVICE float Log(float x) { return logf(x); }
 SAGE_DEVICE double Log(double x) { return log(x); }
 SAGE_DEVICE float Tanh(float x) { return tanhf(x); }
 SAGE_DEVICE double Tanh(double x) { return tanh(x); }
+SAGE_DEVICE float Expm1(float x) { return expm1f(x); }
+SAGE_DEVICE double Expm1(double x) { return expm1(x); }
 // 1 - erf(x), exact where that is next to nothing; within five units.
 SAGE_DEVICE float Erfc(float x) { return erfcf(x); }
 SAGE_DEVICE double Erfc(double x) { return erfc(x); }
@@ -201,6 +205,11 @@ SAGE_DEVICE float Sqrt(float x) { return __fsqrt_rn(x); }
 SAGE_DEVICE double Sqrt(double x) { return __dsqrt_rn(x); }
 // To nearest even; beyond 32 bits the largest or the smallest there is, of NaN 0.
 SAGE_DEVICE int32_t ToInt32(double x) { return x != x ? 0 : __double2int_rn(x); }
+// The nearest integer, of two the even one.
+SAGE_DEVICE float Rint(float x) { return rintf(x); }
+SAGE_DEVICE double Rint(double x) { return rint(x); }
+SAGE_DEVICE float Abs(float x) { return fabsf(x); }
+SAGE_DEVICE double Abs(double x) { return fabs(x); }
 SAGE_DEVICE float Fma(float a, float b, float c) { return fmaf(a, b, c); }
 SAGE_DEVICE double Fma(double a, double b, double c) { return fma(a, b, c); }
 // NaN only if both are.

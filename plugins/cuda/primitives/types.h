@@ -9,12 +9,14 @@
 #define SAGE_DEVICE __device__ __forceinline__
 #define SAGE_DEVICE_COLD __device__ __noinline__
 #define SAGE_UNROLL _Pragma("unroll")
+#define SAGE_UNROLL_BY_2 _Pragma("unroll 2")
 #define SAGE_UNROLL_BY_4 _Pragma("unroll 4")
 #define SAGE_NO_UNROLL _Pragma("unroll 1")
 #else
 #define SAGE_DEVICE inline
 #define SAGE_DEVICE_COLD inline
 #define SAGE_UNROLL
+#define SAGE_UNROLL_BY_2
 #define SAGE_UNROLL_BY_4
 #define SAGE_NO_UNROLL
 #endif

@@ -1,50 +1,21 @@
 // GATHER, CONCAT, SLICE, PERMUTE, TOPK and ROPE of the cpu backend, against the oracle.
+#include "op_cases.h"
 #include "ops_harness.h"
 #include "support/heap_count.h"
 
 namespace sage::test {
 namespace {
 
-constexpr sage_dtype kAll[] = {SAGE_I8,  SAGE_I16, SAGE_I32,  SAGE_I64,       SAGE_U8,      SAGE_U64, SAGE_F16,
-                               SAGE_F32, SAGE_F64, SAGE_BF16, SAGE_F8_E4M3FN, SAGE_F8_E5M2, SAGE_BOOL};
-
-// Bytes that stand for themselves in any dtype.
-OwnedTensor Bytes(Random& random, sage_dtype dtype, const Shape& shape) {
-  OwnedTensor tensor = random.Tensor(dtype, shape);
-  if (!support::IsFloat(dtype)) tensor.FillIntegers(random.Seed(), 0, dtype == SAGE_BOOL ? 1 : 100);
-  return tensor;
-}
-
 TEST_CASE("cpu PERMUTE: every dtype, seeded axes and layouts") {
   Random random(51);
-  for (int repeat = 0; repeat < 120; ++repeat) {
-    const sage_dtype dtype = kAll[repeat % 13];
-    const Shape shape = random.AnyShape(0, 5, 6);
-    sage_permute_attributes attributes{};
-    std::vector<int32_t> axes(shape.size());
-    for (size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<int32_t>(i);
-    std::mt19937_64 engine(random.Seed());
-    std::shuffle(axes.begin(), axes.end(), engine);
-    Shape y_shape;
-    for (size_t i = 0; i < axes.size(); ++i) {
-      attributes.axes[i] = axes[i];
-      y_shape.push_back(shape[static_cast<size_t>(axes[i])]);
-    }
-    OpCase c{SAGE_OP_PERMUTE, [=](TestOp& op) { op.Attributes(attributes); }, {}};
-    c.slots = {Bytes(random, dtype, shape), random.Tensor(dtype, y_shape, true)};
-    ExpectExact(c);
-  }
+  for (int repeat = 0; repeat < 120; ++repeat) ExpectExact(AnyPermute(random, kAll[repeat % 13]));
 }
 
 TEST_CASE("cpu PERMUTE: large transposes by tiles, threads 1 2 3 8") {
   for (const sage_dtype dtype : {SAGE_F32, SAGE_BF16, SAGE_I8, SAGE_F64}) {
-    sage_permute_attributes attributes{};
-    attributes.axes[0] = 2, attributes.axes[1] = 1, attributes.axes[2] = 0;
     // The last tile of a side may be any part of one, a single row or column too.
     for (const auto& [rows, columns] : {std::pair<int64_t, int64_t>{210, 333}, {225, 337}}) {
-      OpCase c{SAGE_OP_PERMUTE, [=](TestOp& op) { op.Attributes(attributes); }, {}};
-      c.slots = {OwnedTensor(dtype, {rows, 3, columns}).FillIntegers(1, -100, 100),
-                 OwnedTensor(dtype, {columns, 3, rows})};
+      const OpCase c = Transpose(dtype, rows, columns);
       ExpectSameBitsForThreads(c);
       ExpectExact(c);
     }
@@ -53,71 +24,17 @@ TEST_CASE("cpu PERMUTE: large transposes by tiles, threads 1 2 3 8") {
 
 TEST_CASE("cpu SLICE: begins, steps forwards and backwards") {
   Random random(52);
-  for (int repeat = 0; repeat < 120; ++repeat) {
-    const sage_dtype dtype = kAll[repeat % 13];
-    Shape shape = random.AnyShape(0, 4, 9);
-    for (int64_t& length : shape) length = std::max<int64_t>(1, length);
-    sage_slice_attributes attributes{};
-    Shape y_shape;
-    for (size_t i = 0; i < shape.size(); ++i) {
-      const int64_t begin = random.Between(0, shape[i] - 1), step = random.Chance(3) ? 0 : random.Between(-3, 3);
-      const int64_t effective = step == 0 ? 1 : step;
-      const int64_t most = effective > 0 ? (shape[i] - 1 - begin) / effective + 1 : begin / -effective + 1;
-      attributes.begin[i] = begin, attributes.step[i] = step;
-      y_shape.push_back(random.Between(random.Chance(8) ? 0 : 1, most));
-    }
-    OpCase c{SAGE_OP_SLICE, [=](TestOp& op) { op.Attributes(attributes); }, {}};
-    c.slots = {Bytes(random, dtype, shape), random.Tensor(dtype, y_shape, true)};
-    ExpectExact(c);
-  }
+  for (int repeat = 0; repeat < 120; ++repeat) ExpectExact(AnySlice(random, kAll[repeat % 13]));
 }
 
 TEST_CASE("cpu CONCAT: any number, any axis, empty parts") {
   Random random(53);
-  for (int repeat = 0; repeat < 80; ++repeat) {
-    const sage_dtype dtype = kAll[repeat % 13];
-    Shape shape = random.AnyShape(1, 4, 6);
-    const auto axis = static_cast<size_t>(random.Between(0, static_cast<int64_t>(shape.size()) - 1));
-    OpCase c{SAGE_OP_CONCAT,
-             [=](TestOp& op) {
-               op.Attributes(sage_concat_attributes{0, static_cast<int32_t>(axis)});
-             },
-             {}};
-    c.slots.emplace_back();
-    int64_t total = 0;
-    for (int64_t part = random.Between(1, 5); part > 0; --part) {
-      shape[axis] = random.Between(0, 6);
-      total += shape[axis];
-      c.slots.push_back(Bytes(random, dtype, shape));
-    }
-    shape[axis] = total;
-    c.slots[0] = random.Tensor(dtype, shape, true);
-    ExpectExact(c);
-  }
-}
-
-OpCase Gather(int32_t axis, OwnedTensor x, OwnedTensor indices, OwnedTensor y) {
-  OpCase c{SAGE_OP_GATHER, [=](TestOp& op) { op.Attributes(sage_gather_attributes{0, axis}); }, {}};
-  c.slots = {std::move(x), std::move(indices), std::move(y)};
-  return c;
+  for (int repeat = 0; repeat < 80; ++repeat) ExpectExact(AnyConcat(random, kAll[repeat % 13]));
 }
 
 TEST_CASE("cpu GATHER: seeded ranks, axes, index dtypes and layouts") {
   Random random(54);
-  for (int repeat = 0; repeat < 120; ++repeat) {
-    const sage_dtype dtype = kAll[repeat % 13];
-    Shape shape = random.AnyShape(1, 4, 6);
-    const auto axis = static_cast<size_t>(random.Between(0, static_cast<int64_t>(shape.size()) - 1));
-    shape[axis] = random.Between(1, 9);
-    const Shape index_shape = random.AnyShape(0, 2, 5);
-    Shape y_shape(shape.begin(), shape.begin() + static_cast<int64_t>(axis));
-    y_shape.insert(y_shape.end(), index_shape.begin(), index_shape.end());
-    y_shape.insert(y_shape.end(), shape.begin() + static_cast<int64_t>(axis) + 1, shape.end());
-    OwnedTensor indices = random.Tensor(random.Chance(2) ? SAGE_I32 : SAGE_I64, index_shape);
-    indices.FillIntegers(random.Seed(), 0, shape[axis] - 1);
-    ExpectExact(
-        Gather(static_cast<int32_t>(axis), Bytes(random, dtype, shape), indices, random.Tensor(dtype, y_shape, true)));
-  }
+  for (int repeat = 0; repeat < 120; ++repeat) ExpectExact(AnyGather(random, kAll[repeat % 13]));
 }
 
 TEST_CASE("cpu GATHER: an index out of range is an error that names it, nothing is read") {
@@ -129,26 +46,9 @@ TEST_CASE("cpu GATHER: an index out of range is an error that names it, nothing 
   }
 }
 
-OpCase Topk(int32_t axis, bool smallest, OwnedTensor x, OwnedTensor values, OwnedTensor indices) {
-  OpCase c{SAGE_OP_TOPK, [=](TestOp& op) { op.Attributes(sage_topk_attributes{0, axis, smallest ? 1u : 0u, 0}); }, {}};
-  c.slots = {std::move(x), std::move(values), std::move(indices)};
-  return c;
-}
-
 TEST_CASE("cpu TOPK: seeded lines with many ties, largest and smallest, any k") {
   Random random(55);
-  for (int repeat = 0; repeat < 120; ++repeat) {
-    Shape shape = random.AnyShape(1, 3, 8);
-    const auto axis = static_cast<size_t>(random.Between(0, static_cast<int64_t>(shape.size()) - 1));
-    shape[axis] = random.Chance(3) ? random.Between(200, 700) : random.Between(0, 40);
-    const sage_dtype dtype = random.Float();
-    OwnedTensor x = random.Tensor(dtype, shape);
-    if (random.Chance(2)) x.FillIntegers(random.Seed(), -4, 4);
-    if (random.Chance(6) && x.size() > 0) x.Put(0, HUGE_VAL);
-    shape[axis] = random.Between(0, std::min<int64_t>(shape[axis], random.Chance(2) ? 8 : 700));
-    ExpectExact(Topk(static_cast<int32_t>(axis), random.Chance(2), x, random.Tensor(dtype, shape, true),
-                     random.Tensor(random.Chance(2) ? SAGE_I32 : SAGE_I64, shape, true)));
-  }
+  for (int repeat = 0; repeat < 120; ++repeat) ExpectExact(AnyTopk(random));
 }
 
 TEST_CASE("cpu TOPK: 8 of 128 in a batch; a NaN anywhere is an error that names its line") {
@@ -161,31 +61,11 @@ TEST_CASE("cpu TOPK: 8 of 128 in a batch; a NaN anywhere is an error that names 
   ExpectRunError(c, "line 17");
 }
 
-OpCase Rope(uint32_t style, uint32_t rotary, double base, std::vector<OwnedTensor> slots) {
-  OpCase c{SAGE_OP_ROPE, [=](TestOp& op) { op.Attributes(sage_rope_attributes{0, style, rotary, 0, base}); }, {}};
-  c.slots = std::move(slots);
-  return c;
-}
-
 TEST_CASE("cpu ROPE: both styles, partial dimensions, tables or angles, batched and packed") {
   Random random(56);
   for (int repeat = 0; repeat < 80; ++repeat) {
-    const int64_t batch = random.Between(1, 3), heads = random.Between(1, 4), sequence = random.Between(0, 6);
-    const int64_t dim = random.Chance(4) ? random.Between(1, 150) : random.Between(1, 20);
-    const int64_t rotary = random.Chance(2) ? random.Between(0, dim / 2) * 2 : dim / 2 * 2;
-    const bool packed = random.Chance(3), tables = random.Chance(2);
-    if (rotary == 0 && dim % 2 != 0) continue;  // 0 means all of D, which must be even
-    const int64_t effective = rotary == 0 ? dim : rotary;
-    const sage_dtype dtype = random.Float();
-    const Shape shape = packed ? Shape{sequence, heads, dim} : Shape{batch, heads, sequence, dim};
-    OwnedTensor positions = random.Tensor(SAGE_I32, packed ? Shape{sequence} : Shape{batch, sequence});
-    positions.FillIntegers(random.Seed(), 0, tables ? 29 : 5000);
-    const OwnedTensor cosine = tables ? random.Tensor(SAGE_F32, {30, effective / 2}) : OwnedTensor();
-    const OwnedTensor sine = tables ? random.Tensor(SAGE_F32, {30, effective / 2}) : OwnedTensor();
-    ExpectExact(Rope(random.Chance(2) ? SAGE_ROPE_HALVES : SAGE_ROPE_INTERLEAVED, static_cast<uint32_t>(rotary),
-                     tables ? 0.0 : (random.Chance(2) ? 0.0 : 500000.0),
-                     {random.Tensor(dtype, shape), positions, cosine, sine, random.Tensor(dtype, shape, true)}),
-                4.0);
+    const OpCase c = AnyRope(random);
+    if (!c.slots.empty()) ExpectExact(c, c.scale);
   }
 }
 

@@ -11,15 +11,16 @@
 
 #include "../cpu/attention_testing.h"
 #include "attention_mixtures.h"
-#include "support/error_slot.h"
+#include "gpu_testing.h"
 
 namespace sage::test {
-namespace {
 
 const sage_plugin*& Table() {
   static const sage_plugin* table = nullptr;
   return table;
 }
+
+namespace {
 
 // What probe says: the device's name, sm_ and memory.
 std::string& Device() {
@@ -45,36 +46,6 @@ std::string Missing() {
   Device() = answer.reason;
   return answer.verdict == SAGE_YES ? "" : answer.reason;
 }
-
-// An instance with its device and one stream.
-struct Gpu {
-  explicit Gpu(const char* options = nullptr) : host(1, Threads::kSimulated), instance(Table(), host, options) {
-    REQUIRE_MESSAGE(instance.status() == SAGE_OK, instance.message());
-    REQUIRE(Table()->device(instance.handle(), &device, nullptr) == SAGE_OK);
-    REQUIRE(device->stream_create(device->self, &stream, nullptr) == SAGE_OK);
-  }
-  ~Gpu() { device->stream_destroy(device->self, stream); }
-  void* Alloc(uint64_t bytes) {
-    void* memory = nullptr;
-    Error error;
-    const sage_status status = device->alloc(device->self, bytes, 256, &memory, &error);
-    REQUIRE_MESSAGE(status == SAGE_OK, error.message);
-    return memory;
-  }
-  void Copy(void* to, const void* from, uint64_t bytes) {
-    Error error;
-    const sage_status status = device->copy(device->self, to, from, bytes, stream, &error);
-    REQUIRE_MESSAGE(status == SAGE_OK, error.message);
-  }
-  std::string Wait() {
-    Error error;
-    return device->stream_synchronize(device->self, stream, &error) == SAGE_OK ? "" : error.message;
-  }
-  TestHost host;
-  Instance instance;
-  const sage_device_table* device = nullptr;
-  void* stream = nullptr;
-};
 
 // A case whose tensors lie on the device, gaps and all.
 class Uploaded {

@@ -166,6 +166,30 @@ TEST_CASE("primitives: shuffles and votes") {
         }) == "");
 }
 
+TEST_CASE("primitives: the largest and the smallest of a warp") {
+  CHECK(Launch({.threads = 64}, [] {
+          const uint32_t thread = prim::ThreadX(), lane = thread % 32, warp = thread / 32;
+          CHECK(prim::WarpMax((lane * 7 + 5) % 32 + 100 * warp) == 31 + 100 * warp);
+          CHECK(prim::WarpMin((lane * 7 + 5) % 32 + 100 * warp) == 100 * warp);
+          CHECK(prim::WarpMax(lane == 9 ? ~0u : 0) == ~0u);  // unsigned
+          CHECK(prim::WarpMin(lane == 9 ? 1u << 31 : ~0u) == 1u << 31);
+        }) == "");
+}
+
+TEST_CASE("primitives: functions that the small kinds use") {
+  CHECK(prim::Rint(2.5f) == 2);
+  CHECK(prim::Rint(3.5) == 4);
+  CHECK(prim::Rint(-0.5) == 0);
+  CHECK(prim::Sqrt(2.0f) == 1.41421356f);
+  CHECK(prim::Sqrt(2.0) == 1.4142135623730951);
+  CHECK(prim::Abs(-3.0f) == 3);
+  CHECK(std::signbit(prim::Abs(-0.0)) == false);
+  CHECK(prim::Erfc(0.0f) == 1);
+  CHECK(prim::Erfc(6.0) == doctest::Approx(2.1519736712498913e-17).epsilon(1e-14));  // 1 - erf(6) would be 0
+  CHECK(prim::Expm1(1e-10) == doctest::Approx(1.00000000005e-10).epsilon(1e-14));
+  CHECK(prim::Expm1(-100.0f) == -1);
+}
+
 TEST_CASE("primitives: cp.async is seen after the wait for its group and not before") {
   std::vector<uint32_t> from(64);
   for (uint32_t i = 0; i < 64; ++i) from[i] = i;
