@@ -18,6 +18,10 @@ int LaunchSmall(const AttentionArguments& a, void* stream);
 // attention_portable.h, for calls of which PortableRefusal (attention_portable_plan.h) has nothing to say.
 int LaunchPortable(const AttentionArguments& a, void* stream);
 
+// attention_int8.h, for calls of which Int8Refusal (attention_int8_plan.h) has nothing to say. workspace:
+// Int8WorkspaceBytes, aligned to 256.
+int LaunchInt8(const AttentionArguments& a, void* workspace, void* stream);
+
 }  // namespace sage::cuda
 
 #endif  // SAGE_PLUGINS_CUDA_ATTENTION_LAUNCH_H_

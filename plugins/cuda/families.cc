@@ -4,6 +4,7 @@
 // still puts a GPU before a CPU and tensor cores before plain arithmetic, which is what it decides.
 #include "families.h"
 
+#include "attention_int8_plan.h"
 #include "attention_launch.h"
 #include "attention_portable_plan.h"
 #include "attention_small_plan.h"
@@ -22,7 +23,6 @@ constexpr KernelFamily kFamilies[] = {
         .architectures = SAGE_CUDA_PORTABLE_CODE,
         .features = kPlainFeatures,
         .types = kHalves | TypeBit(AttentionType::kF32) | TypeBit(AttentionType::kF64),
-        .native = false,
         .tensor_cores = false,
         .efficiency = 0.1,
         .launch =
@@ -35,7 +35,6 @@ constexpr KernelFamily kFamilies[] = {
         .architectures = SAGE_CUDA_PORTABLE_CODE,
         .features = kPlainFeatures,
         .types = kHalves | TypeBit(AttentionType::kF32),
-        .native = false,
         .tensor_cores = false,
         .efficiency = 0.15,
         .least_ns = 3000,  // two waits, where the others have one a tile
@@ -51,7 +50,7 @@ constexpr KernelFamily kFamilies[] = {
         .architectures = SAGE_CUDA_PORTABLE_CODE,
         .features = kPortableFeatures,
         .types = kHalves,
-        .native = true,
+        .accuracy = SAGE_ACCURACY_NATIVE,
         .tensor_cores = true,
         .efficiency = 0.3,
         .refuse = [](const AttentionArguments& a, const Properties&) { return PortableRefusal(a); },
@@ -60,13 +59,32 @@ constexpr KernelFamily kFamilies[] = {
               return Launched{LaunchPortable(a, stream), nullptr};
             },
     },
+    {
+        .name = "int8",
+        .architectures = SAGE_CUDA_PORTABLE_CODE,
+        .features = kInt8Features,
+        .types = kHalves,
+        .accuracy = SAGE_ACCURACY_LOSSY,
+        .tensor_cores = true,
+        .efficiency = 0.3,
+        .qk_in_8_bits = true,
+        .least_ns = 12000,  // three kernels
+        .refuse = [](const AttentionArguments& a,
+                     const Properties& device) { return Int8Refusal(a, device.total_bytes); },
+        .ahead_bytes = Int8AheadBytes,
+        .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return Int8WorkspaceBytes(a); },
+        .launch =
+            [](const AttentionArguments& a, const Properties&, void* workspace, void* stream) {
+              return Launched{LaunchInt8(a, workspace, stream), nullptr};
+            },
+    },
 #ifdef SAGE_CUDA_HOPPER_CODE
     {
         .name = "hopper",
         .architectures = SAGE_CUDA_HOPPER_CODE,
         .features = kHopperFeatures,
         .types = kHalves,
-        .native = true,
+        .accuracy = SAGE_ACCURACY_NATIVE,
         .tensor_cores = true,
         .efficiency = 0.55,
         .align = 16,

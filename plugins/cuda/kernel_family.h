@@ -10,6 +10,7 @@
 
 #include "attention_arguments.h"
 #include "common/cuda/runtime.h"
+#include "sage/ops.h"
 
 namespace sage::cuda {
 
@@ -23,18 +24,21 @@ struct Launched {
 };
 
 struct KernelFamily {
-  const char* name = nullptr;      // as the option kernels= and explain have it
-  std::string_view architectures;  // compiled for: common/cuda/architecture.h
-  uint64_t features = 0;           // SAGE_ATTN_F_* served
-  uint32_t types = 0;              // TypeBit of each
-  bool native = false;             // 16-bit types in their own arithmetic, class NATIVE; else all are EXACT
-  bool tensor_cores = false;       // whose peak its price is a share of
-  double efficiency = 0;           // that share, reached on large problems
-  double least_ns = 4000;          // of a run with next to nothing to do: its launch, and its waits for memory
-  uint32_t align = 1;              // bytes that every operand's address must be a multiple of, in a run
+  const char* name = nullptr;               // as the option kernels= and explain have it
+  std::string_view architectures;           // compiled for: common/cuda/architecture.h
+  uint64_t features = 0;                    // SAGE_ATTN_F_* served
+  uint32_t types = 0;                       // TypeBit of each
+  uint32_t accuracy = SAGE_ACCURACY_EXACT;  // class of 16-bit types; f32 and f64 are EXACT in any family
+  bool tensor_cores = false;                // whose peak its price is a share of
+  double efficiency = 0;                    // that share, reached on large problems
+  bool qk_in_8_bits = false;                // Q K^T at the rate of 8-bit integers, P V at that of 16 bits
+  double least_ns = 4000;  // of a run with next to nothing to do: its launches, and its waits for memory
+  uint32_t align = 1;      // bytes that every operand's address must be a multiple of, in a run
 
   // Null: it can. Else why not, of sizes and strides. Of pointers only which are null counts.
   const char* (*refuse)(const AttentionArguments& arguments, const Properties& device) = nullptr;
+  // (optional) Bytes that kernels ahead of attention itself read and write.
+  double (*ahead_bytes)(const AttentionArguments& arguments) = nullptr;
   // Scratch of one run, and how much of it are partial results of split keys.
   uint64_t (*workspace_bytes)(const AttentionArguments& arguments, const Properties& device) = nullptr;
   // Enqueues on stream (cudaStream_t). Called with the device current. Allocates nothing.

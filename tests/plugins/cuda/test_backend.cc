@@ -51,7 +51,7 @@ std::vector<KernelFamily> Families() {
   fast.features =
       SAGE_ATTN_F_SCALE | SAGE_ATTN_F_GQA | SAGE_ATTN_F_CAUSAL | SAGE_ATTN_F_BOTTOM_RIGHT | SAGE_ATTN_F_BOOL_MASK;
   fast.types = kHalves;
-  fast.native = fast.tensor_cores = true;
+  fast.accuracy = SAGE_ACCURACY_NATIVE, fast.tensor_cores = true;
   fast.efficiency = 0.5;
   fast.align = 16;
   fast.refuse = [](const AttentionArguments& a, const Properties&) -> const char* {
