@@ -11,7 +11,8 @@
 
 #include "attention_int8_quantise.h"
 #include "attention_portable_output.h"
-#include "attention_portable_steps.h"
+#include "attention_portable_product.h"
+#include "attention_softmax.h"
 
 namespace sage::cuda {
 
@@ -142,8 +143,8 @@ SAGE_DEVICE void AttendInt8(const Int8Arguments& x) {
       }
       if (masked || edge) MaskScores<kRowTiles, kKeyTiles>(p, again, first_head, thread_row, thread_key, scores);
     }
-    SoftmaxStep(to_log2, scores, largest, sum, out);
-    MultiplyValues<T, Tile, kDimV>(shared_v, scores, out);
+    WeighScores<kRowTiles, kKeyTiles, kColumnTiles>(to_log2, scores, largest, sum, out);
+    AddValues<T, kDimV, kRowTiles, kKeyTiles>(shared_v, Place<Tile>().lane, scores, out);
     n = next;
   }
   prim::CopyAsyncWait<0>();  // an empty group, where there was no key

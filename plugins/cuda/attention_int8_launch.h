@@ -13,8 +13,12 @@ namespace sage::cuda {
 int LaunchInt8F16(const AttentionArguments& a, void* workspace, void* stream);
 int LaunchInt8Bf16(const AttentionArguments& a, void* workspace, void* stream);
 
+// Told nothing, the assembler saves registers for sm_120 until they spill.
+constexpr int32_t kSumBlocksPerProcessor = 4;
+
 template <class T>
-__global__ void __launch_bounds__(kSumThreads) Int8SumKernel(const __grid_constant__ Int8Arguments x) {
+__global__ void __launch_bounds__(kSumThreads, kSumBlocksPerProcessor)
+    Int8SumKernel(const __grid_constant__ Int8Arguments x) {
   SumKeys<T>(x);
 }
 

@@ -55,7 +55,9 @@ const char* Int8Refusal(const AttentionArguments& a, uint64_t device_bytes) {
     return "Q and K of bf16 and f16 are taken, which it quantises itself";
   if (const char* why = PortableRefusal(a); why != nullptr) return why;
   const Int8Arguments x = LayoutOf(a).x;
-  if (x.q_blocks == INT32_MAX || x.k_blocks == INT32_MAX) return "more rows than it can count in blocks of 128";
+  const bool countable = int64_t{a.seq_q} * x.p.group <= INT32_MAX - kInt8Rows;
+  if (!countable || x.q_blocks == INT32_MAX || x.k_blocks == INT32_MAX)
+    return "more rows than it can count in blocks of 128";
   if (Int8WorkspaceBytes(a) > device_bytes) return "the codes of Q and K take more than the device's memory";
   return nullptr;
 }

@@ -6,8 +6,8 @@
 #include <type_traits>
 
 #include "attention_plain.h"
-#include "attention_portable_score.h"
 #include "attention_portable_walk.h"
+#include "attention_softmax.h"
 
 namespace sage::cuda {
 
@@ -24,13 +24,13 @@ struct Unshifted {
   SAGE_DEVICE float operator()(int32_t) const { return 0; }
 };
 
-// largest, as an exponent of 2, and sum as SoftmaxStep leaves them. shift(row of the tile): what the scores of a row
+// largest, as an exponent of 2, and sum as WeighScores leaves them. shift(row of the tile): what the scores of a row
 // are short of, as an exponent of 2; it changes no weight, but LSE and what a sink weighs. Where there may be one, a
 // row that is made again gets its LSE again too.
 template <class T, class Tile, int32_t kDimV, class Shift>
 SAGE_DEVICE void WriteRows(const PortableArguments& p, int32_t b, int32_t first_head, int32_t first_row,
                            const float (&largest)[Tile::kRowTiles][2], const float (&sum)[Tile::kRowTiles][2],
-                           const float (&out)[Tile::kRowTiles][kDimV / 8][4], Shift&& shift) {
+                           const OutFragments<Tile::kRowTiles, kDimV / 8>& out, Shift&& shift) {
   constexpr int32_t kRowTiles = Tile::kRowTiles, kColumnTiles = kDimV / 8;
   constexpr bool kShifts = std::remove_reference_t<Shift>::kShifts;
   const AttentionArguments& a = p.a;

@@ -119,7 +119,10 @@ class PlannedOp {
     info_.struct_size = static_cast<uint32_t>(sizeof info_);
     status_ = table_->plan(instance.handle(), op.op(), like ? like->plan_ : nullptr, &plan_, &info_, &error);
     message_ = error.message;
-    if (status_ == SAGE_OK) workspace_.resize(info_.workspace_bytes + kCanary + 64);
+    const sage_device_table* device = nullptr;
+    if (table_->device != nullptr) (void)table_->device(instance.handle(), &device, nullptr);
+    align_ = device == nullptr ? 64 : 256;
+    if (status_ == SAGE_OK) workspace_.resize(info_.workspace_bytes + kCanary + align_);
   }
   ~PlannedOp() {
     if (plan_ != nullptr) table_->plan_destroy(plan_);
@@ -132,12 +135,12 @@ class PlannedOp {
   const sage_plan_info& info() const { return info_; }
   const sage_plan* handle() const { return plan_; }
 
-  // The workspace is 64-aligned, full of NaN bytes, with a canary behind it.
+  // The workspace is aligned to 64, on a device to 256, full of NaN bytes, with a canary behind it.
   sage_status Run(const std::vector<const sage_tensor*>& slots, std::string* message = nullptr) {
     if (plan_ == nullptr) return status_;
     std::memset(workspace_.data(), 0xff, workspace_.size());
-    const uint64_t skew = reinterpret_cast<uintptr_t>(workspace_.data()) % 64;
-    unsigned char* workspace = workspace_.data() + (skew == 0 ? 0 : 64 - skew);
+    const uint64_t skew = reinterpret_cast<uintptr_t>(workspace_.data()) % align_;
+    unsigned char* workspace = workspace_.data() + (skew == 0 ? 0 : align_ - skew);
     sage_run_args args{};
     args.struct_size = static_cast<uint32_t>(sizeof args);
     args.num_slots = static_cast<uint32_t>(slots.size());
@@ -163,6 +166,7 @@ class PlannedOp {
   sage_plan_info info_{};
   sage_status status_ = SAGE_OK;
   std::string message_;
+  uint64_t align_ = 64;
   std::vector<unsigned char> workspace_;
 };
 

@@ -1,4 +1,5 @@
-// int8_emulated.cc: compiles the kernels for the CPU, once for all test files; launches as attention_int8_launch.h does.
+// int8_emulated.cc: compiles the kernels for the CPU, once for all test files; launches as attention_int8_launch.h
+// does.
 #include "int8_emulated.h"
 
 #include "attention_int8.h"

@@ -8,6 +8,8 @@
 #include "cuda/backend.h"
 #include "fake_runtime.h"
 #include "families.h"
+#include "int8_emulated.h"
+#include "lossy_gates.h"
 
 namespace sage::test {
 namespace {
@@ -32,6 +34,11 @@ int& Launches() {
 template <Kernel kKernel>
 Launched Emulate(const AttentionArguments& arguments, const Properties&, void*, void*) {
   Failed() = LaunchEmulated(kKernel, arguments, static_cast<uint64_t>(++Launches()));
+  return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
+}
+
+Launched EmulateInt8(const AttentionArguments& arguments, const Properties&, void* workspace, void*) {
+  Failed() = LaunchEmulatedInt8(arguments, workspace, {.seed = static_cast<uint64_t>(++Launches())});
   return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
 }
 
@@ -63,6 +70,19 @@ constexpr KernelFamily kFamilies[] = {
      .efficiency = 0.3,
      .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::PortableRefusal(a); },
      .launch = Emulate<Kernel::kPortable>},
+    {.name = "int8",
+     .architectures = "80",
+     .features = cuda::kInt8Features,
+     .types = kHalves,
+     .accuracy = SAGE_ACCURACY_LOSSY,
+     .tensor_cores = true,
+     .efficiency = 0.3,
+     .qk_in_8_bits = true,
+     .launches = 3,
+     .refuse = [](const AttentionArguments& a, const Properties& d) { return cuda::Int8Refusal(a, d.total_bytes); },
+     .ahead_bytes = cuda::Int8AheadBytes,
+     .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return cuda::Int8WorkspaceBytes(a); },
+     .launch = EmulateInt8},
 };
 
 cuda::FakeRuntime& TheRuntime() {
@@ -120,6 +140,31 @@ TEST_CASE("P5 cuda backend: mixtures through the table agree with the oracle in 
 }
 TEST_CASE("P5 cuda backend: mixtures through the table agree with the oracle in f64") {
   CheckMixtures(SAGE_F64, nullptr, true, 5001, 30);
+}
+
+// The plan's workspace is that of the run, whatever the mixture.
+TEST_CASE("P5 cuda backend: mixtures of class LOSSY in 8 bits through the table keep the gates") {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host, "kernels=int8");
+  REQUIRE_MESSAGE(device.status() == SAGE_OK, device.message());
+  Oracle oracle;
+  for (uint64_t seed = 6001; seed < 6031; ++seed) {
+    CAPTURE(seed);
+    AttentionCase attention = AttentionMixture(seed).Draw(seed % 2 == 0 ? SAGE_BF16 : SAGE_F16, 64, false);
+    std::string failure;
+    const AttentionCase want = Expected(attention, oracle.instance, &failure);
+    REQUIRE(failure == "");
+    for (OwnedTensor& tensor : attention.slots)
+      if (tensor.present()) tensor.description().device_type = SAGE_CUDA;
+    const RunResult refused = attention.Run(device);
+    CHECK(refused.answer.verdict == SAGE_NO);
+    CHECK(std::string(refused.answer.reason).find("of class LOSSY; AUTO, which is NATIVE") != std::string::npos);
+    attention.accuracy = SAGE_ACCURACY_LOSSY;
+    const RunResult result = attention.Run(device);
+    CHECK(Failure(result) == "");
+    CHECK(result.answer.accuracy == SAGE_ACCURACY_LOSSY);
+    CHECK(LossyDisagreement(attention, want) == "");
+  }
 }
 
 TEST_CASE("P1 cuda backend: an exact answer of 16-bit operands is asked for and given") {
