@@ -135,6 +135,17 @@ SAGE_DEVICE void AttendInt8(const Int8Arguments& x) {
     const bool edge = first_key + Tile::kKeys - 1 > last_for_all || first_key < first_for_all;
     if (modified || masked || edge) {
       const Sequence again = ReadSequence(a, prim::Fresh(s.b));
+      if (scale * 0.0f != 0.0f) {  // no scale: in the scores, where masks take it away
+        SAGE_UNROLL
+        for (int32_t t = 0; t < kRowTiles; ++t) {
+          SAGE_UNROLL
+          for (int32_t i = 0; i < kKeyTiles; ++i) {
+            SAGE_UNROLL
+            for (int32_t e = 0; e < 4; ++e) scores[t][i][e] = __builtin_nanf("");
+          }
+        }
+        to_log2 = 1;
+      }
       if (modified) {
         RestoreProducts<kRowTiles, kKeyTiles>(scale, x.q_shifts + q_block * kInt8Rows, tile_row,
                                               again.q_len * p.group - first_row, scores);

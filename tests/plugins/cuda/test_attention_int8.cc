@@ -126,22 +126,37 @@ TEST_CASE("S15 cuda int8 kernel: every order of threads gives the same bits") {
 }
 
 TEST_CASE("P5 cuda int8 kernel: NaN and Inf reach the rows that see them and no other") {
+  constexpr int64_t kRows = 150, kBad = 100, kDim = 32;
   for (const double poison : {std::nan(""), HUGE_VAL, -HUGE_VAL})
     for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V}) {
       CAPTURE(poison);
       CAPTURE(slot);
-      AttentionCase attention(SAGE_BF16, {.batch = 2, .heads_q = 2, .seq_q = 70, .seq_kv = 70, .dim_qk = 32}, 13);
+      AttentionCase attention(SAGE_BF16, {.batch = 2, .heads_q = 2, .seq_q = kRows, .seq_kv = kRows, .dim_qk = kDim},
+                              13);
       attention.Causal(SAGE_ALIGN_TOP_LEFT).WithLse();
-      attention[slot].Set({0, 0, 40, 3}, poison);
+      // A channel that has to be smoothed, and is: what is not finite counts in no mean.
+      for (int64_t j = 0; j < kRows; ++j) attention.K().Set({0, 0, j, 3}, 600 + attention.K().At({0, 0, j, 3}));
+      attention[slot].Set({0, 0, kBad, 3}, poison);
+      AttentionCase bare = attention;
       const AttentionCase want = ExactOf(attention);
       CHECK(RunInt8(attention, {.seed = 3}) == "");
       CHECK(LossyDisagreement(attention, want) == "");
       // No row of another head or sequence, none before, and, of Q, none behind either.
-      for (int64_t i = 0; i < 70; ++i)
-        for (int64_t d = 0; d < 32; ++d) {
+      for (int64_t i = 0; i < kRows; ++i)
+        for (int64_t d = 0; d < kDim; ++d) {
           CHECK(std::isfinite(attention.O().At({1, 0, i, d})));
-          if (i < 40 || (i > 40 && slot == SAGE_ATTN_Q)) CHECK(std::isfinite(attention.O().At({0, 0, i, d})));
+          if (i < kBad || (i > kBad && slot == SAGE_ATTN_Q)) CHECK(std::isfinite(attention.O().At({0, 0, i, d})));
         }
+      // Rows that are not made again: those that share no scale with it, of keys those that see none of its tile. They
+      // are as near as without it.
+      CHECK(RunInt8(bare, {.seed = 3, .repair = false}) == "");
+      const auto rows = [](const AttentionCase& from) {
+        AttentionCase first;
+        first.O() = Part(Part(from.O(), 0, 0, 1), 2, 0, 64);
+        first[SAGE_ATTN_LSE] = Part(Part(from[SAGE_ATTN_LSE], 0, 0, 1), 2, 0, 64);
+        return first;
+      };
+      if (slot != SAGE_ATTN_V) CHECK(LossyDisagreement(rows(bare), rows(want)) == "");
     }
 }
 
