@@ -128,8 +128,9 @@ SAGE_DEVICE void AttendInt8(const Int8Arguments& x) {
         for (int32_t e = 0; e < 4; ++e) scores[t][i][e] = static_cast<float>(products[t][i][e]);
       }
     }
-    // A score that is masked is -inf, which a factor of 0 would make NaN. One that is NaN has to stay.
-    float to_log2 = scale < kLeastScale ? kLeastScale : scale;
+    // A score that is masked is -inf, which a factor of 0 would make NaN. A factor that is none has to stay one, and
+    // infinity is none: it would take scores that are not far apart for it.
+    float to_log2 = scale < kLeastScale ? kLeastScale : prim::Fma(scale, 0.0f, scale);
     const int32_t tile_row = place.warp_row + place.lane / 4, thread_row = first_row + tile_row;
     const int32_t first_key = n * Tile::kKeys, thread_key = first_key + 2 * (place.lane % 4);
     const bool edge = first_key + Tile::kKeys - 1 > last_for_all || first_key < first_for_all;

@@ -167,6 +167,57 @@ TEST_CASE("P5 cuda backend: mixtures of class LOSSY in 8 bits through the table 
   }
 }
 
+TEST_CASE("R19 cuda backend: a plan of the largest sizes runs smaller ones in 8 bits within its workspace") {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host, "kernels=int8");
+  Oracle oracle;
+  const auto sized = [](int64_t batch, int64_t queries, int64_t keys) {
+    AttentionCase attention(
+        SAGE_BF16, {.batch = batch, .heads_q = 4, .heads_k = 2, .seq_q = queries, .seq_kv = keys, .dim_qk = 64}, 5);
+    // A run keeps the strides that were planned.
+    constexpr int64_t kQueries = 200, kKeys = 600;
+    const auto laid = [](sage_dtype dtype, std::vector<int64_t> shape, std::vector<int64_t> strides, uint64_t seed) {
+      return OwnedTensor(dtype, shape, strides).FillNormal(seed);
+    };
+    for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_O})
+      attention[slot] = laid(SAGE_BF16, {batch, 4, queries, 64}, {4 * kQueries * 64, kQueries * 64, 64, 1}, slot + 1);
+    for (const uint32_t slot : {SAGE_ATTN_K, SAGE_ATTN_V})
+      attention[slot] = laid(SAGE_BF16, {batch, 2, keys, 64}, {2 * kKeys * 64, kKeys * 64, 64, 1}, slot + 1);
+    attention[SAGE_ATTN_LSE] = laid(SAGE_F32, {batch, 4, queries}, {4 * kQueries, kQueries, 1}, 9);
+    attention.accuracy = SAGE_ACCURACY_LOSSY;
+    return attention;
+  };
+  const auto on_device = [](AttentionCase& attention) {
+    for (OwnedTensor& tensor : attention.slots)
+      if (tensor.present()) tensor.description().device_type = SAGE_CUDA;
+  };
+  AttentionCase largest = sized(3, 200, 600);
+  on_device(largest);
+  TestOp op(SAGE_OP_ATTENTION);
+  largest.Describe(op);
+  op.DynamicAxes(SAGE_AXIS_B | SAGE_AXIS_SQ | SAGE_AXIS_SKV);
+  PlannedOp planned(device, op);
+  REQUIRE_MESSAGE(planned.status() == SAGE_OK, planned.message());
+  const struct {
+    int64_t batch, queries, keys;
+  } sizes[] = {{3, 200, 600}, {1, 1, 1}, {2, 129, 257}, {3, 63, 513}, {1, 200, 600}};
+  for (const auto& [batch, queries, keys] : sizes) {
+    CAPTURE(batch);
+    CAPTURE(queries);
+    CAPTURE(keys);
+    AttentionCase attention = sized(batch, queries, keys);
+    std::string failure;
+    const AttentionCase want = Expected(attention, oracle.instance, &failure);
+    REQUIRE(failure == "");
+    on_device(attention);
+    TestOp smaller(SAGE_OP_ATTENTION);
+    attention.Describe(smaller);
+    CHECK(planned.Run(smaller.slots(), &failure) == SAGE_OK);
+    CHECK(failure == "");
+    CHECK(LossyDisagreement(attention, want) == "");
+  }
+}
+
 TEST_CASE("P1 cuda backend: an exact answer of 16-bit operands is asked for and given") {
   TestHost host(1, Threads::kSimulated);
   Instance device(&kTable, host);
