@@ -66,8 +66,8 @@ constexpr KernelFamily kFamilies[] = {
         .types = kHalves,
         .accuracy = SAGE_ACCURACY_LOSSY,
         .tensor_cores = true,
-        .efficiency = 0.3,
         .qk_in_8_bits = true,
+        .efficiency = 0.3,
         .least_ns = 12000,  // three kernels
         .refuse = [](const AttentionArguments& a,
                      const Properties& device) { return Int8Refusal(a, device.total_bytes); },

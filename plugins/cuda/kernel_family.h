@@ -24,16 +24,17 @@ struct Launched {
 };
 
 struct KernelFamily {
-  const char* name = nullptr;               // as the option kernels= and explain have it
-  std::string_view architectures;           // compiled for: common/cuda/architecture.h
-  uint64_t features = 0;                    // SAGE_ATTN_F_* served
-  uint32_t types = 0;                       // TypeBit of each
-  uint32_t accuracy = SAGE_ACCURACY_EXACT;  // class of 16-bit types; f32 and f64 are EXACT in any family
-  bool tensor_cores = false;                // whose peak its price is a share of
-  double efficiency = 0;                    // that share, reached on large problems
-  bool qk_in_8_bits = false;                // Q K^T at the rate of 8-bit integers, P V at that of 16 bits
-  double least_ns = 4000;  // of a run with next to nothing to do: its launches, and its waits for memory
-  uint32_t align = 1;      // bytes that every operand's address must be a multiple of, in a run
+  const char* name = nullptr;      // as the option kernels= and explain have it
+  std::string_view architectures;  // compiled for: common/cuda/architecture.h
+  uint64_t features = 0;           // SAGE_ATTN_F_* served
+  uint32_t types = 0;              // TypeBit of each
+  // Class of 16-bit types: EXACT, NATIVE in their own arithmetic, LOSSY in less. f32 and f64 are EXACT in any family.
+  uint32_t accuracy = SAGE_ACCURACY_EXACT;
+  bool tensor_cores = false;  // whose peak its price is a share of
+  bool qk_in_8_bits = false;  // Q K^T at the rate of 8-bit integers, P V at that of 16 bits
+  double efficiency = 0;      // that share, reached on large problems
+  double least_ns = 4000;     // of a run with next to nothing to do: its launches, and its waits for memory
+  uint32_t align = 1;         // bytes that every operand's address must be a multiple of, in a run
 
   // Null: it can. Else why not, of sizes and strides. Of pointers only which are null counts.
   const char* (*refuse)(const AttentionArguments& arguments, const Properties& device) = nullptr;

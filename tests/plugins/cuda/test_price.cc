@@ -129,7 +129,7 @@ TEST_CASE("cuda products: warps share a row of W until the device is full") {
 TEST_CASE("cuda price: 8 bits pay where products are long and not for short sequences or single queries") {
   KernelFamily portable = Tensor(), int8 = Tensor(), hopper = Tensor();
   portable.efficiency = int8.efficiency = 0.3, hopper.efficiency = 0.55;
-  int8.qk_in_8_bits = true, int8.launches = 3, int8.ahead_bytes = Int8AheadBytes;
+  int8.qk_in_8_bits = true, int8.least_ns = 12000, int8.ahead_bytes = Int8AheadBytes;
   Properties a100 = FakeH200();
   a100.major = 8, a100.minor = 0, a100.multiprocessors = 108, a100.clock_khz = 1410000;
   a100.memory_clock_khz = 1215000, a100.memory_bus_bits = 5120;
