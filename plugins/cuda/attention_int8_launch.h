@@ -3,10 +3,9 @@
 #ifndef SAGE_PLUGINS_CUDA_ATTENTION_INT8_LAUNCH_H_
 #define SAGE_PLUGINS_CUDA_ATTENTION_INT8_LAUNCH_H_
 
-#include <cuda_runtime.h>
-
 #include "attention_int8.h"
 #include "attention_int8_plan.h"
+#include "launch.h"
 
 namespace sage::cuda {
 
@@ -33,20 +32,15 @@ __global__ void __launch_bounds__(Int8Tile<kDimQk, kDimV>::kThreads, Int8Tile<kD
   AttendInt8<T, kDimQk, kDimV, kPaged>(x);
 }
 
-// Nothing for no blocks.
-inline cudaError_t LaunchInt8Blocks(void (*kernel)(Int8Arguments), const Int8Arguments& x, int64_t blocks,
-                                    int32_t threads, uint32_t shared_bytes, void* stream) {
-  if (blocks == 0) return cudaSuccess;
-  if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
+inline int LaunchInt8Blocks(void (*kernel)(Int8Arguments), const Int8Arguments& x, int64_t blocks, int32_t threads,
+                            uint32_t shared_bytes, void* stream) {
   // Above 48 KiB a kernel has to be allowed its shared memory; on each device, and cheaper than to remember where.
   if (shared_bytes > 48 << 10) {
     const cudaError_t allowed =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
     if (allowed != cudaSuccess) return allowed;
   }
-  kernel<<<static_cast<uint32_t>(blocks), static_cast<uint32_t>(threads), shared_bytes,
-           static_cast<cudaStream_t>(stream)>>>(x);
-  return cudaGetLastError();
+  return LaunchKernel(kernel, blocks, static_cast<uint32_t>(threads), shared_bytes, stream, false, x);
 }
 
 template <class T>
@@ -54,7 +48,7 @@ int LaunchInt8Of(const AttentionArguments& a, void* workspace, void* stream) {
   return ForPortable(a, [&](auto qk, auto v, auto paged) -> int {
     using Tile = Int8Tile<qk.value, v.value>;
     const Int8Arguments x = PlanInt8(a, workspace);
-    cudaError_t status = LaunchInt8Blocks(Int8SumKernel<T>, x, SumBlocks(x), kSumThreads, kSumSharedBytes, stream);
+    int status = LaunchInt8Blocks(Int8SumKernel<T>, x, SumBlocks(x), kSumThreads, kSumSharedBytes, stream);
     if (status != cudaSuccess) return status;
     status = LaunchInt8Blocks(Int8QuantiseKernel<T, qk.value, v.value>, x, QuantiseBlocks(x), kQuantiseThreads,
                               QuantiseBlock<T, qk.value, v.value>::kSharedBytes, stream);
