@@ -283,7 +283,7 @@ SAGE_DEVICE void AttendDecode(const DecodeArguments& d) {
     }
     if (lane % 4 == 0) {
       float* const sums = part + Tile::kRows * Tile::kPartRow + 2 * row;
-      sums[0] = largest[0][half] * to_log2, sums[1] = total;
+      sums[0] = largest[0][half], sums[1] = total;
     }
   }
   prim::SyncThreads();

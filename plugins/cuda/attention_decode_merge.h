@@ -81,7 +81,7 @@ SAGE_DEVICE void WriteRow(const PortableArguments& p, const Sequence& s, const P
         total == 0 ? -kInfinity : (base + prim::Log2(total)) * kLn2;
   if (!prim::Any(p.repair && probe != 0.0f)) return;
   prim::SyncWarp();  // what the others wrote is written over
-  Repair<T, true>(a, s.b, at.h, at.i);
+  Repair<T, true, true>(a, s.b, at.h, at.i);
 }
 
 }  // namespace sage::cuda

@@ -25,6 +25,9 @@ int LaunchDecode(const AttentionArguments& a, const Properties& device, void* wo
 
 // attention_append.h: K_NEW and V_NEW into the cache, for the kernels that find all keys there.
 int LaunchAppend(const AttentionArguments& a, void* stream);
+// attention_int8.h, for calls of which Int8Refusal (attention_int8_plan.h) has nothing to say. workspace:
+// Int8WorkspaceBytes, aligned to 256.
+int LaunchInt8(const AttentionArguments& a, void* workspace, void* stream);
 
 }  // namespace sage::cuda
 

@@ -38,12 +38,14 @@ struct PortableTile {
   static constexpr uint32_t kSharedBytes = kQBytes + kKBytes + kVBytes;
 };
 
-// Byte offset of 16-byte chunk c of row r. Eight rows of one chunk, which ldmatrix reads at once, lie in eight
-// different sixteenths of the banks: rows of whole 128 bytes turn by the row, rows of 64 more by every second.
+// Byte offset of 16-byte chunk c of row r, of kDim elements of 16 bits. Eight rows of one chunk, which ldmatrix reads
+// at once, lie in eight different eighths of the banks: rows of whole 128 bytes turn by the row, rows of 64 more by
+// every second, rows of 32 or 96 more by every fourth.
 template <int32_t kDim>
 SAGE_DEVICE uint32_t Swizzled(int32_t r, int32_t c) {
   constexpr int32_t kChunks = kDim / 8;
-  const int32_t turned = kChunks % 8 == 0 ? c ^ (r & 7) : c ^ (r >> 1 & 3);
+  static_assert(kChunks % 2 == 0);
+  const int32_t turned = kChunks % 8 == 0 ? c ^ (r & 7) : kChunks % 4 == 0 ? c ^ (r >> 1 & 3) : c ^ (r >> 2 & 1);
   return static_cast<uint32_t>(r * kChunks + turned) * 16;
 }
 

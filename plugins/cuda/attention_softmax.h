@@ -12,7 +12,8 @@ template <int32_t kRowTiles, int32_t kColumnTiles>
 using OutFragments = float[kRowTiles][kColumnTiles][4];
 
 // Scores become weights, relative to the largest score that each row has seen; what was summed before is scaled to
-// that. largest: in units of scores, which are powers of two after times to_log2; sum: of this lane's weights.
+// that. to_log2 > 0: from a score of this lane to the exponent of 2. largest: as such an exponent; sum: of this lane's
+// weights.
 template <int32_t kRowTiles, int32_t kKeyTiles, int32_t kColumnTiles>
 SAGE_DEVICE void WeighScores(float to_log2, ScoreFragments<kRowTiles, kKeyTiles>& scores,
                              float (&largest)[kRowTiles][2], float (&sum)[kRowTiles][2],
@@ -21,15 +22,16 @@ SAGE_DEVICE void WeighScores(float to_log2, ScoreFragments<kRowTiles, kKeyTiles>
   for (int32_t t = 0; t < kRowTiles; ++t) {
     SAGE_UNROLL
     for (int32_t half = 0; half < 2; ++half) {
-      float larger = largest[t][half];
+      float larger = -kInfinity;
       SAGE_UNROLL
       for (int32_t i = 0; i < kKeyTiles; ++i)
         larger = prim::Max(larger, prim::Max(scores[t][i][2 * half], scores[t][i][2 * half + 1]));
+      larger = prim::Max(largest[t][half], larger * to_log2);
       larger = prim::Max(larger, prim::ShuffleXor(larger, 1));
       larger = prim::Max(larger, prim::ShuffleXor(larger, 2));
       // A row that has seen nothing yet stays at zero, and not at exp(-inf + inf).
-      const float base = larger == -kInfinity ? 0.0f : larger * to_log2;
-      const float factor = prim::Exp2(largest[t][half] * to_log2 - base);
+      const float base = larger == -kInfinity ? 0.0f : larger;
+      const float factor = prim::Exp2(largest[t][half] - base);
       largest[t][half] = larger;
       float added = 0;
       SAGE_UNROLL

@@ -5,6 +5,7 @@
 #include "families.h"
 
 #include "attention_decode_plan.h"
+#include "attention_int8_plan.h"
 #include "attention_launch.h"
 #include "attention_portable_plan.h"
 #include "attention_small_plan.h"
@@ -26,7 +27,6 @@ constexpr KernelFamily kFamilies[] = {
         .architectures = SAGE_CUDA_PORTABLE_CODE,
         .features = kPlainFeatures,
         .types = kHalves | TypeBit(AttentionType::kF32) | TypeBit(AttentionType::kF64),
-        .native = false,
         .tensor_cores = false,
         .efficiency = 0.1,
         .spread = PlainSpread,
@@ -41,7 +41,6 @@ constexpr KernelFamily kFamilies[] = {
         .architectures = SAGE_CUDA_PORTABLE_CODE,
         .features = kPlainFeatures,
         .types = kHalves | TypeBit(AttentionType::kF32),
-        .native = false,
         .tensor_cores = false,
         .efficiency = 0.15,
         .least_ns = 3000,  // two waits, where the others have one a tile
@@ -58,7 +57,7 @@ constexpr KernelFamily kFamilies[] = {
         .architectures = SAGE_CUDA_PORTABLE_CODE,
         .features = kDecodeFeatures,
         .types = kHalves,
-        .native = true,
+        .accuracy = SAGE_ACCURACY_NATIVE,
         .tensor_cores = true,
         .efficiency = 0.15,
         .fuses_append = true,
@@ -78,7 +77,7 @@ constexpr KernelFamily kFamilies[] = {
         .architectures = SAGE_CUDA_PORTABLE_CODE,
         .features = kPortableFeatures,
         .types = kHalves,
-        .native = true,
+        .accuracy = SAGE_ACCURACY_NATIVE,
         .tensor_cores = true,
         .efficiency = 0.3,
         .refuse = [](const AttentionArguments& a, const Properties&) { return PortableRefusal(a); },
@@ -89,13 +88,34 @@ constexpr KernelFamily kFamilies[] = {
               return Launched{LaunchPortable(a, stream), nullptr};
             },
     },
+    {
+        .name = "int8",
+        .architectures = SAGE_CUDA_PORTABLE_CODE,
+        .features = kInt8Features,
+        .types = kHalves,
+        .accuracy = SAGE_ACCURACY_LOSSY,
+        .tensor_cores = true,
+        .qk_in_8_bits = true,
+        .efficiency = 0.3,
+        .least_ns = 12000,  // three kernels
+        .refuse = [](const AttentionArguments& a,
+                     const Properties& device) { return Int8Refusal(a, device.total_bytes); },
+        .spread = PortableSpread,
+        .ahead_bytes = Int8AheadBytes,
+        .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return Int8WorkspaceBytes(a); },
+        .append = Append,
+        .launch =
+            [](const AttentionArguments& a, const Properties&, void* workspace, void* stream) {
+              return Launched{LaunchInt8(a, workspace, stream), nullptr};
+            },
+    },
 #ifdef SAGE_CUDA_HOPPER_CODE
     {
         .name = "hopper",
         .architectures = SAGE_CUDA_HOPPER_CODE,
         .features = kHopperFeatures,
         .types = kHalves,
-        .native = true,
+        .accuracy = SAGE_ACCURACY_NATIVE,
         .tensor_cores = true,
         .efficiency = 0.55,
         .align = 16,

@@ -18,6 +18,7 @@ constexpr uint64_t kPortableFeatures = kHopperFeatures | SAGE_ATTN_F_BIAS | SAGE
                                        SAGE_ATTN_F_BIT_MASK | SAGE_ATTN_F_BLOCK_MASK | SAGE_ATTN_F_ALIBI |
                                        SAGE_ATTN_F_SOFTCAP | SAGE_ATTN_F_SINKS;
 constexpr uint64_t kDecodeFeatures = kPortableFeatures;
+constexpr uint64_t kInt8Features = kPortableFeatures;
 constexpr uint64_t kPlainFeatures = kPortableFeatures | SAGE_ATTN_F_WEIGHTS_OUT | SAGE_ATTN_F_SCORES_OUT;
 
 // Of all of them: what the table declares.

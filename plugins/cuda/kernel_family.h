@@ -10,6 +10,7 @@
 
 #include "attention_arguments.h"
 #include "common/cuda/runtime.h"
+#include "sage/ops.h"
 
 namespace sage::cuda {
 
@@ -37,11 +38,13 @@ struct KernelFamily {
   std::string_view architectures;  // compiled for: common/cuda/architecture.h
   uint64_t features = 0;           // SAGE_ATTN_F_* served
   uint32_t types = 0;              // TypeBit of each
-  bool native = false;             // 16-bit types in their own arithmetic, class NATIVE; else all are EXACT
-  bool tensor_cores = false;       // whose peak its price is a share of
-  double efficiency = 0;           // that share, reached on large problems
-  double least_ns = 4000;          // of a run with next to nothing to do: its launch, and its waits for memory
-  uint32_t align = 1;              // bytes that every operand's address must be a multiple of, in a run
+  // Class of 16-bit types: EXACT, NATIVE in their own arithmetic, LOSSY in less. f32 and f64 are EXACT in any family.
+  uint32_t accuracy = SAGE_ACCURACY_EXACT;
+  bool tensor_cores = false;  // whose peak its price is a share of
+  bool qk_in_8_bits = false;  // Q K^T at the rate of 8-bit integers, P V at that of 16 bits
+  double efficiency = 0;      // that share, reached on large problems
+  double least_ns = 4000;     // of a run with next to nothing to do: its launches, and its waits for memory
+  uint32_t align = 1;         // bytes that every operand's address must be a multiple of, in a run
 
   bool fuses_append = false;  // launch writes K_NEW and V_NEW into the cache; else append is called before it
   int32_t splits = 0;         // what the option of that name asks of split; 0: auto
@@ -53,6 +56,8 @@ struct KernelFamily {
   AttentionSplits (*split)(const AttentionArguments& arguments, const Properties& device, int32_t asked,
                            bool smaller) = nullptr;
   Spread (*spread)(const AttentionArguments& arguments, const Properties& device) = nullptr;  // (optional)
+  // (optional) Bytes that kernels ahead of attention itself read and write.
+  double (*ahead_bytes)(const AttentionArguments& arguments) = nullptr;
   // (optional, both) Scratch of one run, and how much of it are partial results of split keys.
   uint64_t (*workspace_bytes)(const AttentionArguments& arguments, const Properties& device) = nullptr;
   uint64_t (*partials_bytes)(const AttentionArguments& arguments) = nullptr;

@@ -10,7 +10,8 @@ constexpr double kBandwidthShare = 0.85;  // of the memory's own rate, by a kern
 
 // Peak rates of a device from what it says of itself, per nanosecond.
 struct Roofline {
-  double tensor_flops = 0;  // 16-bit products into f32, dense
+  double tensor_flops = 0;   // 16-bit products into f32, dense
+  double tensor_s8_ops = 0;  // of 8-bit integers into i32, dense
   double f32_flops = 0, f64_flops = 0;
   double bytes = 0;
 };

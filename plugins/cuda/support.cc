@@ -35,7 +35,12 @@ const char* TypeName(AttentionType type) {
 bool IsHalf(AttentionType type) { return type == AttentionType::kF16 || type == AttentionType::kBf16; }
 
 uint32_t AccuracyOf(const KernelFamily& family, AttentionType type) {
-  return family.native && IsHalf(type) ? SAGE_ACCURACY_NATIVE : SAGE_ACCURACY_EXACT;
+  return IsHalf(type) ? family.accuracy : SAGE_ACCURACY_EXACT;
+}
+
+const char* ClassName(uint32_t accuracy) {
+  constexpr const char* kNames[] = {"AUTO, which is NATIVE at most,", "EXACT", "NATIVE", "LOSSY"};
+  return accuracy <= SAGE_ACCURACY_LOSSY ? kNames[accuracy] : "a class newer than this backend";
 }
 
 // What a family says to an op; the later it says no, the nearer it was.
@@ -52,13 +57,13 @@ Verdict VerdictOf(const KernelFamily& family, const AttentionArguments& argument
   if (const uint64_t missing = features & ~family.features; missing != 0) return {Verdict::kFeatures, missing, nullptr};
   if (family.refuse != nullptr)
     if (const char* why = family.refuse(arguments, device); why != nullptr) return {Verdict::kShape, 0, why};
-  if (accuracy != SAGE_ACCURACY_AUTO && AccuracyOf(family, arguments.type) > accuracy)
+  if (AccuracyOf(family, arguments.type) > (accuracy == SAGE_ACCURACY_AUTO ? SAGE_ACCURACY_NATIVE : accuracy))
     return {Verdict::kAccuracy, 0, nullptr};
   return {Verdict::kYes, 0, nullptr};
 }
 
 void RefuseBy(const KernelFamily& family, const Verdict& verdict, const AttentionArguments& arguments,
-              const Device& device, sage_answer* answer) {
+              uint32_t accuracy, const Device& device, sage_answer* answer) {
   const Properties& properties = device.properties();
   switch (verdict.stage) {
     case Verdict::kDevice:
@@ -74,8 +79,8 @@ void RefuseBy(const KernelFamily& family, const Verdict& verdict, const Attentio
     case Verdict::kShape:
       return sage_refuse(answer, 0, "the kernels \"%s\": %s", family.name, verdict.why);
     case Verdict::kAccuracy:
-      return sage_refuse(answer, 0, "the kernels \"%s\" of %s are of class NATIVE; EXACT is asked for", family.name,
-                         TypeName(arguments.type));
+      return sage_refuse(answer, 0, "the kernels \"%s\" of %s are of class %s; %s is asked for", family.name,
+                         TypeName(arguments.type), ClassName(AccuracyOf(family, arguments.type)), ClassName(accuracy));
     case Verdict::kYes:
       return;
   }
@@ -147,7 +152,7 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
   }
   if (choice->family == nullptr) {
     if (nearest == nullptr) return sage_refuse(answer, 0, "this build has no kernels of attention"), false;
-    return RefuseBy(*nearest, nearest_verdict, arguments, device, answer), false;
+    return RefuseBy(*nearest, nearest_verdict, arguments, view.op.accuracy, device, answer), false;
   }
   const KernelFamily& family = *choice->family;
   const Properties& properties = device.properties();

@@ -201,6 +201,8 @@ template <class T>
 uint32_t Pack(float low, float high) {
   return static_cast<uint32_t>(FromFloat<T>(low).bits) | static_cast<uint32_t>(FromFloat<T>(high).bits) << 16;
 }
+// To nearest even, of what 32 bits hold.
+inline int32_t RoundToInt(float value) { return static_cast<int32_t>(std::nearbyint(value)); }
 inline float Exp2(float x) { return std::exp2(x); }
 inline float Log2(float x) { return std::log2(x); }
 // Within two units; by more than 2^126 it may be 0.

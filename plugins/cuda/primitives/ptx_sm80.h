@@ -176,6 +176,8 @@ SAGE_DEVICE uint32_t Pack<F16>(float low, float high) {
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
   return both;
 }
+// To nearest even, of what 32 bits hold.
+SAGE_DEVICE int32_t RoundToInt(float value) { return __float2int_rn(value); }
 SAGE_DEVICE float Exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

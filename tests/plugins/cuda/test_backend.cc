@@ -17,7 +17,7 @@ using test::Error;
 
 // What the toy kernels were given, and what they answer. Tests run one after the other.
 struct Launches {
-  int plain = 0, fast = 0, appends = 0, code = kSuccess, append_code = kSuccess;
+  int plain = 0, fast = 0, appends = 0, rough = 0, code = kSuccess, append_code = kSuccess;
   const char* why = nullptr;
   AttentionArguments last;
   void *workspace = nullptr, *stream = nullptr;
@@ -58,7 +58,7 @@ std::vector<KernelFamily> Families() {
   fast.features =
       SAGE_ATTN_F_SCALE | SAGE_ATTN_F_GQA | SAGE_ATTN_F_CAUSAL | SAGE_ATTN_F_BOTTOM_RIGHT | SAGE_ATTN_F_BOOL_MASK;
   fast.types = kHalves;
-  fast.native = fast.tensor_cores = true;
+  fast.accuracy = SAGE_ACCURACY_NATIVE, fast.tensor_cores = true;
   fast.efficiency = 0.5;
   fast.align = 16;
   fast.refuse = [](const AttentionArguments& a, const Properties&) -> const char* {
@@ -74,7 +74,15 @@ std::vector<KernelFamily> Families() {
   fast.launch = [](const AttentionArguments& a, const Properties&, void* workspace, void* stream) {
     return Launch(&Launches::fast, a, workspace, stream);
   };
-  return {plain, fast};
+  KernelFamily rough = fast;  // half of its products at twice the rate, and passes ahead of them
+  rough.name = "rough", rough.accuracy = SAGE_ACCURACY_LOSSY;
+  rough.qk_in_8_bits = true, rough.least_ns = 12000;
+  rough.ahead_bytes = [](const AttentionArguments& a) { return 1.0 * a.dim_qk * a.seq_kv; };
+  rough.align = 1;
+  rough.launch = [](const AttentionArguments& a, const Properties&, void* workspace, void* stream) {
+    return Launch(&Launches::rough, a, workspace, stream);
+  };
+  return {plain, fast, rough};
 }
 
 // The toys behind a table, with a runtime that the test holds.
@@ -237,6 +245,49 @@ TEST_CASE("P1 cuda: the cheapest family that serves an op is chosen and its clas
   CHECK(f.Reason(placed) == yes.reason);
 }
 
+TEST_CASE("P1 cuda: kernels of class LOSSY serve who accepts that and take long sequences only") {
+  Fixture f;
+  REQUIRE(f.status == SAGE_OK);
+  const auto sized = [](AttentionOp& op, int64_t rows) {
+    for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_K, SAGE_ATTN_V, SAGE_ATTN_O})
+      op.Set(slot, SAGE_BF16, {2, 8, rows, 64});
+  };
+  AttentionOp op;
+  for (const int64_t rows : {64, 8192}) {
+    CAPTURE(rows);
+    sized(op, rows);
+    for (const uint32_t accuracy : {SAGE_ACCURACY_AUTO, SAGE_ACCURACY_NATIVE}) {
+      op.accuracy = accuracy;
+      CHECK(Has(f.Reason(op), "fast kernels"));
+      CHECK(f.Ask(op).accuracy == SAGE_ACCURACY_NATIVE);
+    }
+    op.accuracy = SAGE_ACCURACY_LOSSY;
+    CHECK(Has(f.Reason(op), rows == 64 ? "fast kernels" : "rough kernels"));
+    CHECK(f.Ask(op).accuracy == (rows == 64 ? SAGE_ACCURACY_NATIVE : SAGE_ACCURACY_LOSSY));
+  }
+  AttentionOp wide(SAGE_F32);
+  wide.accuracy = SAGE_ACCURACY_LOSSY;
+  CHECK(f.Ask(wide).accuracy == SAGE_ACCURACY_EXACT);
+  // What takes any address in place of the chosen one is no less exact.
+  sized(op, 64);
+  GiveAddresses(op, 0x100002);
+  Planned plan(f, op);
+  REQUIRE(plan.status == SAGE_OK);
+  CHECK(plan.Run() == SAGE_OK);
+  CHECK(Seen().plain == 1);
+  CHECK(Seen().rough == 0);
+
+  Fixture only("kernels=rough");
+  REQUIRE(only.status == SAGE_OK);
+  op.accuracy = SAGE_ACCURACY_AUTO;
+  CHECK(only.Reason(op) ==
+        "the kernels \"rough\" of bf16 are of class LOSSY; AUTO, which is NATIVE at most, is asked for");
+  op.accuracy = SAGE_ACCURACY_NATIVE;
+  CHECK(only.Reason(op) == "the kernels \"rough\" of bf16 are of class LOSSY; NATIVE is asked for");
+  op.accuracy = SAGE_ACCURACY_LOSSY;
+  CHECK(only.Ask(op).verdict == SAGE_YES);
+}
+
 TEST_CASE("P1 cuda: every refusal has its reason") {
   Fixture f;
   REQUIRE(f.status == SAGE_OK);
@@ -311,7 +362,7 @@ TEST_CASE("P1 cuda: the option kernels insists on one family and its refusals ar
   {
     Fixture f("kernels=slow");
     CHECK(f.status == SAGE_E_INVALID_ARGUMENT);
-    CHECK(f.error.Says("kernels is \"slow\", expected one of: auto, plain, fast"));
+    CHECK(f.error.Says("kernels is \"slow\", expected one of: auto, plain, fast, rough"));
   }
   {
     Fixture f("speed=11");

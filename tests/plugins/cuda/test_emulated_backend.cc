@@ -9,6 +9,8 @@
 #include "cuda/backend.h"
 #include "fake_runtime.h"
 #include "families.h"
+#include "int8_emulated.h"
+#include "lossy_gates.h"
 #include "spread.h"
 
 namespace sage::test {
@@ -39,6 +41,11 @@ Launched Emulate(const AttentionArguments& arguments, const Properties&, void*, 
 
 Launched EmulateDecode(const AttentionArguments& arguments, const Properties& device, void* workspace, void*) {
   Failed() = LaunchDecodeEmulated(arguments, device, workspace, static_cast<uint64_t>(++Launches()));
+  return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
+}
+
+Launched EmulateInt8(const AttentionArguments& arguments, const Properties&, void* workspace, void*) {
+  Failed() = LaunchEmulatedInt8(arguments, workspace, {.seed = static_cast<uint64_t>(++Launches())});
   return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
 }
 
@@ -77,7 +84,7 @@ constexpr KernelFamily kFamilies[] = {
      .architectures = "80",
      .features = cuda::kDecodeFeatures,
      .types = kHalves,
-     .native = true,
+     .accuracy = SAGE_ACCURACY_NATIVE,
      .tensor_cores = true,
      .efficiency = 0.15,
      .fuses_append = true,
@@ -92,13 +99,28 @@ constexpr KernelFamily kFamilies[] = {
      .architectures = "80",
      .features = cuda::kPortableFeatures,
      .types = kHalves,
-     .native = true,
+     .accuracy = SAGE_ACCURACY_NATIVE,
      .tensor_cores = true,
      .efficiency = 0.3,
      .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::PortableRefusal(a); },
      .spread = cuda::PortableSpread,
      .append = EmulateAppend,
      .launch = Emulate<Kernel::kPortable>},
+    {.name = "int8",
+     .architectures = "80",
+     .features = cuda::kInt8Features,
+     .types = kHalves,
+     .accuracy = SAGE_ACCURACY_LOSSY,
+     .tensor_cores = true,
+     .qk_in_8_bits = true,
+     .efficiency = 0.3,
+     .least_ns = 12000,
+     .refuse = [](const AttentionArguments& a, const Properties& d) { return cuda::Int8Refusal(a, d.total_bytes); },
+     .spread = cuda::PortableSpread,
+     .ahead_bytes = cuda::Int8AheadBytes,
+     .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return cuda::Int8WorkspaceBytes(a); },
+     .append = EmulateAppend,
+     .launch = EmulateInt8},
 };
 
 cuda::FakeRuntime& TheRuntime() {
@@ -204,6 +226,82 @@ TEST_CASE("P7 cuda backend: rows are appended to a cache that no query reads") {
     attention.aliases = 1ull << SAGE_ATTN_K | 1ull << SAGE_ATTN_V;
     CHECK(Disagreement(attention, device) == "");
     CHECK(attention.K().At({0, 1, 19, 3}) == attention[SAGE_ATTN_K_NEW].At({0, 1, 12, 3}));
+  }
+}
+
+// The plan's workspace is that of the run, whatever the mixture.
+TEST_CASE("P5 cuda backend: mixtures of class LOSSY in 8 bits through the table keep the gates") {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host, "kernels=int8");
+  REQUIRE_MESSAGE(device.status() == SAGE_OK, device.message());
+  Oracle oracle;
+  for (uint64_t seed = 6001; seed < 6031; ++seed) {
+    CAPTURE(seed);
+    AttentionCase attention = AttentionMixture(seed).Draw(seed % 2 == 0 ? SAGE_BF16 : SAGE_F16, 64, false);
+    std::string failure;
+    const AttentionCase want = Expected(attention, oracle.instance, &failure);
+    REQUIRE(failure == "");
+    for (OwnedTensor& tensor : attention.slots)
+      if (tensor.present()) tensor.description().device_type = SAGE_CUDA;
+    const RunResult refused = attention.Run(device);
+    CHECK(refused.answer.verdict == SAGE_NO);
+    CHECK(std::string(refused.answer.reason).find("of class LOSSY; AUTO, which is NATIVE") != std::string::npos);
+    attention.accuracy = SAGE_ACCURACY_LOSSY;
+    const RunResult result = attention.Run(device);
+    CHECK(Failure(result) == "");
+    CHECK(result.answer.accuracy == SAGE_ACCURACY_LOSSY);
+    CHECK(LossyDisagreement(attention, want) == "");
+  }
+}
+
+TEST_CASE("R19 cuda backend: a plan of the largest sizes runs smaller ones in 8 bits within its workspace") {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host, "kernels=int8");
+  Oracle oracle;
+  const auto sized = [](int64_t batch, int64_t queries, int64_t keys) {
+    AttentionCase attention(
+        SAGE_BF16, {.batch = batch, .heads_q = 4, .heads_k = 2, .seq_q = queries, .seq_kv = keys, .dim_qk = 64}, 5);
+    // A run keeps the strides that were planned.
+    constexpr int64_t kQueries = 200, kKeys = 600;
+    const auto laid = [](sage_dtype dtype, std::vector<int64_t> shape, std::vector<int64_t> strides, uint64_t seed) {
+      return OwnedTensor(dtype, shape, strides).FillNormal(seed);
+    };
+    for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_O})
+      attention[slot] = laid(SAGE_BF16, {batch, 4, queries, 64}, {4 * kQueries * 64, kQueries * 64, 64, 1}, slot + 1);
+    for (const uint32_t slot : {SAGE_ATTN_K, SAGE_ATTN_V})
+      attention[slot] = laid(SAGE_BF16, {batch, 2, keys, 64}, {2 * kKeys * 64, kKeys * 64, 64, 1}, slot + 1);
+    attention[SAGE_ATTN_LSE] = laid(SAGE_F32, {batch, 4, queries}, {4 * kQueries, kQueries, 1}, 9);
+    attention.accuracy = SAGE_ACCURACY_LOSSY;
+    return attention;
+  };
+  const auto on_device = [](AttentionCase& attention) {
+    for (OwnedTensor& tensor : attention.slots)
+      if (tensor.present()) tensor.description().device_type = SAGE_CUDA;
+  };
+  AttentionCase largest = sized(3, 200, 600);
+  on_device(largest);
+  TestOp op(SAGE_OP_ATTENTION);
+  largest.Describe(op);
+  op.DynamicAxes(SAGE_AXIS_B | SAGE_AXIS_SQ | SAGE_AXIS_SKV);
+  PlannedOp planned(device, op);
+  REQUIRE_MESSAGE(planned.status() == SAGE_OK, planned.message());
+  const struct {
+    int64_t batch, queries, keys;
+  } sizes[] = {{3, 200, 600}, {1, 1, 1}, {2, 129, 257}, {3, 63, 513}, {1, 200, 600}};
+  for (const auto& [batch, queries, keys] : sizes) {
+    CAPTURE(batch);
+    CAPTURE(queries);
+    CAPTURE(keys);
+    AttentionCase attention = sized(batch, queries, keys);
+    std::string failure;
+    const AttentionCase want = Expected(attention, oracle.instance, &failure);
+    REQUIRE(failure == "");
+    on_device(attention);
+    TestOp smaller(SAGE_OP_ATTENTION);
+    attention.Describe(smaller);
+    CHECK(planned.Run(smaller.slots(), &failure) == SAGE_OK);
+    CHECK(failure == "");
+    CHECK(LossyDisagreement(attention, want) == "");
   }
 }
 

@@ -12,6 +12,7 @@
 #include "../cpu/attention_testing.h"
 #include "attention_mixtures.h"
 #include "gpu_testing.h"
+#include "lossy_gates.h"
 
 namespace sage::test {
 
@@ -122,6 +123,7 @@ std::string Disagreement(Gpu& gpu, AttentionCase& got) {
   uint32_t accuracy = 0;
   failure = Uploaded(gpu, got).Run(&accuracy);
   if (!failure.empty()) return failure;
+  if (accuracy == SAGE_ACCURACY_LOSSY) return LossyDisagreement(got, want);
   const bool wide = got.Q().dtype() == SAGE_F64;
   const double gate = wide ? 1e-12 : 5e-6;
   const double gate_o = accuracy == SAGE_ACCURACY_NATIVE ? kNativeGate : gate;
@@ -143,12 +145,14 @@ std::string Disagreement(Gpu& gpu, AttentionCase& got) {
 bool IsRefusal(const std::string& text) { return text.rfind("refused: ", 0) == 0; }
 
 // Of every family that is there; a family may refuse, but not everything. Without a name none may refuse.
-void CheckMixtures(const char* kernels, sage_dtype dtype, int64_t largest_dim, uint64_t first, uint64_t count) {
+void CheckMixtures(const char* kernels, sage_dtype dtype, int64_t largest_dim, uint64_t first, uint64_t count,
+                   uint32_t accuracy = SAGE_ACCURACY_AUTO) {
   Gpu gpu(kernels);
   uint64_t run = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     CAPTURE(seed);
     AttentionCase attention = AttentionMixture(seed).Draw(dtype, largest_dim, true);
+    attention.accuracy = accuracy;
     const std::string text = Disagreement(gpu, attention);
     if (kernels != nullptr && IsRefusal(text)) continue;
     CHECK(text == "");
@@ -231,6 +235,7 @@ TEST_CASE("P5 gpu: mixtures of every option agree with the oracle in every dtype
 TEST_CASE("P5 gpu: a few small mixtures on each family of kernels") {
   CheckMixtures("kernels=plain", SAGE_F32, 64, 7001, 8);
   CheckMixtures("kernels=portable", SAGE_BF16, 128, 8001, 12);
+  CheckMixtures("kernels=int8", SAGE_BF16, 128, 8501, 12, SAGE_ACCURACY_LOSSY);
   CheckMixtures(nullptr, SAGE_F16, 128, 9001, 12);
   CheckDecode("kernels=decode\nsplits=3", SAGE_BF16, 128, 9101, 12);
   CheckDecode("kernels=portable", SAGE_F16, 64, 9201, 4);
@@ -275,14 +280,17 @@ TEST_CASE("P5 gpu: mixtures on each family of kernels by its name") {
   CheckMixtures("kernels=plain", SAGE_BF16, 128, 4001, 100);
   CheckMixtures("kernels=portable", SAGE_BF16, 256, 5001, 150);
   CheckMixtures("kernels=portable", SAGE_F16, 256, 6001, 150);
+  CheckMixtures("kernels=int8", SAGE_BF16, 256, 5201, 150, SAGE_ACCURACY_LOSSY);
+  CheckMixtures("kernels=int8", SAGE_F16, 256, 6201, 150, SAGE_ACCURACY_LOSSY);
   if (Device().find("sm_90,") == std::string::npos) return;
   CheckMixtures("kernels=hopper", SAGE_BF16, 256, 6501, 300);
   CheckMixtures("kernels=hopper", SAGE_F16, 256, 6801, 300);
 }
 
 TEST_CASE("P5 gpu: longer sequences round the edges of tiles") {
-  for (const char* kernels : {static_cast<const char*>(nullptr), "kernels=portable"}) {
+  for (const char* kernels : {static_cast<const char*>(nullptr), "kernels=portable", "kernels=int8"}) {
     Gpu gpu(kernels);
+    const bool lossy = kernels != nullptr && std::string(kernels) == "kernels=int8";
     for (const int64_t rows : {1, 7, 64, 127, 128, 129, 1000})
       for (const int64_t keys : {1, 63, 128, 129, 1000, 2049})
         for (const int64_t dim : {64, 128, 256}) {
@@ -292,6 +300,7 @@ TEST_CASE("P5 gpu: longer sequences round the edges of tiles") {
           AttentionCase attention(SAGE_BF16, {.heads_q = 2, .heads_k = 1, .seq_q = rows, .seq_kv = keys, .dim_qk = dim},
                                   17);
           attention.WithLse();
+          if (lossy) attention.accuracy = SAGE_ACCURACY_LOSSY;
           if ((rows + keys) % 2 == 0) attention.Causal(SAGE_ALIGN_BOTTOM_RIGHT);
           CHECK(Disagreement(gpu, attention) == "");
         }
@@ -303,6 +312,23 @@ TEST_CASE("P5 gpu: more sequences and heads than a grid has blocks along one axi
   AttentionCase attention(SAGE_BF16, {.batch = 9000, .heads_q = 8, .heads_k = 8, .seq_q = 1, .seq_kv = 3, .dim_qk = 8},
                           23);
   CHECK(Disagreement(gpu, attention) == "");
+}
+
+TEST_CASE("S15 gpu: three runs of 8 bits give the same bits") {
+  Gpu gpu("kernels=int8");
+  AttentionCase first(SAGE_BF16, {.heads_q = 8, .heads_k = 2, .seq_q = 300, .seq_kv = 3000, .dim_qk = 128}, 33);
+  first.accuracy = SAGE_ACCURACY_LOSSY;
+  first.Causal(SAGE_ALIGN_BOTTOM_RIGHT).WithLse();
+  uint32_t accuracy = 0;
+  CHECK(Uploaded(gpu, first).Run(&accuracy) == "");
+  CHECK(accuracy == SAGE_ACCURACY_LOSSY);
+  for (int i = 0; i < 2; ++i) {
+    AttentionCase again = first;
+    again.O().Fill(7);
+    CHECK(Uploaded(gpu, again).Run(&accuracy) == "");
+    CHECK(again.O().bytes() == first.O().bytes());
+    CHECK(again[SAGE_ATTN_LSE].bytes() == first[SAGE_ATTN_LSE].bytes());
+  }
 }
 
 TEST_CASE("S15 gpu: three runs give the same bits") {

@@ -1,6 +1,7 @@
 // test_price.cc: the roofline of a device and what attention costs on it.
 #include <doctest/doctest.h>
 
+#include "attention_int8_plan.h"
 #include "fake_runtime.h"
 #include "price.h"
 #include "products/product_price.h"
@@ -122,6 +123,42 @@ TEST_CASE("cuda products: warps share a row of W until the device is full") {
   a.n = 768, a.m = 8;
   CHECK(SkinnySplit(a, 132) == 4);  // as for one row
   CHECK(SkinnyBlocks(a, 4) == 96);
+}
+
+// As families.cc has them.
+TEST_CASE("cuda price: 8 bits pay where products are long and not for short sequences or single queries") {
+  KernelFamily portable = Tensor(), int8 = Tensor(), hopper = Tensor();
+  portable.efficiency = int8.efficiency = 0.3, hopper.efficiency = 0.55;
+  int8.qk_in_8_bits = true, int8.least_ns = 12000, int8.ahead_bytes = Int8AheadBytes;
+  Properties a100 = FakeH200();
+  a100.major = 8, a100.minor = 0, a100.multiprocessors = 108, a100.clock_khz = 1410000;
+  a100.memory_clock_khz = 1215000, a100.memory_bus_bits = 5120;
+  Properties orin = a100;
+  orin.minor = 7, orin.multiprocessors = 16, orin.clock_khz = 1300000;
+  orin.memory_clock_khz = 3199000, orin.memory_bus_bits = 256;
+  const auto sized = [](int32_t queries, int32_t keys) {
+    AttentionArguments a;
+    a.heads_q = 32, a.heads_k = a.heads_v = 8, a.dim_qk = a.dim_v = 128, a.seq_q = queries, a.seq_kv = keys;
+    return a;
+  };
+  for (const Properties& device : {a100, orin, FakeH200()}) {
+    CAPTURE(device.major);
+    const auto ratio = [&](const AttentionArguments& a) {
+      return PriceNs(portable, a, 0, device) / PriceNs(int8, a, 0, device);
+    };
+    CHECK(ratio(sized(8192, 8192)) > 1.25);
+    CHECK(ratio(sized(8192, 8192)) < 4.0 / 3);  // half of the products at twice the rate
+    CHECK(ratio(sized(64, 64)) < 1);
+    CHECK(ratio(sized(1, 32768)) < 1);
+    CHECK(ratio(sized(1, 100)) < 1);
+  }
+  // Hopper's own instructions in 16 bits are faster than the portable ones in 8; a B300 has few of the latter.
+  CHECK(PriceNs(hopper, sized(8192, 8192), 0, FakeH200()) < PriceNs(int8, sized(8192, 8192), 0, FakeH200()));
+  Properties b300 = FakeH200();
+  b300.major = 10, b300.minor = 3;
+  CHECK(PriceNs(portable, sized(8192, 8192), 0, b300) < PriceNs(int8, sized(8192, 8192), 0, b300));
+  // Passes ahead: K is read twice and Q once in 16 bits, both are written in 8.
+  CHECK(Int8AheadBytes(sized(100, 1000)) == 128.0 * (32 * 100 * 3 + 8 * 1000 * 5));
 }
 
 }  // namespace sage::cuda

@@ -280,6 +280,17 @@ TEST_CASE("primitives: 16-bit floats are rounded to nearest even and keep NaN an
   CHECK(prim::Pack<F16>(1.0f, 2.0f) == 0x40003c00u);
 }
 
+TEST_CASE("primitives: floats are rounded to the nearest integer and halves to the even one") {
+  for (int32_t i = -300; i <= 300; ++i) {
+    const float x = static_cast<float>(i);
+    CHECK(prim::RoundToInt(x) == i);
+    CHECK(prim::RoundToInt(x + 0.5f) == (i % 2 == 0 ? i : i + 1));
+    CHECK(prim::RoundToInt(std::nextafter(x + 0.5f, x)) == i);
+    CHECK(prim::RoundToInt(std::nextafter(x + 0.5f, x + 1)) == i + 1);
+  }
+  CHECK(prim::RoundToInt(-2147483648.0f) == INT32_MIN);
+}
+
 }  // namespace
 // What the merge of partial results rests on.
 TEST_CASE("cuda emulation: the last of interleaved blocks to take a ticket reads what all of them wrote") {
