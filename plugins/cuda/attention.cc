@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "common/cuda/architecture.h"
 #include "constants.h"
 #include "operands.h"
 #include "sage/support/check_op.h"
@@ -59,13 +60,15 @@ class AttentionPlan final : public plugins::KernelPlan {
     const CurrentDevice current(device_.runtime(), device_.id());
     if (const sage_status status = device_.Check(current.code(), err, "making it current"); status != SAGE_OK)
       return status;
+    const Properties& properties = device_.properties();
+    arguments.dependent = family->waits && properties.dependent_launch &&
+                          CanBeDependent(family->architectures, properties.major, properties.minor);
     Launched launched;
     if (arguments.k_new != nullptr && (no_rows || !family->fuses_append)) {
       launched = family->append(arguments, args.stream);
       arguments.k_new = arguments.v_new = nullptr;
     }
-    if (launched.ok() && !no_rows)
-      launched = family->launch(arguments, device_.properties(), args.workspace, args.stream);
+    if (launched.ok() && !no_rows) launched = family->launch(arguments, properties, args.workspace, args.stream);
     if (launched.ok()) return SAGE_OK;
     if (launched.code != kSuccess)
       return device_.Check(launched.code, err, "launching the kernels \"%s\"", family->name);

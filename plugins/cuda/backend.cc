@@ -29,7 +29,7 @@ std::string Architectures(std::span<const KernelFamily> families) {
 
 // kernels: those the instance may use.
 sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> families,
-                        std::vector<KernelFamily>* kernels, LibraryOption* library, sage_error* err) {
+                        std::vector<KernelFamily>* kernels, LibraryOption* library, bool* dependent, sage_error* err) {
   kernels->assign(families.begin(), families.end());
   int32_t splits = 0;
   const auto length = [](std::string_view text) { return static_cast<int>(std::min<size_t>(text.size(), 64)); };
@@ -44,6 +44,12 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
       if (!value.empty()) continue;
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "cublas is empty, expected auto, off, or where libcublasLt.so is");
     }
+    if (key == "dependent_launch") {
+      *dependent = value == "on";
+      if (value == "on" || value == "off") continue;
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "dependent_launch is \"%.*s\", expected on or off", length(value),
+                       value.data());
+    }
     if (key == "splits") {
       splits = 0;
       const auto [end, wrong] = std::from_chars(value.data(), value.data() + value.size(), splits);
@@ -55,7 +61,8 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
     }
     if (key != "kernels")
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
-                       "option \"%.*s\" is unknown to cuda; it has: kernels, splits, cublas", length(key), key.data());
+                       "option \"%.*s\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch",
+                       length(key), key.data());
     kernels->assign(families.begin(), families.end());
     if (value == "auto") continue;
     std::erase_if(*kernels, [&](const KernelFamily& family) { return value != family.name; });
@@ -124,13 +131,15 @@ sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host
                        const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err) {
   std::vector<KernelFamily> families;
   LibraryOption library;
-  sage_status status = ReadOptions(options, kernels.attention, &families, &library, err);
+  bool dependent = false;
+  sage_status status = ReadOptions(options, kernels.attention, &families, &library, &dependent, err);
   if (status != SAGE_OK) return status;
   uint32_t count = 0;
   Properties properties;
   std::string why;
   if (!FindDevice(runtime, device_id, Architectures(families), &count, &properties, &why))
     return sage_fail(err, SAGE_E_UNSUPPORTED, "create: %s", why.c_str());
+  properties.dependent_launch = dependent && properties.major >= 9;
   std::unique_ptr<Device> device;
   status = Device::Create(runtime, host, device_id, properties, &device, err);
   if (status != SAGE_OK) return status;

@@ -45,6 +45,7 @@ constexpr KernelFamily kFamilies[] = {
         .efficiency = 0.15,
         .least_ns = 3000,  // two waits, where the others have one a tile
         .align = 16,
+        .waits = true,
         .refuse = [](const AttentionArguments& a, const Properties&) { return SmallRefusal(a); },
         .append = Append,
         .launch =

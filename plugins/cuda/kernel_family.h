@@ -46,6 +46,7 @@ struct KernelFamily {
   double least_ns = 4000;     // of a run with next to nothing to do: its launches, and its waits for memory
   uint32_t align = 1;         // bytes that every operand's address must be a multiple of, in a run
 
+  bool waits = false;         // its kernel waits for the grid before it by itself: AttentionArguments::dependent
   bool fuses_append = false;  // launch writes K_NEW and V_NEW into the cache; else append is called before it
   int32_t splits = 0;         // what the option of that name asks of split; 0: auto
 

@@ -58,6 +58,10 @@ Code CodeFor(std::string_view list, int major, int minor) {
   return best;
 }
 
+bool CanBeDependent(std::string_view list, int major, int minor) {
+  return major >= 9 && CodeFor(list, major, minor) == Code::kMachine;
+}
+
 std::string ListText(std::string_view list) {
   std::string machine, ptx;
   for (Target target; Next(&list, &target);) {

@@ -20,6 +20,10 @@ enum class Code {
 // list: separated by spaces. A word that is none of the above counts for nothing.
 Code CodeFor(std::string_view list, int major, int minor);
 
+// Whether kernels of that list can be launched while the grid before them ends on such a device: in machine code of
+// sm_90 or later, where waiting for that grid is more than nothing.
+bool CanBeDependent(std::string_view list, int major, int minor);
+
 // "sm_80, sm_90a, PTX 120", for a sentence.
 std::string ListText(std::string_view list);
 

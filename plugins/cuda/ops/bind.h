@@ -18,6 +18,7 @@ struct OpRun {
   const DeviceConstants& constants;
   const OpLaunches& launches;
   int32_t multiprocessors;
+  bool dependent;  // launches may begin while the grid before them ends
 
   const support::OpView::Attributes& attributes() const { return planned.attributes; }
   bool Has(uint32_t slot) const { return planned.Has(slot); }
@@ -30,6 +31,11 @@ struct OpRun {
   template <class T>
   T* DataAs(uint32_t slot) const {
     return static_cast<T*>(Data(slot));
+  }
+  Grid Blocks(int64_t pieces) const {
+    Grid grid = GridFor(pieces, multiprocessors);
+    grid.dependent = dependent;
+    return grid;
   }
   int64_t Size(uint32_t slot) const { return static_cast<int64_t>(support::DtypeSize(Tensor(slot).dtype)); }
 };

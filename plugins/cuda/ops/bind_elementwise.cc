@@ -6,7 +6,7 @@ namespace {
 
 template <class Call>
 void SetGrid(const OpRun& run, Call* call) {
-  call->grid = GridFor(Divided(call->walk.count, kElementwiseThreads), run.multiprocessors);
+  call->grid = run.Blocks(Divided(call->walk.count, kElementwiseThreads));
 }
 
 Launched RunCast(const OpRun& run, const Walk<2>& walk) {

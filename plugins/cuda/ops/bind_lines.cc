@@ -30,7 +30,7 @@ Launched LaunchLine(const OpRun& run, LineCall* call, bool writes_lines) {
   call->line.Finish();
   call->packed = IsPacked(*call, run.Size(0), writes_lines);
   call->group = GroupOf(call->line.count, call->packed);
-  call->grid = GridFor(Divided(call->lines.count, LinesOfBlock(call->group)), run.multiprocessors);
+  call->grid = run.Blocks(Divided(call->lines.count, LinesOfBlock(call->group)));
   return run.launches.line(*call, run.args.stream);
 }
 
@@ -105,7 +105,7 @@ Launched RunReduce(const OpRun& run) {
     columns.x = run.Data(0), columns.y = run.Data(1);
     columns.results.Finish(0);
     columns.rows.Finish();
-    columns.grid = GridFor(Divided(columns.results.count, kColumns), run.multiprocessors);
+    columns.grid = run.Blocks(Divided(columns.results.count, kColumns));
     return run.launches.columns(columns, run.args.stream);
   }
   call.op = LineOp::kReduce, call.function = attributes.function, call.dtype = x.dtype;
@@ -134,7 +134,7 @@ Launched RunPool(const OpRun& run) {
     call.mask = run.DataAs<const uint8_t>(kMask);
     std::copy_n(run.Tensor(kMask).stride, 2, call.mask_stride);
   }
-  call.grid = GridFor(call.batch * call.windows * Divided(call.channels, kColumns), run.multiprocessors);
+  call.grid = run.Blocks(call.batch * call.windows * Divided(call.channels, kColumns));
   return run.launches.pool(call, run.args.stream);
 }
 

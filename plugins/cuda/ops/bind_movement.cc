@@ -45,7 +45,7 @@ Launched LaunchTranspose(const OpRun& run, const CopyPart& part, int64_t size, i
   for (int32_t axis = 0; axis + 1 < walk.rank; ++axis)
     if (axis != rows_axis) call.squares.Append(walk.shape[axis], {walk.stride[0][axis], walk.stride[1][axis]});
   call.squares.Finish();
-  call.grid = GridFor(call.row_tiles * call.column_tiles * call.squares.count, run.multiprocessors);
+  call.grid = run.Blocks(call.row_tiles * call.column_tiles * call.squares.count);
   return run.launches.transpose(call, run.args.stream);
 }
 
@@ -60,7 +60,7 @@ Launched LaunchCopy(const OpRun& run, const void* x, void* y, int64_t size, Walk
   if (TakesTranspose(part.walk, &rows_axis)) return LaunchTranspose(run, part, size, rows_axis);
   call.unit_bytes = UnitOf(part, size);
   CountInUnits(&part, call.unit_bytes / size);
-  call.grid = GridFor(Divided(part.walk.count, kMovementThreads), run.multiprocessors);
+  call.grid = run.Blocks(Divided(part.walk.count, kMovementThreads));
   return run.launches.copy(call, run.args.stream);
 }
 
@@ -102,7 +102,7 @@ Launched RunConcat(const OpRun& run) {
       CountInUnits(&call.parts[i], call.unit_bytes / size);
       longest = std::max(longest, call.parts[i].walk.count);
     }
-    call.grid = GridFor(Divided(longest, kMovementThreads), run.multiprocessors);
+    call.grid = run.Blocks(Divided(longest, kMovementThreads));
     call.grid.y = parts;
     parts = 0;
     return run.launches.copies(call, run.args.stream);
@@ -148,7 +148,7 @@ Launched RunGather(const OpRun& run) {
     unit *= 2;
   if (unit > size) call.walk.CountInPacks(unit / size, {true, true, false});
   call.unit_bytes = unit, call.axis_stride /= unit / size;
-  call.grid = GridFor(Divided(call.walk.count, kMovementThreads), run.multiprocessors);
+  call.grid = run.Blocks(Divided(call.walk.count, kMovementThreads));
   return run.launches.gather(call, run.args.stream);
 }
 

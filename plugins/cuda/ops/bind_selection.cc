@@ -56,7 +56,7 @@ Launched RunTopk(const OpRun& run) {
     if (i != axis) call.lines.Append(x.shape[i], {x.stride[i], values.stride[i], indices.stride[i]});
   call.lines.Finish();
   call.by_warps = call.length <= kTopkWarpLine && call.k <= kTopkWarpMost;
-  call.grid = GridFor(call.by_warps ? Divided(call.lines.count, kTopkWarps) : call.lines.count, run.multiprocessors);
+  call.grid = run.Blocks(call.by_warps ? Divided(call.lines.count, kTopkWarps) : call.lines.count);
   return run.launches.topk(call, run.args.stream);
 }
 
@@ -110,7 +110,7 @@ Launched RunRope(const OpRun& run) {
   call.items.Finish();
   // Heads are divided as long as there are too few threads otherwise.
   constexpr uint32_t kThreads = RopeKernel<float>::kThreads;
-  call.grid = GridFor(Divided(call.items.count, kThreads), run.multiprocessors);
+  call.grid = run.Blocks(Divided(call.items.count, kThreads));
   const int64_t groups = std::clamp<int64_t>(int64_t{4} * run.multiprocessors / call.grid.x, 1, call.heads);
   call.heads_of_thread = Divided(call.heads, groups);
   call.grid.y = static_cast<uint32_t>(Divided(call.heads, call.heads_of_thread));

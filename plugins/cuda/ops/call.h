@@ -15,16 +15,17 @@
 
 namespace sage::cuda {
 
-// Blocks of a launch.
+// Blocks of a launch, and whether it may begin while the grid before it ends.
 struct Grid {
   uint32_t x = 0, y = 1;
+  bool dependent = false;
 };
 
 // Blocks for that many pieces of work, one each as long as all of them run at once and some wait.
 inline Grid GridFor(int64_t pieces, int32_t multiprocessors) {
   constexpr int64_t kWaves = 16;  // blocks of a multiprocessor: two fillings of it by blocks of 256 threads
   const int64_t most = kWaves * (multiprocessors < 1 ? 1 : multiprocessors);
-  return {static_cast<uint32_t>(pieces < most ? pieces : most), 1};
+  return {static_cast<uint32_t>(pieces < most ? pieces : most), 1, false};
 }
 inline int64_t Divided(int64_t n, int64_t by) { return (n + by - 1) / by; }
 

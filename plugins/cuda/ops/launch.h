@@ -2,9 +2,8 @@
 #ifndef SAGE_PLUGINS_CUDA_OPS_LAUNCH_H_
 #define SAGE_PLUGINS_CUDA_OPS_LAUNCH_H_
 
-#include <cuda_runtime.h>
-
 #include "kernel_family.h"
+#include "launch_kernel.h"
 #include "ops/call.h"
 
 namespace sage::cuda {
@@ -19,10 +18,9 @@ Launched LaunchOp(const Call& call, void* stream) {
   return ForKernel(call, [&](auto kernel) -> Launched {
     using Kernel = decltype(kernel);
     static_assert(Kernel::kSharedBytes <= 48 << 10, "more would have to be allowed first");
-    OpKernel<Kernel, Call>
-        <<<dim3(call.grid.x, call.grid.y), Kernel::kThreads, Kernel::kSharedBytes, static_cast<cudaStream_t>(stream)>>>(
-            call);
-    return {cudaGetLastError(), nullptr};
+    return {LaunchKernel(OpKernel<Kernel, Call>, dim3(call.grid.x, call.grid.y), Kernel::kThreads, Kernel::kSharedBytes,
+                         stream, call.grid.dependent, call),
+            nullptr};
   });
 }
 

@@ -134,8 +134,11 @@ class OpPlan final : public plugins::KernelPlan {
     const CurrentDevice current(device_.runtime(), device_.id());
     if (const sage_status status = device_.Check(current.code(), err, "making it current"); status != SAGE_OK)
       return status;
+    const Properties& properties = device_.properties();
+    const bool dependent =
+        properties.dependent_launch && CanBeDependent(launches_.architectures, properties.major, properties.minor);
     const Launched launched =
-        RunOf(view_.op.kind)({view_, args, constants_, launches_, std::max(device_.properties().multiprocessors, 1)});
+        RunOf(view_.op.kind)({view_, args, constants_, launches_, std::max(properties.multiprocessors, 1), dependent});
     if (launched.ok()) return SAGE_OK;
     const char* const kind = support::KindName(view_.op.kind);
     if (launched.code != kSuccess) return device_.Check(launched.code, err, "launching the kernel of %s", kind);

@@ -36,6 +36,7 @@ struct ProductArguments {
   ProductType x_type = ProductType::kF32, w_type = ProductType::kF32, y_type = ProductType::kF32,
               bias_type = ProductType::kF32;
   uint32_t activation = 0;  // SAGE_FN_*, not ELU
+  bool dependent = false;   // of the kernels for few rows: launched while the grid before it ends; w is a constant
 };
 
 constexpr uint32_t SizeOf(ProductType type) {

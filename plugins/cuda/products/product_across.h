@@ -37,6 +37,8 @@ class AcrossProduct {
   }
 
   SAGE_DEVICE void Multiply() {
+    prim::WaitForEarlierGrids();
+    prim::AllowLaterGrids();
     constexpr int32_t kLines = 32 / kAcrossPieces, kStep = kLines * kSkinnyWarps;
     int32_t k = kLines * warp_ + lane_ / kAcrossPieces;
     if (first_ + kPiece <= a_.n) {

@@ -80,6 +80,8 @@ class SkinnyProduct {
   }
 
   SAGE_DEVICE void Multiply() {
+    prim::WaitForEarlierGrids();
+    prim::AllowLaterGrids();
     const int32_t pieces = a_.k / Number::kPiece, step = 32 * split_;
     for (int32_t piece = 32 * part_ + lane_; piece < pieces; piece += kAhead * step) AddPieces(piece, pieces, step);
     if (part_ == 0 && lane_ < a_.k % Number::kPiece) AddTail(pieces * Number::kPiece + lane_);

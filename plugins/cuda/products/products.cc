@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "common/cuda/architecture.h"
 #include "constants.h"
 #include "products/product_choice.h"
 #include "products/product_operands.h"
@@ -46,6 +47,10 @@ class ProductPlan final : public plugins::KernelPlan {
         why != nullptr)
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: %s", why);
     if (a.batch == 0 || a.m == 0 || a.n == 0) return SAGE_OK;  // nothing to write
+    // The kernels read W past the caches that are kept coherent: no grid before may be writing it.
+    const Properties& properties = device_.properties();
+    a.dependent = properties.dependent_launch && constants_.Of(1) != nullptr &&
+                  CanBeDependent(kernels_.architectures, properties.major, properties.minor);
 
     const CurrentDevice current(device_.runtime(), device_.id());
     if (const sage_status status = device_.Check(current.code(), err, "making it current"); status != SAGE_OK)

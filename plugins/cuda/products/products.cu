@@ -1,6 +1,5 @@
 // products.cu: launches of the kernels of products.
-#include <cuda_runtime.h>
-
+#include "launch_kernel.h"
 #include "products/product_across.h"
 #include "products/product_finish.h"
 #include "products/product_launch.h"
@@ -29,21 +28,11 @@ __global__ void __launch_bounds__(kFinishThreads, 1) FinishKernel(const __grid_c
   FinishProduct<N>(a);
 }
 
-// blocks: 0 for nothing to do.
-bool Launchable(int64_t blocks, int* code) {
-  *code = blocks > INT32_MAX ? cudaErrorInvalidConfiguration : cudaSuccess;
-  return blocks > 0 && blocks <= INT32_MAX;
-}
-
 template <class T>
 int AcrossOf(const ProductArguments& a, void* stream) {
-  int code = cudaSuccess;
-  const int64_t blocks = AcrossBlocks(a);
-  if (!Launchable(blocks, &code)) return code;
   const auto launch = [&](auto kernel) {
     const uint32_t shared = AcrossSharedBytes(SkinnyRows(a.m), sizeof(T));
-    kernel<<<static_cast<uint32_t>(blocks), 32 * kSkinnyWarps, shared, static_cast<cudaStream_t>(stream)>>>(a);
-    return cudaGetLastError();
+    return LaunchKernel(kernel, AcrossBlocks(a), 32 * kSkinnyWarps, shared, stream, a.dependent, a);
   };
   switch (SkinnyRows(a.m)) {
     case 1:
@@ -60,13 +49,9 @@ int AcrossOf(const ProductArguments& a, void* stream) {
 template <class T>
 int SkinnyOf(const ProductArguments& a, int32_t split, void* stream) {
   if (SkinnyOrderOf(a) == SkinnyOrder::kAlongN) return AcrossOf<T>(a, stream);
-  int code = cudaSuccess;
-  const int64_t blocks = SkinnyBlocks(a, split);
-  if (!Launchable(blocks, &code)) return code;
   const auto launch = [&](auto kernel) {
     const uint32_t shared = split == 1 ? 0 : kSkinnySharedBytes;
-    kernel<<<static_cast<uint32_t>(blocks), 32 * kSkinnyWarps, shared, static_cast<cudaStream_t>(stream)>>>(a, split);
-    return cudaGetLastError();
+    return LaunchKernel(kernel, SkinnyBlocks(a, split), 32 * kSkinnyWarps, shared, stream, a.dependent, a, split);
   };
   switch (SkinnyRows(a.m)) {
     case 1:
@@ -82,22 +67,13 @@ int SkinnyOf(const ProductArguments& a, int32_t split, void* stream) {
 
 template <class N>
 int PlainOf(const ProductArguments& a, void* stream) {
-  int code = cudaSuccess;
-  const int64_t blocks = PlainProductBlocks(a);
-  if (!Launchable(blocks, &code)) return code;
-  PlainProductKernel<N>
-      <<<static_cast<uint32_t>(blocks), kPlainProductThreads, kPlainSharedBytes, static_cast<cudaStream_t>(stream)>>>(
-          a);
-  return cudaGetLastError();
+  return LaunchKernel(PlainProductKernel<N>, PlainProductBlocks(a), kPlainProductThreads, kPlainSharedBytes, stream,
+                      false, a);
 }
 
 template <class N>
 int FinishOf(const ProductArguments& a, void* stream) {
-  int code = cudaSuccess;
-  const int64_t blocks = FinishBlocks(a);
-  if (!Launchable(blocks, &code)) return code;
-  FinishKernel<N><<<static_cast<uint32_t>(blocks), kFinishThreads, 0, static_cast<cudaStream_t>(stream)>>>(a);
-  return cudaGetLastError();
+  return LaunchKernel(FinishKernel<N>, FinishBlocks(a), kFinishThreads, 0, stream, false, a);
 }
 
 }  // namespace

@@ -15,9 +15,15 @@ cuda::Launched& Answer() {
   return answer;
 }
 
+bool& Dependent() {
+  static bool dependent = false;
+  return dependent;
+}
+
 template <class Call>
 cuda::Launched Emulate(const Call& call, void*) {
   static std::string failure;
+  Dependent() = call.grid.dependent;
   if (!Answer().ok()) return Answer();
   const auto seed = static_cast<uint64_t>(++Count());
   if (call.grid.x == 0 || call.grid.y == 0) return {cuda::kSuccess, "a launch of no block"};
@@ -75,6 +81,7 @@ cuda::FakeRuntime& EmulatedOpsRuntime() {
   return runtime;
 }
 int EmulatedLaunches() { return Count(); }
+bool LastLaunchWasDependent() { return Dependent(); }
 void SetEmulatedArchitectures(std::string_view list) { Launches().architectures = list; }
 void AnswerLaunchesWith(const cuda::Launched& answer) { Answer() = answer; }
 

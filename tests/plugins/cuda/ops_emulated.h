@@ -12,6 +12,8 @@ const sage_plugin* EmulatedOpsTable();
 cuda::FakeRuntime& EmulatedOpsRuntime();
 // Kernels launched since the program began; each in another order of its threads.
 int EmulatedLaunches();
+// Whether the last launch might have begun before the grid before it had ended.
+bool LastLaunchWasDependent();
 // What the kernels are said to be compiled for; "80" at first.
 void SetEmulatedArchitectures(std::string_view list);
 // What the next launches give instead of running; {} runs them.
@@ -19,8 +21,9 @@ void AnswerLaunchesWith(const cuda::Launched& answer);
 
 // An instance over a host of its own. The device's memory is the CPU's.
 struct EmulatedOps {
+  explicit EmulatedOps(const char* options = nullptr) : instance(EmulatedOpsTable(), host, options) {}
   TestHost host{1, Threads::kSimulated};
-  Instance instance{EmulatedOpsTable(), host};
+  Instance instance;
 
   RunResult Run(OpCase& c) {
     for (OwnedTensor& tensor : c.slots)

@@ -13,13 +13,18 @@ using cuda::ProductArguments;
 using cuda::ProductSum;
 using cuda::ProductType;
 
-int Launch(int* count, int64_t blocks, uint32_t threads, uint32_t shared, const std::function<void()>& body) {
+int Launch(int* count, int64_t blocks, uint32_t threads, uint32_t shared, const std::function<void()>& body,
+           std::function<void()> earlier = {}) {
   EmulatedProducts& seen = Emulated();
   ++*count;
   if (seen.fail != 0) return seen.fail;
   const auto seed = static_cast<uint64_t>(seen.skinny + seen.plain + seen.finish);
-  const std::string failure = cuda::emu::Launch(
-      {.grid = {static_cast<uint32_t>(blocks), 1, 1}, .threads = threads, .shared_bytes = shared, .seed = seed}, body);
+  const std::string failure = cuda::emu::Launch({.grid = {static_cast<uint32_t>(blocks), 1, 1},
+                                                 .threads = threads,
+                                                 .shared_bytes = shared,
+                                                 .seed = seed,
+                                                 .earlier = std::move(earlier)},
+                                                body);
   if (failure.empty()) return 0;
   if (seen.failure.empty()) seen.failure = failure;
   return 719;  // cudaErrorLaunchFailure
@@ -29,15 +34,18 @@ template <class T, int32_t kRows>
 int Skinny(const ProductArguments& a, int32_t split) {
   if (cuda::SkinnyOrderOf(a) == cuda::SkinnyOrder::kAlongN) {
     ++Emulated().across;
-    return Launch(&Emulated().skinny, cuda::AcrossBlocks(a), 32 * cuda::kSkinnyWarps,
-                  cuda::AcrossSharedBytes(kRows, sizeof(T)), [&] { cuda::AcrossProduct<T, kRows>(a).Multiply(); });
+    return Launch(
+        &Emulated().skinny, cuda::AcrossBlocks(a), 32 * cuda::kSkinnyWarps, cuda::AcrossSharedBytes(kRows, sizeof(T)),
+        [&] { cuda::AcrossProduct<T, kRows>(a).Multiply(); }, [] {});
   }
   const uint32_t shared = split == 1 ? 0 : cuda::kSkinnySharedBytes;
-  return Launch(&Emulated().skinny, cuda::SkinnyBlocks(a, split), 32 * cuda::kSkinnyWarps, shared,
-                [&] { cuda::SkinnyProduct<T, kRows>(a, split).Multiply(); });
+  return Launch(
+      &Emulated().skinny, cuda::SkinnyBlocks(a, split), 32 * cuda::kSkinnyWarps, shared,
+      [&] { cuda::SkinnyProduct<T, kRows>(a, split).Multiply(); }, [] {});
 }
 template <class T>
 int Skinny(const ProductArguments& a, int32_t split) {
+  Emulated().last_dependent = a.dependent;
   Emulated().last_split = split, Emulated().last_rows = cuda::SkinnyRows(a.m);
   switch (cuda::SkinnyRows(a.m)) {
     case 1:
@@ -94,9 +102,9 @@ EmulatedProducts& Emulated() {
   return seen;
 }
 
-const cuda::ProductKernels& EmulatedProductKernels() {
-  static constexpr cuda::ProductKernels kKernels = {"80", SkinnyOf, PlainOf, FinishOf};
-  return kKernels;
+cuda::ProductKernels& EmulatedProductKernels() {
+  static cuda::ProductKernels kernels = {"80", SkinnyOf, PlainOf, FinishOf};
+  return kernels;
 }
 
 }  // namespace sage::test

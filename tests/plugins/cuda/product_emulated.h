@@ -13,13 +13,14 @@ struct EmulatedProducts {
   int skinny = 0, plain = 0, finish = 0;
   int across = 0;  // of skinny: along N
   int last_split = 0, last_rows = 0;
-  int fail = 0;         // not 0: launches return this cudaError_t
-  std::string failure;  // the first of the emulation's findings; such a launch returns cudaErrorLaunchFailure
+  bool last_dependent = false;  // of skinny
+  int fail = 0;                 // not 0: launches return this cudaError_t
+  std::string failure;          // the first of the emulation's findings; such a launch returns cudaErrorLaunchFailure
 };
 EmulatedProducts& Emulated();
 
 // On sm_80 and later.
-const cuda::ProductKernels& EmulatedProductKernels();
+cuda::ProductKernels& EmulatedProductKernels();
 
 }  // namespace sage::test
 

@@ -2,6 +2,8 @@
 // what a run hands to the kernels, and what becomes of everything that fails.
 #include <doctest/doctest.h>
 
+#include <functional>
+
 #include <memory>
 
 #include "attention_op.h"
@@ -106,7 +108,9 @@ constexpr sage_plugin kTable = plugins::DeviceTable<Probe, Create>(
 
 // A host that has memory of the device, too.
 struct Fixture {
-  explicit Fixture(const char* options = nullptr, Properties properties = FakeH200()) {
+  explicit Fixture(const char* options = nullptr, Properties properties = FakeH200(),
+                   const std::function<void(std::vector<KernelFamily>&)>& change = {}) {
+    if (change) change(toys.families);
     Seen() = {};
     Current() = &toys;
     toys.runtime.devices = {properties};
@@ -367,7 +371,7 @@ TEST_CASE("P1 cuda: the option kernels insists on one family and its refusals ar
   {
     Fixture f("speed=11");
     CHECK(f.status == SAGE_E_INVALID_ARGUMENT);
-    CHECK(f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits, cublas"));
+    CHECK(f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch"));
   }
   {
     // One that has no code for this device is no kernel of it.
@@ -431,6 +435,41 @@ TEST_CASE("R19 cuda: operands that lie crooked for wide reads go to kernels that
   REQUIRE(insisted.status == SAGE_OK);
   CHECK(insisted.Run() == SAGE_E_INVALID_ARGUMENT);
   CHECK(insisted.error.Says("the address of Q is no multiple of 16 bytes, which the kernels \"fast\" need"));
+}
+
+TEST_CASE("G7 cuda: kernels that wait may be launched early where that is asked for and compiled in") {
+  Properties ada = FakeH200();
+  ada.major = 8, ada.minor = 9;
+  const struct {
+    const char* options;
+    bool waits;
+    const char* architectures;
+    Properties device;
+    bool dependent;
+  } cases[] = {{"dependent_launch=on\nkernels=fast", true, "80-real 90-real", FakeH200(), true},
+               {"dependent_launch=off\nkernels=fast", true, "80-real 90-real", FakeH200(), false},
+               {"kernels=fast", true, "80-real 90-real", FakeH200(), false},
+               {"dependent_launch=on\nkernels=fast", false, "80-real 90-real", FakeH200(), false},
+               {"dependent_launch=on\nkernels=fast", true, "80", FakeH200(), false},  // PTX of sm_80 does not wait
+               {"dependent_launch=on\nkernels=fast", true, "80-real", ada, false}};
+  for (const auto& c : cases) {
+    CAPTURE(c.options);
+    CAPTURE(c.architectures);
+    // The families are taken when the instance is made.
+    Fixture f(c.options, c.device, [&](std::vector<KernelFamily>& families) {
+      for (KernelFamily& family : families) family.waits = c.waits, family.architectures = c.architectures;
+    });
+    REQUIRE_MESSAGE(f.status == SAGE_OK, f.error.message);
+    AttentionOp op;
+    GiveAddresses(op);
+    Planned plan(f, op);
+    REQUIRE(plan.status == SAGE_OK);
+    CHECK(plan.Run() == SAGE_OK);
+    CHECK(Seen().last.dependent == c.dependent);
+  }
+  Fixture wrong("dependent_launch=maybe");
+  CHECK(wrong.status == SAGE_E_INVALID_ARGUMENT);
+  CHECK(wrong.error.Says("dependent_launch is \"maybe\", expected on or off"));
 }
 
 TEST_CASE("cuda: what a plan fixes of splits is given to its runs") {

@@ -147,6 +147,20 @@ TEST_CASE("P7 cuda TOPK: a NaN ranks above every number") {
       }
 }
 
+TEST_CASE("G7 cuda ops: launches may begin early where that is asked for and compiled in") {
+  for (const char* options : {"dependent_launch=on", "dependent_launch=off"})
+    for (const char* architectures : {"80 90-real", "80"}) {
+      CAPTURE(options);
+      CAPTURE(architectures);
+      SetEmulatedArchitectures(architectures);
+      EmulatedOps device(options);
+      OpCase c = Softmax(1, Floats({3, 9}), Floats({3, 9}));
+      REQUIRE(device.Run(c).status == SAGE_OK);
+      CHECK(LastLaunchWasDependent() == (options[18] == 'n' && architectures[2] != '\0'));
+    }
+  SetEmulatedArchitectures("80");
+}
+
 TEST_CASE("R19 cuda ops: an address across an element is a sentence and nothing is launched") {
   EmulatedOps device;
   const int before = EmulatedLaunches();

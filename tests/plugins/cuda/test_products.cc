@@ -233,6 +233,22 @@ TEST_CASE("G7 cuda products: crooked addresses take the plain kernel and failed 
   CHECK(DeviceRuntime().pending_error() == 0);
 }
 
+TEST_CASE("G7 cuda products: few rows by a constant W may be launched early and by an activation never") {
+  for (const bool constant : {true, false})
+    for (const char* architectures : {"80 90-real", "80"}) {
+      CAPTURE(constant);
+      CAPTURE(architectures);
+      EmulatedProductKernels().architectures = architectures;
+      ProductDevice device("cublas=off\ndependent_launch=on");
+      OpCase c = PlainLinear(SAGE_F32, 2, 6, 16);
+      if (constant) c.slots[kW].Constant();
+      CHECK(device.Check(c) == "");
+      CHECK(Emulated().skinny == 1);
+      CHECK(Emulated().last_dependent == (constant && architectures[2] != '\0'));
+    }
+  EmulatedProductKernels().architectures = "80";
+}
+
 TEST_CASE("R19 cuda products: constants are copied once") {
   ProductDevice device("cublas=off");
   OpCase c = PlainLinear(SAGE_F32, 2, 6, 16);
