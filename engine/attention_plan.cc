@@ -132,6 +132,7 @@ Result<std::shared_ptr<const AttentionPlan>> AttentionPlan::Create(std::shared_p
   ApplyPolicy(made->policy_, KeyRows(view), &view.op, &attributes);
   attributes.features = made->features_;
 
+  SAGE_RETURN_IF_ERROR(engine->WhyRefused(made->policy_.backend.value, PolicySourceName(made->policy_.backend.source)));
   std::vector<std::shared_ptr<Backend>> candidates = engine->backends();
   std::string failures;
   while (true) {

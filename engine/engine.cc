@@ -188,6 +188,15 @@ Status Engine::CreateBackends(const PluginFile& file) {
   return created > 0 ? Status() : first;
 }
 
+Status Engine::WhyRefused(std::string_view name, const char* source) const {
+  if (name.empty() || FindBackend(name) != nullptr) return {};
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const PluginFile& file : files_)
+    if (file.table != nullptr && file.table->name == name && !file.refused.ok())
+      return file.refused.At(fmt::format("backend '{}' (named by the {}'s policy)", name, source));
+  return {};
+}
+
 std::vector<std::string_view> Engine::BackendNames() const {
   std::vector<std::string_view> names;
   for (const std::shared_ptr<Backend>& backend : backends_) names.emplace_back(backend->name());

@@ -30,6 +30,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // among them. A snapshot: later loads do not change it.
   std::vector<std::shared_ptr<Backend>> backends() const;
   std::shared_ptr<Backend> FindBackend(std::string_view name) const;  // null when there is none
+  // Why the backend of that name, which a policy insists on, was found and is not used; ok where it is, or where
+  // nobody knows the name.
+  Status WhyRefused(std::string_view name, const char* source) const;
   size_t backend_count() const;
   const char* backend_name(size_t index) const;  // null past the end; valid as long as the engine
   const std::shared_ptr<Backend>& reference() const { return reference_; }

@@ -41,6 +41,8 @@ Status Session::Impl::Initialise() {
   max_latency_ms = whole.max_latency_ms.value;
   for (const Node& node : graph->nodes) {
     const ResolvedPolicy policy = ResolvePolicy(options.policy, node.policy, graph->policy);
+    const Status refused = engine->WhyRefused(policy.backend.value, PolicySourceName(policy.backend.source));
+    if (!refused.ok()) return refused.At(fmt::format("node \"{}\"", node.name));
     const bool judged = node.kind == SAGE_OP_ATTENTION && policy.algorithm.value == SAGE_ALGORITHM_AUTO;
     flash_thresholds.push_back(judged ? policy.flash_threshold.value : 0);
   }

@@ -88,7 +88,12 @@ TEST_CASE("G7 cuda plugin: who insists on it gets an error and who sets its opti
   const ToolResult insisted = RunTool({"bench", "--attn", "b1.hq2.hkv2.sq8.skv8.d16.f32", "--backends", "cuda"});
   CHECK(insisted.code != 0);
   CHECK_MESSAGE(Has(insisted.err, "backend 'cuda'"), insisted.err);
-  CHECK_MESSAGE(Has(insisted.err, "is not loaded"), insisted.err);
+  CHECK_MESSAGE(Has(insisted.err, reason), insisted.err);
+  const ToolResult model = RunTool({"run", SAGE_SOURCE_DIR "/examples/models/gqa_layer.json", "--input",
+                                    "x=2x20x48xf32:random,seed=1", "--backend", "cuda"});
+  CHECK(model.code != 0);
+  CHECK_MESSAGE(Has(model.err, "backend 'cuda' (named by the caller's policy): "), model.err);
+  CHECK_MESSAGE(Has(model.err, reason), model.err);
   const ToolResult with_option = RunTool({"doctor", "--option", "cuda.kernels=plain"});
   CHECK(with_option.code != 0);
   CHECK_MESSAGE(Has(with_option.out + with_option.err, reason), with_option.err);
