@@ -5,8 +5,8 @@
 #include <array>
 
 #include "common/cuda/architecture.h"
-#include "constants.h"
-#include "operands.h"
+#include "common/cuda/attention_operands.h"
+#include "common/cuda/constants.h"
 #include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
 #include "support.h"

@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "common/cuda/kind_server.h"
 #include "kernel_family.h"
-#include "kind_server.h"
 
 namespace sage::cuda {
 

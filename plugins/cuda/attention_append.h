@@ -6,7 +6,7 @@
 #ifndef SAGE_PLUGINS_CUDA_ATTENTION_APPEND_H_
 #define SAGE_PLUGINS_CUDA_ATTENTION_APPEND_H_
 
-#include "attention_sequence.h"
+#include "common/cuda/kernels/attention_sequence.h"
 
 namespace sage::cuda {
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "attention_arguments.h"
+#include "common/cuda/attention_arguments.h"
 
 namespace sage::cuda {
 

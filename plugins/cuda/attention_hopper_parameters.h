@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "attention_arguments.h"
-#include "tensor_map.h"
+#include "common/cuda/attention_arguments.h"
+#include "common/cuda/kernels/tensor_map.h"
 
 namespace sage::cuda {
 

@@ -8,8 +8,8 @@
 #define SAGE_PLUGINS_CUDA_ATTENTION_HOPPER_TILES_H_
 
 #include "attention_hopper_parameters.h"
-#include "attention_sequence.h"
-#include "primitives_hopper.h"
+#include "common/cuda/kernels/attention_sequence.h"
+#include "common/cuda/kernels/primitives_hopper.h"
 
 namespace sage::cuda::hopper {
 

@@ -5,7 +5,7 @@
 
 #include "attention_int8.h"
 #include "attention_int8_plan.h"
-#include "launch_kernel.h"
+#include "common/cuda/kernels/launch_kernel.h"
 
 namespace sage::cuda {
 

@@ -5,7 +5,7 @@
 #ifndef SAGE_PLUGINS_CUDA_ATTENTION_LAUNCH_H_
 #define SAGE_PLUGINS_CUDA_ATTENTION_LAUNCH_H_
 
-#include "attention_arguments.h"
+#include "common/cuda/attention_arguments.h"
 #include "common/cuda/runtime.h"
 
 namespace sage::cuda {

@@ -1,5 +1,5 @@
 // attention_plain.cu: launches of attention_plain.h.
-#include "attention_plain.h"
+#include "common/cuda/kernels/attention_plain.h"
 
 #include <cuda_runtime.h>
 

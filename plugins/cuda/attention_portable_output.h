@@ -5,9 +5,9 @@
 
 #include <type_traits>
 
-#include "attention_plain.h"
 #include "attention_portable_walk.h"
 #include "attention_softmax.h"
+#include "common/cuda/kernels/attention_plain.h"
 
 namespace sage::cuda {
 

@@ -6,7 +6,7 @@
 #define SAGE_PLUGINS_CUDA_ATTENTION_PORTABLE_SCORE_H_
 
 #include "attention_portable_tile.h"
-#include "attention_score.h"
+#include "common/cuda/kernels/attention_score.h"
 
 namespace sage::cuda {
 

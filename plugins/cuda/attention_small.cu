@@ -3,7 +3,7 @@
 
 #include "attention_launch.h"
 #include "attention_small_plan.h"
-#include "launch_kernel.h"
+#include "common/cuda/kernels/launch_kernel.h"
 
 namespace sage::cuda {
 namespace {

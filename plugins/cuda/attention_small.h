@@ -8,7 +8,7 @@
 #ifndef SAGE_PLUGINS_CUDA_ATTENTION_SMALL_H_
 #define SAGE_PLUGINS_CUDA_ATTENTION_SMALL_H_
 
-#include "attention_plain.h"
+#include "common/cuda/kernels/attention_plain.h"
 
 namespace sage::cuda {
 

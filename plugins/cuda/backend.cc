@@ -10,7 +10,7 @@
 #include "common/cuda/architecture.h"
 #include "common/cuda/availability.h"
 #include "common/cuda/device.h"
-#include "refusals.h"
+#include "common/cuda/refusals.h"
 #include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "attention_arguments.h"
+#include "common/cuda/attention_arguments.h"
 #include "common/cuda/runtime.h"
 #include "sage/ops.h"
 

@@ -5,8 +5,8 @@
 
 #include "attention_decode_plan.h"
 #include "attention_hopper_host.h"
-#include "attention_plain.h"
 #include "attention_portable_plan.h"
+#include "common/cuda/kernels/attention_plain.h"
 
 namespace sage::cuda {
 namespace {

@@ -5,9 +5,9 @@
 #include <vector>
 
 #include "common/cuda/architecture.h"
-#include "operands.h"
+#include "common/cuda/attention_operands.h"
+#include "common/cuda/refusals.h"
 #include "price.h"
-#include "refusals.h"
 #include "sage/support/refuse.h"
 
 namespace sage::cuda {

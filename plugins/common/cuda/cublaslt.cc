@@ -1,19 +1,13 @@
 // cublaslt.cc: see the header.
 #include "common/cuda/cublaslt.h"
 
-#include <dlfcn.h>
-#include <sys/stat.h>
-
-#include <cstring>
+#include "common/cuda/dynamic_library.h"
 
 namespace sage::cuda::lt {
 namespace {
 
 // A header's inline functions call those with "_internal"; they are as fixed as the rest.
-constexpr struct {
-  const char* name;
-  size_t offset;
-} kFunctions[] = {
+constexpr FunctionAt kFunctions[] = {
     {"cublasLtCreate", offsetof(Library, Create)},
     {"cublasLtDestroy", offsetof(Library, Destroy)},
     {"cublasLtGetVersion", offsetof(Library, GetVersion)},
@@ -31,26 +25,11 @@ constexpr struct {
 
 std::string FileName(int built_for) { return "libcublasLt.so." + std::to_string(built_for / 1000); }
 
-bool IsFolder(const std::string& path) {
-  struct stat status {};
-  return stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
-}
-
-bool Resolve(void* handle, Library* out, const char** missing) {
-  for (const auto& [name, offset] : kFunctions) {
-    void* const symbol = dlsym(handle, name);
-    if (symbol == nullptr) return *missing = name, false;
-    // POSIX promises that an object pointer holds a function's address.
-    std::memcpy(reinterpret_cast<char*>(out) + offset, &symbol, sizeof symbol);
-  }
-  return true;
-}
-
 }  // namespace
 
 std::vector<std::string> Candidates(const std::string& path, int built_for) {
   const std::string file = FileName(built_for);
-  if (!path.empty()) return {IsFolder(path) ? path + "/" + file : path};
+  if (!path.empty()) return {FileIn(path, file)};
   // By its bare name first: the loader's own places, and one that another library of the process has loaded already.
   const std::string versioned = "/usr/local/cuda-" + std::to_string(built_for / 1000);
   return {file, "/usr/local/cuda/lib64/" + file, versioned + "/lib64/" + file};
@@ -59,16 +38,14 @@ std::vector<std::string> Candidates(const std::string& path, int built_for) {
 bool Load(const std::string& path, int built_for, Library* out, std::string* why) {
   why->clear();
   for (const std::string& candidate : Candidates(path, built_for)) {
-    void* const handle = dlopen(candidate.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
-    if (handle == nullptr) {
-      const char* const said = dlerror();
-      if (why->empty()) *why = "cuBLASLt could not be loaded: " + std::string(said == nullptr ? candidate : said);
-      continue;
-    }
     Library library;
     const char* missing = nullptr;
-    if (!Resolve(handle, &library, &missing)) {
-      *why = candidate + " is no cuBLASLt that this build can use: it has no function " + missing;
+    std::string said;
+    if (!OpenLibrary(candidate, kFunctions, &library, &missing, &said)) {
+      if (missing != nullptr)
+        *why = candidate + " is no cuBLASLt that this build can use: it has no function " + missing;
+      else if (why->empty())
+        *why = "cuBLASLt could not be loaded: " + said;
       continue;
     }
     // 130102 is 13.1.2.

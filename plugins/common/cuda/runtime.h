@@ -32,7 +32,7 @@ struct Properties {
   bool pageable_access = false;     // it reads and writes any CPU memory of the process
   bool concurrent_managed = false;  // CPU and device may use managed memory at the same time
   // Not the device's own: kernels that can wait may be launched while the grid before them ends
-  // (plugins/cuda/launch_kernel.h).
+  // (plugins/common/cuda/kernels/launch_kernel.h).
   bool dependent_launch = false;
 };
 

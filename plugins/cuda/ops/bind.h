@@ -3,7 +3,7 @@
 #ifndef SAGE_PLUGINS_CUDA_OPS_BIND_H_
 #define SAGE_PLUGINS_CUDA_OPS_BIND_H_
 
-#include "constants.h"
+#include "common/cuda/constants.h"
 #include "ops/launches.h"
 #include "sage/plugin.h"
 #include "sage/support/check_op.h"

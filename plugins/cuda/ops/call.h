@@ -9,7 +9,7 @@
 #ifndef SAGE_PLUGINS_CUDA_OPS_CALL_H_
 #define SAGE_PLUGINS_CUDA_OPS_CALL_H_
 
-#include "number.h"
+#include "common/cuda/kernels/number.h"
 #include "ops/walk.h"
 #include "sage/ops.h"
 

@@ -2,8 +2,8 @@
 #ifndef SAGE_PLUGINS_CUDA_OPS_LAUNCH_H_
 #define SAGE_PLUGINS_CUDA_OPS_LAUNCH_H_
 
+#include "common/cuda/kernels/launch_kernel.h"
 #include "kernel_family.h"
-#include "launch_kernel.h"
 #include "ops/call.h"
 
 namespace sage::cuda {

@@ -7,7 +7,7 @@
 #include <algorithm>
 
 #include "common/cuda/architecture.h"
-#include "constants.h"
+#include "common/cuda/constants.h"
 #include "ops/bind.h"
 #include "price.h"
 #include "sage/support/refuse.h"

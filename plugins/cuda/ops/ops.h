@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "kind_server.h"
+#include "common/cuda/kind_server.h"
 #include "ops/launches.h"
 
 namespace sage::cuda {

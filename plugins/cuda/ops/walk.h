@@ -7,7 +7,7 @@
 #ifndef SAGE_PLUGINS_CUDA_OPS_WALK_H_
 #define SAGE_PLUGINS_CUDA_OPS_WALK_H_
 
-#include "primitives.h"
+#include "common/cuda/kernels/primitives.h"
 #include "sage/types.h"
 
 namespace sage::cuda {

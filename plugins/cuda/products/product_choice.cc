@@ -5,7 +5,7 @@
 #include <array>
 
 #include "common/cuda/architecture.h"
-#include "products/product_operands.h"
+#include "common/cuda/products/product_operands.h"
 #include "products/product_plain.h"
 #include "products/product_price.h"
 #include "products/product_skinny_plan.h"

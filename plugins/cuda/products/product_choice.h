@@ -3,8 +3,8 @@
 #define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_CHOICE_H_
 
 #include "common/cuda/device.h"
+#include "common/cuda/products/product_library.h"
 #include "products/product_launch.h"
-#include "products/product_library.h"
 #include "sage/support/op_view.h"
 
 namespace sage::cuda {

@@ -8,7 +8,7 @@
 
 #include <string_view>
 
-#include "products/product.h"
+#include "common/cuda/products/product.h"
 
 namespace sage::cuda {
 

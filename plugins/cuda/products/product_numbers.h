@@ -3,8 +3,8 @@
 #ifndef SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_NUMBERS_H_
 #define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_NUMBERS_H_
 
-#include "primitives.h"
-#include "products/product.h"
+#include "common/cuda/kernels/primitives.h"
+#include "common/cuda/products/product.h"
 #include "sage/ops.h"
 
 namespace sage::cuda {

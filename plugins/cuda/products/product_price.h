@@ -4,9 +4,9 @@
 #ifndef SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_PRICE_H_
 #define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_PRICE_H_
 
+#include "common/cuda/products/library_steps.h"
+#include "common/cuda/products/product.h"
 #include "common/cuda/runtime.h"
-#include "products/library_steps.h"
-#include "products/product.h"
 
 namespace sage::cuda {
 

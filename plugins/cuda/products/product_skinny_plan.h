@@ -3,7 +3,7 @@
 #ifndef SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_SKINNY_PLAN_H_
 #define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_SKINNY_PLAN_H_
 
-#include "products/product.h"
+#include "common/cuda/products/product.h"
 
 namespace sage::cuda {
 

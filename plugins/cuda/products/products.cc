@@ -4,9 +4,9 @@
 #include <array>
 
 #include "common/cuda/architecture.h"
-#include "constants.h"
+#include "common/cuda/constants.h"
+#include "common/cuda/products/product_operands.h"
 #include "products/product_choice.h"
-#include "products/product_operands.h"
 #include "products/product_price.h"
 #include "products/product_skinny_plan.h"
 #include "sage/support/check_op.h"

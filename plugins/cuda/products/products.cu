@@ -1,5 +1,5 @@
 // products.cu: launches of the kernels of products.
-#include "launch_kernel.h"
+#include "common/cuda/kernels/launch_kernel.h"
 #include "products/product_across.h"
 #include "products/product_finish.h"
 #include "products/product_launch.h"

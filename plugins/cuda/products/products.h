@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
-#include "kind_server.h"
+#include "common/cuda/kind_server.h"
+#include "common/cuda/products/product_library.h"
 #include "products/product_launch.h"
-#include "products/product_library.h"
 
 namespace sage::cuda {
 

@@ -9,10 +9,10 @@
 
 #include "attention_decode.h"
 #include "attention_decode_plan.h"
-#include "attention_plain.h"
 #include "attention_portable.h"
 #include "attention_portable_plan.h"
 #include "attention_small_plan.h"
+#include "common/cuda/kernels/attention_plain.h"
 #include "sage/support/attention_dims.h"
 #include "support/attention_case.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "attention_op.h"
-#include "operands.h"
+#include "common/cuda/attention_operands.h"
 #include "sage/support/check_op.h"
 
 namespace sage::cuda {

@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "primitives.h"
+#include "common/cuda/kernels/primitives.h"
 
 namespace sage::cuda {
 namespace {

@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "primitives_hopper.h"
+#include "common/cuda/kernels/primitives_hopper.h"
 
 namespace sage::cuda {
 namespace {

@@ -1,7 +1,7 @@
 // test_products_library.cc: LINEAR and MATMUL by cuBLASLt, over a table of functions that compute by what they are
 // told: what the library is asked and told, what is left to our kernels, and what becomes of everything that fails.
+#include "common/cuda/products/product_library.h"
 #include "product_testing.h"
-#include "products/product_library.h"
 
 namespace sage::test {
 namespace {

@@ -1,0 +1,15 @@
+// refusals.h: what every kind of op is refused for here.
+#ifndef SAGE_PLUGINS_COMMON_CUDA_REFUSALS_H_
+#define SAGE_PLUGINS_COMMON_CUDA_REFUSALS_H_
+
+#include "common/cuda/device.h"
+#include "sage/support/op_view.h"
+
+namespace sage::cuda {
+
+// True: *answer has become NO with its reason: a device that is lost, requirements, tensors that lie elsewhere.
+bool RefuseInGeneral(const support::OpView& view, const Device& device, sage_answer* answer);
+
+}  // namespace sage::cuda
+
+#endif  // SAGE_PLUGINS_COMMON_CUDA_REFUSALS_H_
