@@ -1,18 +1,12 @@
 // tune_file.cc: see tune_file.h.
 #include "tune_file.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <string_view>
+
+#include "common/cache_file.h"
 
 namespace sage::cpu {
 namespace {
@@ -21,25 +15,6 @@ namespace {
 constexpr std::string_view kHead = "{\"format\": \"sage-engine tune-cpu 1\",\n\"choices\": [\n";
 constexpr std::string_view kAnyHead = "{\"format\": \"sage-engine tune-cpu ";
 constexpr std::string_view kTail = "]}\n";
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-std::string Reason(int error) {
-  char buffer[128];
-  return strerror_r(error, buffer, sizeof buffer);
-}
 
 // Reads the text of a file from its front.
 class Scanner {
@@ -102,24 +77,6 @@ std::string Format(const std::vector<TunedTiles>& choices) {
   return text.append(kTail);
 }
 
-bool WriteAll(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = write(fd, text.data(), text.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return false;
-    text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
-
-// Those of folder that are missing, from the root on. What fails shows when the folder is opened.
-void MakeFolders(const std::string& folder) {
-  for (size_t slash = folder.find('/', 1);; slash = folder.find('/', slash + 1)) {
-    mkdir(folder.substr(0, slash).c_str(), 0700);
-    if (slash == std::string::npos) return;
-  }
-}
-
 }  // namespace
 
 std::string TuneName(const std::string& text) {
@@ -135,26 +92,12 @@ std::vector<TunedTiles> ReadTuneFile(const std::string& path, std::string* note)
     *note = "tuned tiles: " + path + " is ignored: " + why;
     return std::vector<TunedTiles>();
   };
-  const Descriptor file(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-  if (file.get() < 0 && (errno == ENOENT || errno == ENOTDIR)) return {};
-  if (file.get() < 0) return ignored(errno == ELOOP ? "it is a symbolic link" : Reason(errno));
-  struct stat about {};
-  if (fstat(file.get(), &about) != 0) return ignored(Reason(errno));
-  if (!S_ISREG(about.st_mode)) return ignored("it is not a regular file");
-  if (about.st_uid != geteuid() && about.st_uid != 0) return ignored("it belongs to another user");
-  if (about.st_size > static_cast<off_t>(kMostTuneBytes))
-    return ignored("it has " + std::to_string(about.st_size) + " bytes, at most " + std::to_string(kMostTuneBytes) +
-                   " are expected");
-  std::string text(kMostTuneBytes + 1, '\0');  // it may grow meanwhile
-  size_t size = 0;
-  while (size < text.size()) {
-    const ssize_t got = read(file.get(), text.data() + size, text.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return ignored(Reason(errno));
-    if (got == 0) break;
-    size += static_cast<size_t>(got);
+  std::string text, why;
+  if (!plugins::ReadCacheFile(path, kMostTuneBytes, &text, &why)) {
+    if (why.empty()) return {};
+    return ignored(why);
   }
-  const std::string_view whole(text.data(), size);
+  const std::string_view whole(text);
   if (!whole.starts_with(kHead) && whole.starts_with(kAnyHead)) return ignored("it is of another version");
   std::vector<TunedTiles> choices;
   if (!Parse(whole, &choices)) return ignored("it is damaged; the next choice that is stored replaces it");
@@ -167,23 +110,10 @@ bool StoreTuned(const std::string& path, const TunedTiles& choice, std::string* 
     *note = "tuned tiles: " + path + " is not written: " + why;
     return false;
   };
-  const size_t slash = path.rfind('/');
-  if (path.empty() || path[0] != '/' || slash + 1 == path.size())
-    return failed("an absolute path of a file is expected");
-  const std::string folder = slash == 0 ? "/" : path.substr(0, slash), name = path.substr(slash + 1);
-  MakeFolders(folder);
-  const Descriptor at(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (at.get() < 0) return failed(Reason(errno));
-  struct stat about {};
-  if (fstatat(at.get(), name.c_str(), &about, AT_SYMLINK_NOFOLLOW) == 0 && !S_ISREG(about.st_mode))
-    return failed("there is something that is not a regular file");
-  // So that two who read, add and write do not lose each other's. Nobody is waited for longer than this: without the
-  // lock a choice may be lost, which costs one measurement.
-  for (int attempt = 0; attempt < 20 && flock(at.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; ++attempt)
-    usleep(5000);
-
-  std::string why;  // what was damaged is replaced
-  std::vector<TunedTiles> choices = ReadTuneFile(path, &why);
+  std::string why;
+  plugins::CacheFolder folder;
+  if (!folder.Open(path, &why)) return failed(why);
+  std::vector<TunedTiles> choices = ReadTuneFile(path, &why);  // what was damaged is replaced
   std::erase_if(choices, [&](const TunedTiles& other) {
     return other.machine == choice.machine && other.problem == choice.problem;
   });
@@ -191,14 +121,7 @@ bool StoreTuned(const std::string& path, const TunedTiles& choice, std::string* 
     choices.erase(choices.begin(), choices.begin() + static_cast<std::ptrdiff_t>(choices.size() - kMostTuned + 1));
   choices.push_back(choice);
 
-  std::string temporary = path + ".XXXXXX";
-  const Descriptor out(mkostemp(temporary.data(), O_CLOEXEC));
-  if (out.get() < 0) return failed(Reason(errno));
-  const bool written = WriteAll(out.get(), Format(choices)) && fsync(out.get()) == 0;
-  if (written && rename(temporary.c_str(), path.c_str()) == 0) return true;
-  const int error = errno;
-  unlink(temporary.c_str());
-  return failed(Reason(error));
+  return folder.Replace(Format(choices), &why) || failed(why);
 }
 
 }  // namespace sage::cpu

@@ -23,17 +23,9 @@ class AttentionPlan final : public plugins::KernelPlan {
   }
 
   sage_status Run(const sage_run_args& args, sage_error* err) const override {
-    // The slots with the constants' copies in place of them.
     std::array<sage_tensor, SAGE_ATTN_NUM_SLOTS> moved;
-    std::array<const sage_tensor*, SAGE_ATTN_NUM_SLOTS> slots{};
-    for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS && slot < args.num_slots; ++slot) {
-      slots[slot] = args.slots[slot];
-      void* const copy = constants_.Of(slot);
-      if (copy == nullptr || slots[slot] == nullptr) continue;
-      moved[slot] = *slots[slot];
-      moved[slot].data = copy;
-      slots[slot] = &moved[slot];
-    }
+    std::array<const sage_tensor*, SAGE_ATTN_NUM_SLOTS> slots;
+    constants_.Place(args, moved, slots);
     AttentionArguments arguments;
     if (const char* why =
             BindAttention(view_.attributes.attention, features_, slots.data(), SAGE_ATTN_NUM_SLOTS, &arguments);

@@ -13,20 +13,6 @@
 namespace sage::cuda {
 namespace {
 
-bool RefuseAlgorithm(const support::OpView& view, sage_answer* answer) {
-  const sage_attention_attributes& attributes = view.attributes.attention;
-  if (attributes.algorithm == SAGE_ALGORITHM_MATERIALISED) {
-    sage_refuse(answer, 0, "algorithm MATERIALISED is asked for; the kernels here keep no rows of scores (FLASH)");
-    return true;
-  }
-  if (attributes.block_q != 0 || attributes.block_kv != 0) {
-    sage_refuse(answer, 0, "tiles of %u x %u are asked for; the kernels here have their own", attributes.block_q,
-                attributes.block_kv);
-    return true;
-  }
-  return false;
-}
-
 const char* TypeName(AttentionType type) {
   constexpr const char* kNames[] = {"f64", "f32", "f16", "bf16"};
   return kNames[static_cast<uint32_t>(type)];
@@ -121,18 +107,8 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
             std::span<const KernelFamily> families, Choice* choice, sage_answer* answer) {
   *choice = {};
   if (RefuseInGeneral(view, device, answer) || RefuseAlgorithm(view, answer)) return false;
-  // Addresses are not known yet and may not change the answer: all are the same good one, and only what is absent is
-  // null.
-  std::vector<sage_tensor> tensors = view.tensors;
-  std::vector<const sage_tensor*> slots(view.pointers.size());
-  for (uint32_t slot = 0; slot < slots.size(); ++slot) {
-    tensors[slot].data = reinterpret_cast<void*>(uintptr_t{4096});
-    slots[slot] = view.Has(slot) ? &tensors[slot] : nullptr;
-  }
   AttentionArguments arguments;
-  if (const char* why = BindAttention(view.attributes.attention, features, slots.data(),
-                                      static_cast<uint32_t>(slots.size()), &arguments);
-      why != nullptr)
+  if (const char* why = BindAskedAttention(view, features, &arguments); why != nullptr)
     return sage_refuse(answer, 0, "attention is refused: %s", why), false;
 
   const KernelFamily* nearest = nullptr;

@@ -21,7 +21,8 @@ constexpr int32_t kOldestVersion = 91302;  // of what the composite graphs and t
 inline constexpr int kSuccess = 0;
 inline constexpr int kStatusClass = 1000;  // a status over it is its class
 inline constexpr int kClassSetup = 1, kClassCall = 2, kClassUnsupported = 3, kClassInternal = 4, kClassExecution = 5;
-inline constexpr int kBadParam = 2000, kNotSupported = 3000, kNoHostMemory = 4003, kNoDeviceMemory = 4004;
+inline constexpr int kBadParam = 2000, kNotSupported = 3000, kCompilationFailed = 4001, kNoHostMemory = 4003,
+                     kNoDeviceMemory = 4004;
 
 // --- data types ------------------------------------------------------------------------------------------------------
 enum DataType : int {
@@ -61,6 +62,7 @@ enum AttributeType : int {
   kTypeDataType = 1,
   kTypeBoolean = 2,
   kTypeInt64 = 3,
+  kTypeDouble = 5,
   kTypeVoidPointer = 6,
   kTypeHeuristicMode = 8,
   kTypeNumericalNote = 11,
@@ -81,6 +83,7 @@ enum Attribute : int {
   kHeuristicsResults = 202,
   kHeuristicsDevice = 204,
   kEngineConfigEngine = 300,
+  kEngineConfigWorkspaceSize = 303,
   kPlanHandle = 400,
   kPlanEngineConfig = 401,
   kPlanWorkspaceSize = 402,
@@ -108,6 +111,7 @@ enum Attribute : int {
   kEngineNumericalNotes = 1303,
   kEngineBehaviorNotes = 1305,
   kMatmulMathType = 1500,
+  kMatmulPaddingValue = 1503,
   kOperationMatmulA = 1520,
   kOperationMatmulB = 1521,
   kOperationMatmulC = 1522,

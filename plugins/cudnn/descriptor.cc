@@ -9,6 +9,8 @@ namespace sage::cudnn {
 
 Outcome OutcomeOf(int status) {
   if (status == kSuccess) return Outcome::kDone;
+  // An engine whose own kernel does not compile: cuDNN 9.19 offers such ones, and others behind them.
+  if (status == kCompilationFailed) return Outcome::kUnsupported;
   switch (status / kStatusClass) {
     case kClassUnsupported:
       return Outcome::kUnsupported;

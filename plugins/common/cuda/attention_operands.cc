@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <iterator>
+#include <vector>
 
 #include "sage/support/attention_dims.h"
 
@@ -145,6 +146,17 @@ const char* BindAttention(const sage_attention_attributes& attributes, uint64_t 
   }
   *arguments = a;
   return nullptr;
+}
+
+const char* BindAskedAttention(const support::OpView& view, uint64_t features, AttentionArguments* arguments) {
+  std::vector<sage_tensor> tensors = view.tensors;
+  std::vector<const sage_tensor*> slots(view.pointers.size());
+  for (uint32_t slot = 0; slot < slots.size(); ++slot) {
+    tensors[slot].data = reinterpret_cast<void*>(uintptr_t{4096});
+    slots[slot] = view.Has(slot) ? &tensors[slot] : nullptr;
+  }
+  return BindAttention(view.attributes.attention, features, slots.data(), static_cast<uint32_t>(slots.size()),
+                       arguments);
 }
 
 }  // namespace sage::cuda

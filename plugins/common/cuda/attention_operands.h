@@ -6,6 +6,7 @@
 
 #include "common/cuda/attention_arguments.h"
 #include "sage/plugin.h"
+#include "sage/support/op_view.h"
 
 namespace sage::cuda {
 
@@ -14,6 +15,10 @@ namespace sage::cuda {
 // nothing.
 const char* BindAttention(const sage_attention_attributes& attributes, uint64_t features,
                           const sage_tensor* const* slots, uint32_t num_slots, AttentionArguments* arguments);
+
+// The same of an op that is asked about. Addresses are not known yet and may not change the answer: all are the same
+// good one, and only what is absent is null.
+const char* BindAskedAttention(const support::OpView& view, uint64_t features, AttentionArguments* arguments);
 
 }  // namespace sage::cuda
 

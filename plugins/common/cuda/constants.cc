@@ -80,4 +80,16 @@ void* DeviceConstants::Of(uint32_t slot) const {
   return static_cast<char*>(slots_[slot]->data) + slots_[slot]->before;
 }
 
+void DeviceConstants::Place(const sage_run_args& args, std::span<sage_tensor> moved,
+                            std::span<const sage_tensor*> slots) const {
+  for (uint32_t slot = 0; slot < slots.size(); ++slot) {
+    slots[slot] = slot < args.num_slots ? args.slots[slot] : nullptr;
+    void* const copy = Of(slot);
+    if (copy == nullptr || slots[slot] == nullptr) continue;
+    moved[slot] = *slots[slot];
+    moved[slot].data = copy;
+    slots[slot] = &moved[slot];
+  }
+}
+
 }  // namespace sage::cuda

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "common/cuda/device.h"
@@ -21,6 +22,10 @@ class DeviceConstants {
 
   // Element [0,..,0] of slot's copy; null where it has none.
   void* Of(uint32_t slot) const;
+
+  // The slots of a run, with the copies in place of the constants: those are described in moved. Both spans have as
+  // many slots as the kind of op has.
+  void Place(const sage_run_args& args, std::span<sage_tensor> moved, std::span<const sage_tensor*> slots) const;
 
  private:
   class Memory;

@@ -76,6 +76,34 @@ class Linked final : public Runtime {
     return cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), static_cast<cudaStream_t>(stream));
   }
   int GraphDestroy(void* graph) override { return cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+  int BeginNodes(void* stream, void** nodes) override {
+    *nodes = nullptr;
+    cudaStreamCaptureStatus recorded = cudaStreamCaptureStatusNone;
+    const cudaError_t status = cudaStreamIsCapturing(static_cast<cudaStream_t>(stream), &recorded);
+    if (status != cudaSuccess || recorded != cudaStreamCaptureStatusActive) return status;
+    return cudaGraphCreate(reinterpret_cast<cudaGraph_t*>(nodes), 0);
+  }
+  int EndNodes(void* stream, void* nodes, bool add) override {
+    const auto queue = static_cast<cudaStream_t>(stream);
+    const auto child = static_cast<cudaGraph_t>(nodes);
+    cudaError_t status = cudaSuccess;
+    if (add) {
+      cudaStreamCaptureStatus recorded = cudaStreamCaptureStatusNone;
+      cudaGraph_t graph = nullptr;
+      const cudaGraphNode_t* before = nullptr;
+      const cudaGraphEdgeData* edges = nullptr;
+      size_t count = 0;
+      cudaGraphNode_t node = nullptr;
+      status = cudaStreamGetCaptureInfo(queue, &recorded, nullptr, &graph, &before, &edges, &count);
+      if (status == cudaSuccess && recorded != cudaStreamCaptureStatusActive)
+        status = cudaErrorStreamCaptureInvalidated;
+      if (status == cudaSuccess) status = cudaGraphAddChildGraphNode(&node, graph, before, count, child);
+      if (status == cudaSuccess)
+        status = cudaStreamUpdateCaptureDependencies(queue, &node, nullptr, 1, cudaStreamSetCaptureDependencies);
+    }
+    (void)cudaGraphDestroy(child);
+    return status;
+  }
   int HostAlloc(void** out, size_t bytes) override { return cudaHostAlloc(out, bytes, cudaHostAllocPortable); }
   int HostFree(void* memory) override { return cudaFreeHost(memory); }
   int TakeLastError() override { return cudaGetLastError(); }

@@ -48,4 +48,18 @@ bool RefuseInGeneral(const support::OpView& view, const Device& device, sage_ans
   return RefuseRequirements(view, answer) || RefusePlaces(view, device, answer);
 }
 
+bool RefuseAlgorithm(const support::OpView& view, sage_answer* answer) {
+  const sage_attention_attributes& attributes = view.attributes.attention;
+  if (attributes.algorithm == SAGE_ALGORITHM_MATERIALISED) {
+    sage_refuse(answer, 0, "algorithm MATERIALISED is asked for; the kernels here keep no rows of scores (FLASH)");
+    return true;
+  }
+  if (attributes.block_q != 0 || attributes.block_kv != 0) {
+    sage_refuse(answer, 0, "tiles of %u x %u are asked for; the kernels here have their own", attributes.block_q,
+                attributes.block_kv);
+    return true;
+  }
+  return false;
+}
+
 }  // namespace sage::cuda

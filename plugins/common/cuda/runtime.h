@@ -68,6 +68,11 @@ class Runtime {
   virtual int EndCapture(void* stream, void** graph) = 0;  // *graph: ready to be launched, or null with an error
   virtual int GraphLaunch(void* graph, void* stream) = 0;
   virtual int GraphDestroy(void* graph) = 0;
+  // Nodes for a recording that a library fills itself. *nodes: an empty graph, or null where the stream is not
+  // recorded.
+  virtual int BeginNodes(void* stream, void** nodes) = 0;
+  // Adds them, behind what is recorded, where add; they end in any case.
+  virtual int EndNodes(void* stream, void* nodes, bool add) = 0;
   virtual int HostAlloc(void** out, size_t bytes) = 0;  // page-locked, aligned to a page
   virtual int HostFree(void* memory) = 0;
 

@@ -36,6 +36,8 @@ class FakeRuntime final : public Runtime {
   uint64_t memory_limit = uint64_t{1} << 30;
   std::map<std::string, int> fail;  // the named call returns this, every time
   std::vector<std::string> calls;   // in order
+  bool recording = false;           // what BeginNodes finds
+  int added_nodes = 0;              // by EndNodes
 
   size_t blocks() const { return memory_.size(); }
   size_t streams() const { return streams_; }
@@ -108,6 +110,14 @@ class FakeRuntime final : public Runtime {
   int EndCapture(void*, void** graph) override { return Make("EndCapture", graph, &graphs_); }
   int GraphLaunch(void*, void*) override { return Enter("GraphLaunch"); }
   int GraphDestroy(void*) override { return End("GraphDestroy", &graphs_); }
+  int BeginNodes(void*, void** nodes) override {
+    *nodes = nullptr;
+    return recording ? Make("BeginNodes", nodes, &graphs_) : Enter("BeginNodes");
+  }
+  int EndNodes(void*, void*, bool add) override {
+    added_nodes += add ? 1 : 0;
+    return End("EndNodes", &graphs_);
+  }
   int HostAlloc(void** out, size_t bytes) override { return Allocate("HostAlloc", out, bytes); }
   int HostFree(void* memory) override { return FreeAs("HostFree", memory); }
   int TakeLastError() override { return std::exchange(last_, lost_); }

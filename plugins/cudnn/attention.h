@@ -1,0 +1,21 @@
+// attention.h: ATTENTION by cuDNN.
+#ifndef SAGE_PLUGINS_CUDNN_ATTENTION_H_
+#define SAGE_PLUGINS_CUDNN_ATTENTION_H_
+
+#include <memory>
+
+#include "call.h"
+#include "common/cuda/kind_server.h"
+#include "instance.h"
+
+namespace sage::cudnn {
+
+// Which graphs are put to cuDNN: kAuto is the composite one, and the unified op where cuDNN has no engine for that.
+enum class GraphChoice { kAuto, kComposite, kUnified };
+
+// The instance outlives it.
+std::unique_ptr<cuda::KindServer> ServeAttention(Instance& instance, const CallKernels& kernels, GraphChoice graphs);
+
+}  // namespace sage::cudnn
+
+#endif  // SAGE_PLUGINS_CUDNN_ATTENTION_H_
