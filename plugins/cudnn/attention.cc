@@ -55,6 +55,7 @@ Layout LayoutOf(const Sdpa& sdpa, int64_t workspace_bytes, bool own_statistics) 
   layout.offsets_v = part(sdpa.ragged_kv, offsets);
   layout.table = part(sdpa.paged(), 4 * sdpa.batch * sdpa.table_columns);
   layout.statistics = part(own_statistics, 4 * sdpa.batch * sdpa.heads_q * sdpa.seq_q);
+  layout.statistics_rows = sdpa.seq_q;
   layout.bytes = at;
   return layout;
 }

@@ -19,7 +19,8 @@ struct Layout {
   int64_t lengths_q = -1, lengths_kv = -1;                                 // i32 [B]
   int64_t offsets_q = -1, offsets_k = -1, offsets_v = -1, offsets_o = -1;  // i32 or i64 [B+1], in elements
   int64_t table = -1;                                                      // i32 [B, columns]
-  int64_t statistics = -1;                                                 // f32 [B,Hq,Sq]
+  int64_t statistics = -1;                                                 // f32 [B,Hq,statistics_rows]
+  int64_t statistics_rows = 0;
   bool wide_offsets = false;
   int64_t bytes = 0;  // of all
 };

@@ -75,7 +75,7 @@ SAGE_DEVICE void Finish(const Call& call) {
     }
     if (prim::Ballot(spoilt) == 0) {
       if (call.layout.statistics >= 0 && lane == 0) {
-        const int64_t from = (int64_t{s.b} * a.heads_q + h) * a.seq_q + i;
+        const int64_t from = (int64_t{s.b} * a.heads_q + h) * call.layout.statistics_rows + i;
         static_cast<float*>(a.lse)[cuda::QueryOffset(a.lse_strides, a, s, h, i)] =
             At<float>(call, call.layout.statistics)[from];
       }

@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace sage::cudnn {
 
@@ -134,8 +135,6 @@ const char* Traps(const Question& q) {
            "and is not put to it at all";
   if (q.installed.version >= 91400 && q.installed.version < 91500 && s.window_left >= 0 && !s.causal && s.seq_kv > 1024)
     return "9.14 computes windows without a causal mask wrongly beyond 1024 keys";
-  if (s.window_left >= 0 && !s.causal && s.window_right < 0 && s.bottom_right && s.lengths)
-    return "a window on the left alone that counts from the end of a length has no graph that is known to be right";
   return nullptr;
 }
 
@@ -150,6 +149,10 @@ SdpaStrides Walked(const AttentionStrides& from, int64_t batch, int64_t heads, i
   return s;
 }
 
+// Where lengths and offsets say what is in use, the longest sequence is but a bound: one plan serves all up to the next
+// power of two.
+int64_t Bucket(int64_t rows) { return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows))); }
+
 Sdpa Described(const AttentionArguments& a) {
   Sdpa s;
   s.type = a.type == AttentionType::kF16 ? kHalf : kBFloat16;
@@ -157,15 +160,18 @@ Sdpa Described(const AttentionArguments& a) {
   s.seq_q = a.seq_q, s.seq_kv = a.seq_kv, s.dim_qk = a.dim_qk, s.dim_v = a.dim_v;
   s.ragged_q = a.cu_seqlens_q != nullptr, s.ragged_kv = a.cu_seqlens_k != nullptr;
   s.lengths = s.ragged_q || s.ragged_kv || a.seqused_q != nullptr || a.seqused_k != nullptr || a.block_table != nullptr;
+  if (s.ragged_q) s.seq_q = Bucket(std::max(a.seq_q, 1));
+  if (s.ragged_kv) s.seq_kv = Bucket(std::max(a.seq_kv, 1));
   if (a.block_table != nullptr) {
     s.page = int64_t{1} << a.page_shift, s.pages = a.pages;
-    s.table_columns = (a.seq_kv + s.page - 1) / s.page;
+    s.seq_kv = Bucket(std::max<int64_t>(a.seq_kv, s.page));  // the table is a copy of our own, as long as wanted
+    s.table_columns = s.seq_kv / s.page;
   }
   // Packed: a batch begins where its offset says; its stride is never walked.
-  const int64_t batch_q = s.ragged_q ? 1 : a.batch, rows_k = s.paged() ? s.page : a.seq_kv;
+  const int64_t batch_q = s.ragged_q ? 1 : a.batch, rows_k = s.paged() ? s.page : s.seq_kv;
   const int64_t batch_k = s.paged() ? a.pages : s.ragged_kv ? 1 : a.batch;
-  s.q = Walked(a.q_strides, batch_q, a.heads_q, a.seq_q, a.dim_qk);
-  s.o = Walked(a.o_strides, batch_q, a.heads_q, a.seq_q, a.dim_v);
+  s.q = Walked(a.q_strides, batch_q, a.heads_q, s.seq_q, a.dim_qk);
+  s.o = Walked(a.o_strides, batch_q, a.heads_q, s.seq_q, a.dim_v);
   s.k = Walked(a.k_strides, batch_k, a.heads_k, rows_k, a.dim_qk);
   s.v = Walked(a.v_strides, batch_k, a.heads_k, rows_k, a.dim_v);
   const auto reach = [&](int64_t rows, const AttentionStrides& strides) { return rows * strides.row; };
