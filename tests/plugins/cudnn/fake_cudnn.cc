@@ -88,6 +88,7 @@ const char* GetErrorString(int status) {
       {3009, "CUDNN_STATUS_NOT_SUPPORTED_SUBLIBRARY_UNAVAILABLE"},
       {3013, "CUDNN_STATUS_NOT_SUPPORTED_CUDA_GRAPH_NATIVE_API"},
       {4000, "CUDNN_STATUS_INTERNAL_ERROR"},
+      {4001, "CUDNN_STATUS_INTERNAL_ERROR_COMPILATION_FAILED"},
       {4003, "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"},
       {4004, "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"},
       {5000, "CUDNN_STATUS_EXECUTION_FAILED"},
@@ -164,6 +165,7 @@ int BackendFinalize(Descriptor descriptor) {
   const Answer answer = Finalize(record.get());
   const std::lock_guard<std::mutex> lock(Mutex());
   if (answer.ok() && record->type == kOperationGraph) The().last_graph = record->graph->text;
+  if (answer.ok() && record->type == kEngineHeuristics) ++The().asked;
   if (answer.ok() && record->type == kExecutionPlan) ++(record->Has(kPlanJson) ? The().loaded_plans : The().plans);
   return Said(answer);
 }
@@ -287,12 +289,14 @@ Library Begin() {
                                  .numerical_notes = {kTensorCore},
                                  .behavior_notes = {kNoteRuntimeCompiled, kNoteNativeGraph},
                                  .workspace_bytes = 256,
+                                 .declared_bytes = -1,
                                  .status = kSuccess,
                                  .text = ""}};
   The().engines[kHeuristicFallback] = {{.index = 3,
                                         .numerical_notes = {kTensorCore},
                                         .behavior_notes = {},
                                         .workspace_bytes = 0,
+                                        .declared_bytes = -1,
                                         .status = kSuccess,
                                         .text = ""}};
   Library library;

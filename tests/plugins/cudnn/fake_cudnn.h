@@ -48,9 +48,10 @@ namespace sage::cudnn::fake {
 struct Engine {
   int64_t index = 0;  // kEngineGlobalIndex
   std::vector<int> numerical_notes, behavior_notes;
-  int64_t workspace_bytes = 0;
-  int status = kSuccess;  // of finalizing a plan of it
-  std::string text;       // what GetLastErrorString says then
+  int64_t workspace_bytes = 0;  // of its plans
+  int64_t declared_bytes = -1;  // of its configuration; -1: the same
+  int status = kSuccess;        // of finalizing a plan of it
+  std::string text;             // what GetLastErrorString says then
 };
 
 // A call that fails. function is the name in Library. Of descriptor >= 0 only those of that type; the first `after`
@@ -81,13 +82,15 @@ struct State {
   std::string device = "FakeH200";             // plans are of it; kDevicePropertiesJson names it
   std::map<int, std::vector<Engine>> engines;  // by heuristic mode, best first; Begin gives one of either mode
   std::vector<Failure> failures;
-  // Optional: whether a plan of this graph can be made, by its text. A status other than kSuccess with *text.
-  std::function<int(const std::string& graph, std::string* text)> judge;
+  // Optional: whether this graph, by its text, has engines (of kEngineHeuristics) and plans (of kExecutionPlan, after
+  // the engine's own status). A status other than kSuccess with *text. Called by any thread.
+  std::function<int(DescriptorType of, const std::string& graph, std::string* text)> judge;
   bool computes = true;  // else runs are noted and nothing is written
   bool reads_page_tails = false;
 
   // --- what was seen ---
   int created = 0, destroyed = 0;  // handles
+  int asked = 0;                   // heuristics finalized
   int plans = 0;                   // finalized from engine configurations
   int loaded_plans = 0;            // finalized from JSON
   std::string last_graph;          // the text of the last operation graph that was finalized

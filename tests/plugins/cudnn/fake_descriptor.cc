@@ -28,6 +28,7 @@ int64_t SizeOf(int type) {
     case kTypeVoidPointer:
     case kTypeDescriptor:
     case kTypeInt64:
+    case kTypeDouble:
       return 8;
     case kTypeBoolean:
     case kTypeChar:
@@ -153,6 +154,11 @@ Answer GetFrom(const Record& record, int attribute, int type, int64_t capacity, 
       return GiveEngines(kEngineConfig, record.results, record, capacity, count, values);
     case kEngineConfigEngine:
       return GiveEngines(kEngine, {record.engine}, record, capacity, count, values);
+    case kEngineConfigWorkspaceSize: {
+      const Engine& engine = record.engine;
+      const int64_t bytes = engine.declared_bytes < 0 ? engine.workspace_bytes : engine.declared_bytes;
+      return give(1, &bytes);
+    }
     case kEngineGlobalIndex:
       return give(1, &record.engine.index);
     case kEngineNumericalNotes:

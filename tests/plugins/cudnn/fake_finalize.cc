@@ -59,6 +59,8 @@ Answer FinalizeOperation(Record* record) {
       op.axis = how->Get<int64_t>(kPointwiseAxis, -1);
     } else if (op.kind == kOperationMatmul) {
       op.math_type = how->Get<int>(kMatmulMathType);
+      op.pads = how->Has(kMatmulPaddingValue);
+      op.padding_value = how->Get<double>(kMatmulPaddingValue);
     } else {
       op.mode = how->Get<int>(kReductionOperator);
       op.math_type = how->Get<int>(kReductionMathType);
@@ -84,6 +86,11 @@ Answer FinalizeHeuristics(Record* record) {
     return Wrong("heuristics need a graph with a handle, or the properties of a device");
   record->graph = graph->graph;
   if (device != nullptr) record->device = device->device;
+  if (The().judge) {
+    Answer answer;
+    answer.status = The().judge(kEngineHeuristics, record->graph->text, &answer.text);
+    if (!answer.ok()) return answer;
+  }
   const auto found = The().engines.find(record->Get<int>(kHeuristicsMode));
   if (found != The().engines.end()) record->results = found->second;
   return {};

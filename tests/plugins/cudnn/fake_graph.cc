@@ -81,8 +81,6 @@ Answer CheckPointwise(const Operation& op) {
     if (y.type != kInt32) return Wrong("Y of an index is int32");
     if (x.dims != y.dims) return WrongShape("X and Y of an index have the same dimensions");
     if (op.axis < 0 || op.axis >= static_cast<int64_t>(y.rank())) return Wrong("an axis that the tensor does not have");
-  } else if (op.axis >= 0) {
-    return Wrong("an axis is for an index alone");
   }
   return {};
 }
@@ -308,9 +306,6 @@ Answer CheckGraph(size_t version, Graph* graph) {
     if (op.kind == kOperationSdpaForward && op.At(kSdpaPageTableK) != nullptr && version < kPagesInSdpaFrom)
       return Wrong(where + "pages in the unified operation need cuDNN 9.15", kNotSupported);
   }
-  for (const auto& [uid, tensor] : all)
-    if (tensor->is_virtual && read.count(uid) == 0)
-      return Wrong("the virtual tensor of uid " + std::to_string(uid) + " is read by nobody", kUnsupportedPattern);
   graph->text = TextOf(*graph);
   return {};
 }

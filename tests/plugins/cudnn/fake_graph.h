@@ -17,8 +17,7 @@ namespace sage::cudnn::fake {
 inline constexpr int kNotInitialized = 1001, kSerializationVersion = 1003, kNullPointer = 2002,
                      kMisalignedPointer = 2003, kNotFinalized = 2004, kOutOfBound = 2005, kSizeInsufficient = 2006,
                      kShapeMismatch = 2008, kDuplicatedEntries = 2009, kWrongAttributeType = 2010,
-                     kWrongDescriptorType = 2012, kUnsupportedPattern = 3001, kWrongArchitecture = 3007,
-                     kNoNativeGraph = 3013;
+                     kWrongDescriptorType = 2012, kWrongArchitecture = 3007, kNoNativeGraph = 3013;
 
 // A status and its sentence.
 struct Answer {
@@ -52,7 +51,9 @@ struct Operation {
   int kind = 0;  // kOperationMatmul, ...
   int mode = 0;  // of POINTWISE and REDUCTION
   int math_type = kFloat;
-  int64_t axis = -1;  // of GEN_INDEX
+  int64_t axis = -1;  // of GEN_INDEX; others may have one, which means nothing
+  bool pads = false;  // of MATMUL: results past the rows and columns in use are padding_value
+  double padding_value = 0;
   std::map<int, TensorPointer> operands;
 
   const Tensor* At(int attribute) const {
@@ -70,8 +71,8 @@ struct Graph {
   std::map<int64_t, TensorPointer> tensors;  // by uid, offsets of ragged ones included
   std::string text;
 };
-// Fills tensors and text. What operations read is bound memory or was made before; what they make is made once, and
-// what is virtual is read. version: the library's, for operations that are younger.
+// Fills tensors and text. What operations read is bound memory or was made before; what they make is made once.
+// version: the library's, for operations that are younger.
 Answer CheckGraph(size_t version, Graph* graph);
 std::string TextOf(const Graph& graph);
 

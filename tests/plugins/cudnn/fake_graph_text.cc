@@ -81,10 +81,11 @@ std::vector<Operand> OperandsOf(int kind) {
 std::string NameOf(const Operation& op) {
   switch (op.kind) {
     case kOperationPointwise:
-      return std::string(ModeName(op.mode)) + (op.mode == kIndex ? "[" + std::to_string(op.axis) + "] " : " ") +
+      return std::string(ModeName(op.mode)) + (op.axis >= 0 ? "[" + std::to_string(op.axis) + "] " : " ") +
              TypeName(op.math_type);
     case kOperationMatmul:
-      return std::string("matmul ") + TypeName(op.math_type);
+      return std::string("matmul ") + TypeName(op.math_type) +
+             (op.pads ? " padded with " + std::to_string(op.padding_value) : "");
     case kOperationReduction:
       return std::string(op.mode == kReduceAdd ? "reduce_add " : "reduce_maximum ") + TypeName(op.math_type);
     case kOperationPagedCacheLoad:

@@ -79,6 +79,7 @@ class Interpreter {
     if (!answer_.ok()) return;
     Values result(c.dims);
     Product(left, right, &result);
+    if (op.pads) Pad(rows.get(), columns.get(), op.padding_value, &result);
     if (rows != nullptr) rows_[c.uid] = rows;
     Put(c, std::move(result));
   }
@@ -174,6 +175,19 @@ class Interpreter {
 
   void Fail(std::string text) {
     if (answer_.ok()) answer_ = {kOutOfBound, std::move(text)};
+  }
+
+  // What lies past the rows and columns in use is `value`.
+  static void Pad(const Numbers* rows, const Numbers* columns, double value, Values* result) {
+    const size_t rank = result->dims.size();
+    const int64_t height = result->dims[rank - 2], width = result->dims[rank - 1];
+    const auto count = static_cast<int64_t>(result->data.size()), each = count / result->dims[0];
+    for (int64_t place = 0; place < count; ++place) {
+      const auto batch = static_cast<size_t>(place / each);
+      const bool past_rows = rows != nullptr && place / width % height >= (*rows)[batch];
+      const bool past_columns = columns != nullptr && place % width >= (*columns)[batch];
+      if (past_rows || past_columns) result->data[static_cast<size_t>(place)] = value;
+    }
   }
 
   // Null of null. Each is at most `most`.

@@ -47,7 +47,7 @@ Answer MakePlan(const std::shared_ptr<const Graph>& graph, const Engine& engine,
   if (engine.status != kSuccess) return {engine.status, engine.text};
   if (The().judge) {
     Answer answer;
-    answer.status = The().judge(graph->text, &answer.text);
+    answer.status = The().judge(kExecutionPlan, graph->text, &answer.text);
     if (!answer.ok()) return answer;
   }
   auto plan = std::make_shared<Plan>(Plan{graph, engine, ""});
