@@ -71,10 +71,10 @@ sage_status Fail(const cuda::Device& device, const Failure& failure, const char*
 
 class AttentionPlan final : public plugins::KernelPlan {
  public:
-  AttentionPlan(cuda::Device& device, Instance& instance, const CallKernels& kernels, const Choice& choice,
+  AttentionPlan(cuda::Device& device, Context& context, const CallKernels& kernels, const Choice& choice,
                 std::shared_ptr<const Plan> plan, const plugins::OpView& view, uint64_t features)
       : device_(device),
-        instance_(instance),
+        context_(context),
         kernels_(kernels),
         choice_(choice),
         plan_(std::move(plan)),
@@ -158,11 +158,11 @@ class AttentionPlan final : public plugins::KernelPlan {
     bind(up_to && right != 0, kUidRight, &right);
     bind(sdpa.window_left >= 0, kUidLeft,
          from_end ? static_cast<const void*>(&left_whole) : static_cast<const void*>(&left));
-    return instance_.Run(*plan_, {bindings.data(), count}, args.workspace, args.stream);
+    return context_.Run(*plan_, {bindings.data(), count}, args.workspace, args.stream);
   }
 
   cuda::Device& device_;
-  Instance& instance_;
+  Context& context_;
   const CallKernels& kernels_;
   const Choice choice_;
   const std::shared_ptr<const Plan> plan_;
@@ -173,8 +173,8 @@ class AttentionPlan final : public plugins::KernelPlan {
 
 class AttentionServer final : public cuda::KindServer {
  public:
-  AttentionServer(Instance& instance, const CallKernels& kernels, GraphChoice graphs)
-      : instance_(instance), kernels_(kernels), graphs_(graphs) {}
+  AttentionServer(Context& context, const CallKernels& kernels, GraphChoice graphs)
+      : context_(context), kernels_(kernels), graphs_(graphs) {}
 
   uint64_t kinds() const override { return SAGE_KIND_BIT(SAGE_OP_ATTENTION); }
 
@@ -193,9 +193,9 @@ class AttentionServer final : public cuda::KindServer {
     if (!Decide(view, features, device, &choice, &answer))  // the device may have been lost since
       return sage_fail(err, SAGE_E_UNSUPPORTED, "plan: %s", answer.reason);
     Failure failure;
-    auto made = instance_.Get(choice.sdpa, &failure);
+    auto made = context_.Get(choice.sdpa, &failure);
     if (made == nullptr) return Fail(device, failure, "plan: ", err);
-    auto plan = std::make_unique<AttentionPlan>(device, instance_, kernels_, choice, std::move(made), view, features);
+    auto plan = std::make_unique<AttentionPlan>(device, context_, kernels_, choice, std::move(made), view, features);
     const sage_status status = plan->CopyConstants(host, static_cast<const AttentionPlan*>(like), err);
     if (status == SAGE_OK) *out = std::move(plan);
     return status;
@@ -206,7 +206,7 @@ class AttentionServer final : public cuda::KindServer {
   bool Decide(const plugins::OpView& view, uint64_t features, const cuda::Device& device, Choice* choice,
               sage_answer* answer) const;
 
-  Instance& instance_;
+  Context& context_;
   const CallKernels kernels_;
   const GraphChoice graphs_;
 };
@@ -214,12 +214,12 @@ class AttentionServer final : public cuda::KindServer {
 bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, const cuda::Device& device, Choice* choice,
                              sage_answer* answer) const {
   if (cuda::RefuseInGeneral(view, device, answer) || cuda::RefuseAlgorithm(view, answer)) return false;
-  if (const std::string reason = instance_.disabled(); !reason.empty())
+  if (const std::string reason = context_.disabled(); !reason.empty())
     return sage_refuse(answer, 0, "%.400s", reason.c_str()), false;
   const cuda::Properties& properties = device.properties();
   if (cuda::CodeFor(kernels_.architectures, properties.major, properties.minor) == cuda::Code::kNone)
     return sage_refuse(answer, 0, "%s is sm_%d; the kernels around cuDNN's are built for %s", properties.name.c_str(),
-                       instance_.installed().sm, cuda::ListText(kernels_.architectures).c_str()),
+                       context_.installed().sm, cuda::ListText(kernels_.architectures).c_str()),
            false;
   if (view.op.dynamic_axes != 0)
     return sage_refuse(answer, 0, "a plan of cuDNN is of one shape; runs of smaller ones are asked for"), false;
@@ -232,24 +232,24 @@ bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, con
     return sage_refuse(answer, 0, "attention is refused: %s", why), false;
   std::string why;
   Sdpa& sdpa = choice->sdpa;
-  if (!DescribeSdpa(a, features, instance_.installed(), &sdpa, &why))
+  if (!DescribeSdpa(a, features, context_.installed(), &sdpa, &why))
     return sage_refuse(answer, 0, "%.400s", why.c_str()), false;
-  const bool unified = UnifiedHas(sdpa, instance_.installed().version);
+  const bool unified = UnifiedHas(sdpa, context_.installed().version);
   if (graphs_ == GraphChoice::kUnified && !unified)
     return sage_refuse(answer, 0, "cuDNN %s: the unified op has no masks, bias, ALiBi, softcap or sinks",
-                       VersionText(instance_.installed().version).c_str()),
+                       VersionText(context_.installed().version).c_str()),
            false;
   sdpa.unified = graphs_ == GraphChoice::kUnified;
   Failure failure;
   int64_t workspace = 0;
-  bool there = instance_.Check(sdpa, &workspace, &failure);
+  bool there = context_.Check(sdpa, &workspace, &failure);
   if (!there && graphs_ == GraphChoice::kAuto && unified && failure.outcome() == Outcome::kUnsupported) {
     sdpa.unified = true;
-    there = instance_.Check(sdpa, &workspace, &failure);
+    there = context_.Check(sdpa, &workspace, &failure);
   }
   if (!there) {
     // What is no refusal has to be heard of, though there is no other answer than NO.
-    if (failure.outcome() == Outcome::kFailed) instance_.Warn(failure.text);
+    if (failure.outcome() == Outcome::kFailed) context_.Warn(failure.text);
     return sage_refuse(answer, 0, "%.400s", failure.text.c_str()), false;
   }
 
@@ -264,15 +264,15 @@ bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, con
                        static_cast<unsigned long long>(properties.total_bytes)),
            false;
   sage_accept(answer, CudnnPriceNs(a, properties, choice->prepares, choice->finishes), SAGE_COST_MODEL,
-              SAGE_ACCURACY_NATIVE, bytes, "cuDNN %s, %s, on %s", VersionText(instance_.installed().version).c_str(),
+              SAGE_ACCURACY_NATIVE, bytes, "cuDNN %s, %s, on %s", VersionText(context_.installed().version).c_str(),
               sdpa.unified ? "its unified op" : "a composite graph", properties.name.c_str());
   return true;
 }
 
 }  // namespace
 
-std::unique_ptr<cuda::KindServer> ServeAttention(Instance& instance, const CallKernels& kernels, GraphChoice graphs) {
-  return std::make_unique<AttentionServer>(instance, kernels, graphs);
+std::unique_ptr<cuda::KindServer> ServeAttention(Context& context, const CallKernels& kernels, GraphChoice graphs) {
+  return std::make_unique<AttentionServer>(context, kernels, graphs);
 }
 
 }  // namespace sage::cudnn

@@ -6,15 +6,15 @@
 
 #include "call.h"
 #include "common/cuda/kind_server.h"
-#include "instance.h"
+#include "context.h"
 
 namespace sage::cudnn {
 
 // Which graphs are put to cuDNN: kAuto is the composite one, and the unified op where cuDNN has no engine for that.
 enum class GraphChoice { kAuto, kComposite, kUnified };
 
-// The instance outlives it.
-std::unique_ptr<cuda::KindServer> ServeAttention(Instance& instance, const CallKernels& kernels, GraphChoice graphs);
+// The context outlives it.
+std::unique_ptr<cuda::KindServer> ServeAttention(Context& context, const CallKernels& kernels, GraphChoice graphs);
 
 }  // namespace sage::cudnn
 

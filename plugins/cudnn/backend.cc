@@ -91,9 +91,9 @@ bool LoadAll(cuda::Runtime& runtime, const Parts& parts, const Options& options,
 
 class CudnnBackend final : public plugins::Backend {
  public:
-  CudnnBackend(std::unique_ptr<cuda::Device> device, const sage_host& host, std::unique_ptr<Instance> instance,
+  CudnnBackend(std::unique_ptr<cuda::Device> device, const sage_host& host, std::unique_ptr<Context> context,
                std::vector<std::unique_ptr<cuda::KindServer>> servers)
-      : device_(std::move(device)), host_(host), instance_(std::move(instance)), servers_(std::move(servers)) {}
+      : device_(std::move(device)), host_(host), context_(std::move(context)), servers_(std::move(servers)) {}
 
   void Ask(const plugins::OpView& view, uint64_t features, sage_answer* answer) const override {
     const cuda::KindServer* server = ServerOf(view.op.kind);
@@ -121,7 +121,7 @@ class CudnnBackend final : public plugins::Backend {
 
   std::unique_ptr<cuda::Device> device_;
   const sage_host& host_;
-  std::unique_ptr<Instance> instance_;
+  std::unique_ptr<Context> context_;
   std::vector<std::unique_ptr<cuda::KindServer>> servers_;
 };
 
@@ -156,7 +156,7 @@ sage_status CreateOver(cuda::Runtime& runtime, const Parts& parts, const sage_ho
   std::unique_ptr<cuda::Device> device;
   status = cuda::Device::Create(runtime, host, device_id, properties, &device, err);
   if (status != SAGE_OK) return status;
-  Instance::Settings settings;
+  Context::Settings settings;
   settings.graphs = read.capture;
   if (!read.plans.empty()) {
     int driver = 0;
@@ -167,12 +167,12 @@ sage_status CreateOver(cuda::Runtime& runtime, const Parts& parts, const sage_ho
                              std::to_string(properties.multiprocessors) + " multiprocessors, driver for CUDA " +
                              cuda::VersionText(driver);
   }
-  std::unique_ptr<Instance> instance;
-  if (!Instance::Create(library, *device, host, settings, &instance, &why))
+  std::unique_ptr<Context> context;
+  if (!Context::Create(library, *device, host, settings, &context, &why))
     return sage_fail(err, SAGE_E_UNSUPPORTED, "create: %.400s", why.c_str());
   std::vector<std::unique_ptr<cuda::KindServer>> servers;
-  servers.push_back(ServeAttention(*instance, parts.kernels, read.graph));
-  *out = std::make_unique<CudnnBackend>(std::move(device), host, std::move(instance), std::move(servers));
+  servers.push_back(ServeAttention(*context, parts.kernels, read.graph));
+  *out = std::make_unique<CudnnBackend>(std::move(device), host, std::move(context), std::move(servers));
   return SAGE_OK;
 }
 

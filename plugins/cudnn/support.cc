@@ -52,6 +52,7 @@ const char* Sizes(const Question& q) {
   const AttentionArguments& a = q.a;
   if (a.batch < 1 || a.heads_q < 1 || a.heads_k < 1 || a.seq_q < 1 || a.seq_kv < 1)
     return "it describes no tensor without elements";
+  if (q.sdpa.seq_kv == 1) return "its graph is not one of attention over a single key";
   if (a.dim_qk % 8 != 0 || a.dim_v % 8 != 0) return "it takes head dimensions that are multiples of 8";
   if (std::max(a.seq_q, a.seq_kv) > kLongest) return "positions beyond 2^24 are not told apart in f32";
   if (a.block_table != nullptr && a.pages < 1) return "there are no pages";

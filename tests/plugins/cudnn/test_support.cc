@@ -41,6 +41,7 @@ TEST_CASE("P12 cudnn: every rule refuses the call that breaks it in a sentence w
       {"f16 and bf16", [](auto& a) { a.type = AttentionType::kF64; }},
       {"without elements", [](auto& a) { a.seq_kv = 0; }},
       {"without elements", [](auto& a) { a.batch = 0; }},
+      {"a single key", [](auto& a) { a = PlainCall(128, 1, 1); }},
       {"multiples of 8", [](auto& a) { a = PlainCall(100); }},
       {"multiples of 8", [](auto& a) { a.dim_v = 60; }},
       {"2^24", [](auto& a) { a.seq_kv = (1 << 24) + 1; }},

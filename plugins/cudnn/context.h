@@ -1,6 +1,6 @@
-// instance.h: cuDNN on one device: the library, its handles, and the plans made so far.
-#ifndef SAGE_PLUGINS_CUDNN_INSTANCE_H_
-#define SAGE_PLUGINS_CUDNN_INSTANCE_H_
+// context.h: cuDNN on one device: the library, its handles, and the plans made so far.
+#ifndef SAGE_PLUGINS_CUDNN_CONTEXT_H_
+#define SAGE_PLUGINS_CUDNN_CONTEXT_H_
 
 #include <atomic>
 #include <memory>
@@ -20,7 +20,7 @@ enum class GraphWay { kCapture, kNative };
 
 // Free-threaded. A handle serves one thread at a time: runs share one, which is held for as long as enqueueing takes;
 // plans are built with another, so that no run waits for that.
-class Instance {
+class Context {
  public:
   struct Settings {
     PlanCache::Settings plans;
@@ -28,10 +28,10 @@ class Instance {
   };
   // Makes the handles. False: *why is the sentence. library is copied; the device and the host outlive it.
   static bool Create(const Library& library, const cuda::Device& device, const sage_host& host,
-                     const Settings& settings, std::unique_ptr<Instance>* out, std::string* why);
-  ~Instance();
-  Instance(const Instance&) = delete;
-  Instance& operator=(const Instance&) = delete;
+                     const Settings& settings, std::unique_ptr<Context>* out, std::string* why);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
 
   const Library& library() const { return library_; }
   const Installed& installed() const { return installed_; }
@@ -50,7 +50,7 @@ class Instance {
   Failure Run(const Plan& plan, std::span<const Binding> bindings, void* workspace, void* stream);
 
  private:
-  Instance(const Library& library, const cuda::Device& device, const sage_host& host, const Settings& settings);
+  Context(const Library& library, const cuda::Device& device, const sage_host& host, const Settings& settings);
   void Disable(const Failure& failure);
 
   const Library library_;
@@ -68,4 +68,4 @@ class Instance {
 
 }  // namespace sage::cudnn
 
-#endif  // SAGE_PLUGINS_CUDNN_INSTANCE_H_
+#endif  // SAGE_PLUGINS_CUDNN_CONTEXT_H_

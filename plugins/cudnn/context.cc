@@ -1,18 +1,18 @@
-// instance.cc: see the header.
-#include "instance.h"
+// context.cc: see the header.
+#include "context.h"
 
 #include "library.h"
 
 namespace sage::cudnn {
 
-Instance::Instance(const Library& library, const cuda::Device& device, const sage_host& host, const Settings& settings)
+Context::Context(const Library& library, const cuda::Device& device, const sage_host& host, const Settings& settings)
     : library_(library), device_(device), host_(host), settings_(settings) {
   installed_ = {library.GetVersion(), device.properties().major * 10 + device.properties().minor};
 }
 
-bool Instance::Create(const Library& library, const cuda::Device& device, const sage_host& host,
-                      const Settings& settings, std::unique_ptr<Instance>* out, std::string* why) {
-  std::unique_ptr<Instance> made(new Instance(library, device, host, settings));
+bool Context::Create(const Library& library, const cuda::Device& device, const sage_host& host,
+                     const Settings& settings, std::unique_ptr<Context>* out, std::string* why) {
+  std::unique_ptr<Context> made(new Context(library, device, host, settings));
   const cuda::CurrentDevice current(device.runtime(), device.id());
   for (Handle* handle : {&made->building_, &made->running_}) {
     const int status = current.code() == cuda::kSuccess ? library.Create(handle) : kSuccess;
@@ -28,30 +28,30 @@ bool Instance::Create(const Library& library, const cuda::Device& device, const 
   return true;
 }
 
-Instance::~Instance() {
+Context::~Context() {
   plans_.reset();
   const cuda::CurrentDevice current(device_.runtime(), device_.id());
   for (const Handle handle : {building_, running_})
     if (handle != nullptr) (void)library_.Destroy(handle);
 }
 
-void Instance::Warn(const std::string& text) const {
+void Context::Warn(const std::string& text) const {
   if (host_.log != nullptr) host_.log(host_.self, SAGE_LOG_WARNING, text.data(), text.size());
 }
 
-std::string Instance::disabled() const {
+std::string Context::disabled() const {
   if (!off_.load(std::memory_order_acquire)) return "";
   const std::lock_guard<std::mutex> lock(mutex_);
   return disabled_;
 }
 
-void Instance::Disable(const Failure& failure) {
+void Context::Disable(const Failure& failure) {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (disabled_.empty()) disabled_ = "cuDNN " + VersionText(installed_.version) + " is not usable: " + failure.text;
   off_.store(true, std::memory_order_release);
 }
 
-bool Instance::Check(const Sdpa& sdpa, int64_t* workspace_bytes, Failure* failure) {
+bool Context::Check(const Sdpa& sdpa, int64_t* workspace_bytes, Failure* failure) {
   const cuda::CurrentDevice current(device_.runtime(), device_.id());
   const bool there = plans_->Check(sdpa, workspace_bytes, failure);
   (void)device_.runtime().TakeLastError();
@@ -59,7 +59,7 @@ bool Instance::Check(const Sdpa& sdpa, int64_t* workspace_bytes, Failure* failur
   return there;
 }
 
-std::shared_ptr<const Plan> Instance::Get(const Sdpa& sdpa, Failure* failure) {
+std::shared_ptr<const Plan> Context::Get(const Sdpa& sdpa, Failure* failure) {
   const cuda::CurrentDevice current(device_.runtime(), device_.id());
   auto plan = plans_->Get(sdpa, failure);
   (void)device_.runtime().TakeLastError();
@@ -68,7 +68,7 @@ std::shared_ptr<const Plan> Instance::Get(const Sdpa& sdpa, Failure* failure) {
   return plan;
 }
 
-Failure Instance::Run(const Plan& plan, std::span<const Binding> bindings, void* workspace, void* stream) {
+Failure Context::Run(const Plan& plan, std::span<const Binding> bindings, void* workspace, void* stream) {
   const std::lock_guard<std::mutex> lock(run_mutex_);
   Failure failure;
   const auto note = [&](int status, const char* doing) {
