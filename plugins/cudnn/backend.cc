@@ -2,6 +2,7 @@
 #include "backend.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,11 +16,13 @@
 namespace sage::cudnn {
 namespace {
 
+constexpr char kInCache[] = "auto";
+
 struct Options {
   std::string library, cublas;  // empty: in the usual places
   GraphChoice graph = GraphChoice::kAuto;
   GraphWay capture = GraphWay::kCapture;
-  std::string plans;  // empty: nowhere
+  std::string plans;  // a folder; empty: nowhere; kInCache: the user's
 };
 
 struct Option {
@@ -50,10 +53,10 @@ constexpr Option kOptions[] = {
        out->capture = value == "native" ? GraphWay::kNative : GraphWay::kCapture;
        return value == "stream" || value == "native";
      }},
-    {"plans", "off, or the absolute path of a folder",
+    {"plans", "off, auto, or the absolute path of a folder",
      [](std::string_view value, Options* out) {
        out->plans = value == "off" ? "" : value;
-       return value == "off" || value.starts_with('/');
+       return value == "off" || value == kInCache || value.starts_with('/');
      }},
 };
 
@@ -87,6 +90,13 @@ bool LoadAll(cuda::Runtime& runtime, const Parts& parts, const Options& options,
   if (parts.load_cublaslt(options.cublas, runtime.BuiltFor(), cublaslt, why)) return true;
   *why += "; cuDNN cannot do without it";
   return false;
+}
+
+// Empty where the host lends no folder: an older host, a process with privileges beyond its caller's.
+std::string UsersFolder(const sage_host& host) {
+  const bool has = host.struct_size >= offsetof(sage_host, cache_folder) + sizeof host.cache_folder;
+  const char* const folder = has && host.cache_folder != nullptr ? host.cache_folder(host.self) : nullptr;
+  return folder == nullptr || folder[0] != '/' ? "" : std::string(folder) + "/cudnn-plans";
 }
 
 class CudnnBackend final : public plugins::Backend {
@@ -158,6 +168,7 @@ sage_status CreateOver(cuda::Runtime& runtime, const Parts& parts, const sage_ho
   if (status != SAGE_OK) return status;
   Context::Settings settings;
   settings.graphs = read.capture;
+  if (read.plans == kInCache) read.plans = UsersFolder(host);
   if (!read.plans.empty()) {
     int driver = 0;
     (void)runtime.DriverVersion(&driver);

@@ -20,8 +20,8 @@ struct Parts {
 
 // What a table's probe and create do, over a runtime. Options, a line each: "library=PATH", cuDNN's file or folder and
 // no other, "auto" looks in the usual places. "cublas=" likewise for cuBLASLt. "graph=composite" or "unified", "auto"
-// is either. "capture=stream" or "native": how a run gets into a recording. "plans=DIR" keeps plans there, "off" does
-// not.
+// is either. "capture=stream" or "native": how a run gets into a recording. "plans=DIR" keeps plans there from one
+// process to the next, "auto" in the user's cache folder, "off" does not.
 void ProbeOver(cuda::Runtime& runtime, const Parts& parts, int32_t device_id, uint32_t* count, sage_answer* answer);
 sage_status CreateOver(cuda::Runtime& runtime, const Parts& parts, const sage_host& host, int32_t device_id,
                        const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err);

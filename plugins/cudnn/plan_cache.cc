@@ -106,6 +106,11 @@ std::string PlanCache::TakeNote() {
   return std::exchange(note_, {});
 }
 
+void PlanCache::Note(const std::string& text) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  note_ += (note_.empty() ? "" : "; ") + text;
+}
+
 std::string PlanCache::FileOf(const Sdpa& sdpa) const {
   return settings_.folder + "/" + Hex(HashOf(KeyText(settings_.machine, sdpa))) + ".plan";
 }
@@ -116,8 +121,7 @@ std::shared_ptr<const Plan> PlanCache::Read(const Sdpa& sdpa) {
   const std::string path = FileOf(sdpa), key = KeyText(settings_.machine, sdpa);
   std::string text, why;
   const auto ignored = [&](const std::string& reason) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    note_ = "cudnn's plan in " + path + " is ignored: " + reason;
+    Note("cudnn's plan in " + path + " is ignored: " + reason);
     return nullptr;
   };
   if (!plugins::ReadCacheFile(path, kMostFileBytes, &text, &why)) return why.empty() ? nullptr : ignored(why);
@@ -156,9 +160,7 @@ void PlanCache::Write(const Sdpa& sdpa, const Plan& plan) {
     text += KeyText(settings_.machine, sdpa) + std::to_string(body.size()) + " " + Hex(HashOf(body)) + "\n" + body;
     if (folder.Open(path, &why)) (void)folder.Replace(text, &why);
   }
-  if (why.empty()) return;
-  const std::lock_guard<std::mutex> lock(mutex_);
-  note_ = "cudnn's plan is not kept in " + path + ": " + why;
+  if (!why.empty()) Note("cudnn's plan is not kept in " + path + ": " + why);
 }
 
 }  // namespace sage::cudnn

@@ -58,6 +58,7 @@ class PlanCache {
   Entry& Use(const Sdpa& sdpa);
   std::shared_ptr<const Plan> Read(const Sdpa& sdpa);
   void Write(const Sdpa& sdpa, const Plan& plan);
+  void Note(const std::string& text);
   std::string FileOf(const Sdpa& sdpa) const;
 
   const Library& library_;
