@@ -6,15 +6,16 @@
 namespace sage::cudnn {
 namespace {
 
+// Its functions are the same every time; only the first time begins anew by that.
+const Library& FakeLibrary() {
+  static const Library library = fake::Begin();
+  return library;
+}
+
 bool LoadFake(const std::string& path, Library* out, std::string* why) {
   if (!WhatIsMissing().cudnn.empty()) return *why = WhatIsMissing().cudnn, false;
   if (!path.empty() && path != "/there") return *why = path + ": no such file", false;
-  static const Library library = [] {
-    Library made = fake::Begin();
-    made.path = "fake";
-    return made;
-  }();
-  *out = library;
+  *out = FakeLibrary();
   return true;
 }
 
@@ -56,6 +57,7 @@ Missing& WhatIsMissing() {
 
 fake::State& BeginFake() {
   WhatIsMissing() = {};
+  (void)FakeLibrary();
   (void)fake::Begin();
   return fake::The();
 }
