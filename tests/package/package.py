@@ -122,7 +122,7 @@ def archives(build, folder):
     components = ["libsage-dev", "libsage-reputation-dev", "libsage-reputation0", "libsage-static-dev", "libsage0",
                   "sage-engine", "sage-plugin-cpu", "sage-plugin-int8", "sage-plugin-openblas"]
     # Languages are in it where their tools are, and the plugin cuda where the toolkit is.
-    if not set(components) <= set(names) <= {*components, "sage-plugin-cuda", "sage-rust", "sage-go", "sage-java", "sage-csharp", "sage-python"}:
+    if not set(components) <= set(names) <= {*components, "sage-plugin-cuda", "sage-plugin-cudnn", "sage-rust", "sage-go", "sage-java", "sage-csharp", "sage-python"}:
         sys.exit(f"packages {names}, expected {components}")
     for package in work.glob("*.deb"):
         run("dpkg-deb", "-x", package, work / "root")

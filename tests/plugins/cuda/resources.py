@@ -39,7 +39,7 @@ def plain_names(names):
     said = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True).stdout
     short = {}
     for name, text in zip(names, said.splitlines()):
-        text = re.sub(r"\(anonymous namespace\)::|sage::cuda::|hopper::", "", text)
+        text = re.sub(r"\(anonymous namespace\)::|sage::cuda::|sage::cudnn::|hopper::", "", text)
         text = re.sub(r"^void ", "", re.sub(r"\((?:int|bool|signed char|unsigned int)\)", "", text))
         depth = 0
         for at, letter in enumerate(text):  # up to the arguments
