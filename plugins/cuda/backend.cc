@@ -40,9 +40,8 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
     const std::string_view key = line.substr(0, line.find('='));
     const std::string_view value = line.substr(std::min(key.size() + 1, line.size()));
     if (key == "cublas") {
-      library->value = value;
-      if (!value.empty()) continue;
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "cublas is empty, expected auto, off, or where libcublasLt.so is");
+      if (const sage_status status = ReadLibraryOption(value, library, err); status != SAGE_OK) return status;
+      continue;
     }
     if (key == "dependent_launch") {
       *dependent = value == "on";

@@ -3,7 +3,7 @@
 #define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCT_CHOICE_H_
 
 #include "common/cuda/device.h"
-#include "common/cuda/products/product_library.h"
+#include "common/cuda/products/library_product.h"
 #include "products/product_launch.h"
 #include "sage/support/op_view.h"
 
@@ -13,13 +13,8 @@ enum class ProductEngine { kSkinny, kPlain, kLibrary };
 
 struct ProductChoice {
   ProductEngine engine = ProductEngine::kPlain;
-  bool tf32 = false;
-  // Of kLibrary, as planned and where the rows of a run may be a batch that those of the plan are not. fused: bias and
-  // activation by the library.
-  bool fused = false, has_batched = false;
-  LibraryAlgorithm algorithm, batched;
+  LibraryProduct library;  // of kLibrary
   int32_t planned_rows = 0, planned_batch = 0;
-  uint64_t library_workspace = 0;  // of whichever runs, a multiple of 256; scratch lies behind it
   uint64_t workspace_bytes = 0;
 };
 

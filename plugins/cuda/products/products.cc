@@ -1,15 +1,16 @@
 // products.cc: constants copied to the device once; a run binds its tensors and enqueues, nothing else.
 #include "products/products.h"
 
-#include <array>
+#include <string>
+#include <utility>
 
 #include "common/cuda/architecture.h"
 #include "common/cuda/constants.h"
-#include "common/cuda/products/product_operands.h"
+#include "common/cuda/products/library_price.h"
+#include "common/cuda/products/library_product.h"
 #include "products/product_choice.h"
 #include "products/product_price.h"
 #include "products/product_skinny_plan.h"
-#include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
 
 namespace sage::cuda {
@@ -24,28 +25,9 @@ class ProductPlan final : public plugins::KernelPlan {
   }
 
   sage_status Run(const sage_run_args& args, sage_error* err) const override {
-    // The slots with the constants' copies in place of them.
-    std::array<sage_tensor, kProductSlots> moved;
-    std::array<const sage_tensor*, kProductSlots> slots{};
-    for (uint32_t slot = 0; slot < kProductSlots && slot < args.num_slots; ++slot) {
-      slots[slot] = args.slots[slot];
-      void* const copy = constants_.Of(slot);
-      if (copy == nullptr || slots[slot] == nullptr) continue;
-      moved[slot] = *slots[slot];
-      moved[slot].data = copy;
-      slots[slot] = &moved[slot];
-    }
-    // A device that reads a number across its alignment is lost.
-    for (uint32_t slot = 0; slot < kProductSlots; ++slot) {
-      if (slots[slot] == nullptr || Aligned(slots[slot]->data, support::DtypeSize(slots[slot]->dtype))) continue;
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
-                       "run: the address of %s is no multiple of %u bytes, the size of its elements",
-                       support::SlotName(view_.op.kind, slot), support::DtypeSize(slots[slot]->dtype));
-    }
+    RunOperands operands;
     ProductArguments a;
-    if (const char* why = BindProduct(view_.op.kind, view_.attributes.linear.activation, slots.data(), true, &a);
-        why != nullptr)
-      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: %s", why);
+    if (const sage_status bound = BindRun(view_, constants_, args, &operands, &a, err); bound != SAGE_OK) return bound;
     if (a.batch == 0 || a.m == 0 || a.n == 0) return SAGE_OK;  // nothing to write
     // The kernels read W past the caches that are kept coherent: no grid before may be writing it.
     const Properties& properties = device_.properties();
@@ -57,7 +39,7 @@ class ProductPlan final : public plugins::KernelPlan {
       return status;
     if (choice_.engine == ProductEngine::kLibrary) {
       bool done = false;
-      const sage_status status = ByLibrary(a, args, &done, err);
+      const sage_status status = ByLibrary(operands, a, args, &done, err);
       if (done || status != SAGE_OK) return status;
     }
     return ByOurs(a, args.stream, err);
@@ -68,12 +50,10 @@ class ProductPlan final : public plugins::KernelPlan {
   }
 
  private:
-  static bool Aligned(const void* data, uint32_t bytes) { return reinterpret_cast<uintptr_t>(data) % bytes == 0; }
-
   bool SkinnyServes(const ProductArguments& a) const {
     const SkinnyOrder order = SkinnyOrderOf(a);
-    return order != SkinnyOrder::kNone && Aligned(a.w, kSkinnyAlign) &&
-           (order == SkinnyOrder::kAlongN || Aligned(a.x, kSkinnyAlign));
+    return order != SkinnyOrder::kNone && IsAligned(a.w, kSkinnyAlign) &&
+           (order == SkinnyOrder::kAlongN || IsAligned(a.x, kSkinnyAlign));
   }
 
   sage_status ByOurs(const ProductArguments& a, void* stream, sage_error* err) const {
@@ -86,31 +66,22 @@ class ProductPlan final : public plugins::KernelPlan {
 
   // *done: it has been enqueued. Else, with SAGE_OK, it is for our kernels: other addresses than the algorithm takes,
   // or fewer rows than it was chosen for.
-  sage_status ByLibrary(const ProductArguments& a, const sage_run_args& args, bool* done, sage_error* err) const {
-    LibrarySteps steps;
-    if (DescribeSteps(a, choice_.fused, choice_.tf32, &steps) != nullptr) return SAGE_OK;
+  sage_status ByLibrary(const RunOperands& operands, const ProductArguments& a, const sage_run_args& args, bool* done,
+                        sage_error* err) const {
+    LibraryRun run;
+    uint32_t slot = 0;
+    if (FitRun(choice_.library, view_, operands, a, args.workspace, &run, &slot) != Fit::kYes) return SAGE_OK;
     const bool as_planned = a.m == choice_.planned_rows && a.batch == choice_.planned_batch;
     if (!as_planned && SkinnyServes(a) &&
-        SkinnyPriceNs(a, device_.properties()) < LibraryPriceNs(a, steps, device_.properties()))
+        SkinnyPriceNs(a, device_.properties()) < LibraryPriceNs(a, run.steps, device_.properties()))
       return SAGE_OK;
-    char* const scratch = static_cast<char*>(args.workspace) + choice_.library_workspace;
-    if (steps.scratch_bytes != 0) steps.product.y = scratch, steps.finish.x = scratch;
-    const bool bias = (steps.call.epilogue & lt::kEpilogueBias) != 0;
-    for (const void* data : {a.x, a.w, static_cast<const void*>(steps.product.y), bias ? a.bias : nullptr})
-      if (!Aligned(data, kLibraryAlign)) return SAGE_OK;
-    const bool batched = choice_.has_batched && steps.call.batch > 1;
-    const LibraryAlgorithm& algorithm = batched ? choice_.batched : choice_.algorithm;
-    const int status = library_.Launch(steps, algorithm, args.workspace, args.stream);
-    if (status != lt::kSuccess) {
-      (void)device_.runtime().TakeLastError();
-      const bool refused = status == lt::kNotSupported || status == lt::kInvalidValue;
-      if (refused && !as_planned) return SAGE_OK;
-      return sage_fail(err, SAGE_E_DEVICE, "%s: cublasLtMatmul: %s", device_.name().c_str(),
-                       library_.Text(status).c_str());
-    }
+    bool refused = false;
+    const sage_status status =
+        LaunchRun(run, library_, device_, args.workspace, args.stream, as_planned ? nullptr : &refused, err);
+    if (status != SAGE_OK || refused) return status;
     *done = true;
-    if (!steps.finishes) return SAGE_OK;
-    return device_.Check(kernels_.finish(steps.finish, args.stream), err,
+    if (!run.steps.finishes) return SAGE_OK;
+    return device_.Check(kernels_.finish(run.steps.finish, args.stream), err,
                          "launching the kernel that finishes a product");
   }
 
@@ -160,10 +131,8 @@ class ProductServer final : public KindServer {
 sage_status ServeProducts(const ProductKernels& kernels, LoadLibraryFn load, const LibraryOption& option,
                           const Device& device, std::unique_ptr<KindServer>* out, sage_error* err) {
   auto server = std::make_unique<ProductServer>(kernels, option.off() ? nullptr : load, option.path());
-  // Who says where it is wants to know that it is not there.
-  std::string why;
-  if (!option.path().empty() && !server->library().Open(device, &why))
-    return sage_fail(err, SAGE_E_UNSUPPORTED, "create: cublas is \"%.100s\": %s", option.value.c_str(), why.c_str());
+  if (const sage_status status = OpenNamedLibrary(option, device, &server->library(), err); status != SAGE_OK)
+    return status;
   *out = std::move(server);
   return SAGE_OK;
 }

@@ -4,21 +4,12 @@
 #define SAGE_PLUGINS_CUDA_PRODUCTS_PRODUCTS_H_
 
 #include <memory>
-#include <string>
 
 #include "common/cuda/kind_server.h"
-#include "common/cuda/products/product_library.h"
+#include "common/cuda/products/library_option.h"
 #include "products/product_launch.h"
 
 namespace sage::cuda {
-
-// The value of the option cublas: "auto" looks for it in the usual places when it is first wanted, "off" does without,
-// anything else is its file or folder.
-struct LibraryOption {
-  std::string value = "auto";
-  bool off() const { return value == "off"; }
-  std::string path() const { return value == "auto" || value == "off" ? "" : value; }
-};
 
 // load: null where a build has none. A library whose place was given by the option is opened at once.
 sage_status ServeProducts(const ProductKernels& kernels, LoadLibraryFn load, const LibraryOption& option,

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "attention_int8_plan.h"
+#include "common/cuda/products/library_price.h"
 #include "fake_runtime.h"
 #include "price.h"
 #include "products/product_price.h"

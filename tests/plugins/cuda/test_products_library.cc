@@ -367,6 +367,24 @@ TEST_CASE("P5 cublasLt: fewer rows at run keep the algorithm and its workspace")
   CHECK(Has(device.Check(whole), "cublasLtMatmul: CUBLAS_STATUS_NOT_SUPPORTED (15)"));
 }
 
+TEST_CASE("P5 cublasLt: an algorithm is never given strides that are less even than those it was chosen for") {
+  const FreshFake fresh;
+  ProductDevice device(nullptr, SlowDevice());
+  // Rows of A are contiguous over h and m, as B repeats along h: one matrix a batch, until there are fewer of m. Those
+  // of one h then begin at a multiple of 22 bytes.
+  const auto shape = [](int64_t b, int64_t m) {
+    constexpr int64_t kH = 8, kM = 11, kK = 16, kN = 8;
+    return Matmul(OwnedTensor(SAGE_BF16, {b, kH, m, kK}, {kK * kH * kM, kM, 1, kH * kM}).FillNormal(1),
+                  OwnedTensor(SAGE_BF16, {b, kH, kK, kN}, {kK * kN, 0, kN, 1}).FillNormal(2),
+                  OwnedTensor(SAGE_BF16, {b, kH, m, kN}, {kH * kM * kN, kM * kN, kN, 1}), SAGE_AXIS_M | SAGE_AXIS_B);
+  };
+  for (const auto& [b, m] : {std::array<int64_t, 2>{9, 11}, {9, 10}, {2, 11}, {1, 11}, {1, 1}, {9, 1}}) {
+    OpCase c = shape(b, m);
+    CHECK(device.Check(shape(9, 11), c) == "");
+  }
+  CHECK(!Fake().matmuls.empty());
+}
+
 TEST_CASE("R19 cublasLt: a run takes no memory of the CPU") {
   const FreshFake fresh;
   ProductDevice device(nullptr, SlowDevice());

@@ -71,23 +71,33 @@ bool IsPlain(const ProductArguments& a) {
   return a.bias == nullptr && a.scale_x == nullptr && a.scale_w == nullptr && a.activation == SAGE_FN_IDENTITY;
 }
 
-// By cuBLASLt's own epilogue. Its GELU is the one by tanh, with a tanh that is good for 16 bits.
-bool Fuses(const ProductArguments& a, uint32_t* epilogue) {
-  if (a.scale_x != nullptr || a.scale_w != nullptr) return false;
+// Null: by cuBLASLt's own epilogue. Else what is not, in the words of LibrarySteps::rest. Its GELU is the one by tanh,
+// with a tanh that is good for 16 bits.
+const char* Unfused(const ProductArguments& a, uint32_t* epilogue) {
+  if (a.scale_x != nullptr || a.scale_w != nullptr) return "scales";
   *epilogue = 0;
   if (a.bias != nullptr) {
-    if (a.bias_type != a.y_type || (a.n > 1 && a.bias_stride != 1)) return false;
+    if (a.bias_type != a.y_type) return "a bias of another type than Y";
+    if (a.n > 1 && a.bias_stride != 1) return "a bias that is not contiguous";
     *epilogue |= lt::kEpilogueBias;
   }
   if (a.activation == SAGE_FN_RELU) *epilogue |= lt::kEpilogueRelu;
   if (a.activation == SAGE_FN_GELU_TANH && IsHalf(a.y_type)) *epilogue |= lt::kEpilogueGeluTanh;
   if (*epilogue == 0 && a.activation == SAGE_FN_IDENTITY) *epilogue = lt::kEpilogueNone;
-  return a.activation == SAGE_FN_IDENTITY || (*epilogue & (lt::kEpilogueRelu | lt::kEpilogueGeluTanh)) != 0;
+  const bool whole = a.activation == SAGE_FN_IDENTITY || (*epilogue & (lt::kEpilogueRelu | lt::kEpilogueGeluTanh)) != 0;
+  if (whole) return nullptr;
+  return a.activation == SAGE_FN_GELU_TANH ? "GELU_TANH of a Y that has not 16 bits"
+                                           : "an activation other than RELU and GELU_TANH";
 }
 
-// Y's type can be the library's own result.
-bool IsResult(const ProductArguments& a, ProductType sum) {
-  return a.y_type == sum || (IsHalf(a.x_type) && a.y_type == a.x_type);
+// Null: the library's own result can be Y. Else what of it is not, in the words of LibrarySteps::rest.
+const char* Indirect(const ProductArguments& a, ProductType sum) {
+  if (a.y_type != sum && !(IsHalf(a.x_type) && a.y_type == a.x_type)) return "a Y of neither X's type nor the sums'";
+  int64_t ldd = 0;
+  bool contiguous = IsMatrix(a.n, a.y_column, a.m, a.y_row, &ldd);
+  for (int32_t axis = 0; axis < a.batch_axes; ++axis) contiguous = contiguous && a.axes[axis].y >= 0;
+  if (!contiguous) return "a Y that is not contiguous along its last axis";
+  return sum == ProductType::kI32 && ldd % 4 != 0 ? "a Y whose rows are no multiple of 4 apart" : nullptr;
 }
 
 void MoveToScratch(LibrarySteps* steps, ProductType sum) {
@@ -106,11 +116,12 @@ const char* DescribeBatch(LibrarySteps* steps) {
   const ProductArguments& p = steps->product;
   LibraryCall& call = steps->call;
   for (int32_t axis = 0; axis < p.batch_axes; ++axis) {
-    if (p.axes[axis].x < 0 || p.axes[axis].w < 0 || p.axes[axis].y < 0) continue;
+    if (p.axes[axis].size == 1 || p.axes[axis].x < 0 || p.axes[axis].w < 0 || p.axes[axis].y < 0) continue;
     if (steps->strided_axis < 0 || p.axes[axis].size > p.axes[steps->strided_axis].size) steps->strided_axis = axis;
   }
   for (int32_t axis = 0; axis < p.batch_axes; ++axis) {
     const ProductAxis& along = p.axes[axis];
+    if (along.size == 1) continue;  // its strides are never walked
     call.align_a = std::min(call.align_a, AlignOf(along.w * SizeOf(p.w_type)));
     call.align_b = std::min(call.align_b, AlignOf(along.x * SizeOf(p.x_type)));
     call.align_d = std::min(call.align_d, AlignOf(along.y * SizeOf(p.y_type)));
@@ -135,14 +146,17 @@ const char* DescribeSteps(const ProductArguments& a, bool fuse, bool tf32, Libra
 
   out->product = out->finish = a;
   ProductArguments& product = out->product;
-  int64_t ldd = 0;
-  bool direct = IsResult(a, sum) && IsMatrix(a.n, a.y_column, a.m, a.y_row, &ldd);
-  for (int32_t axis = 0; axis < a.batch_axes; ++axis) direct = direct && a.axes[axis].y >= 0;
-  direct = direct && (!integers || ldd % 4 == 0);
-  uint32_t epilogue = 0;
-  if (!(fuse && direct && !integers && Fuses(a, &epilogue))) {
+  const char* rest = Indirect(a, sum);
+  const bool direct = rest == nullptr;
+  uint32_t epilogue = lt::kEpilogueNone;
+  if (direct && integers)
+    rest = IsPlain(a) ? nullptr : "scales, bias or activation of integers";
+  else if (direct)
+    rest = Unfused(a, &epilogue);
+  if (!fuse || rest != nullptr) {
     epilogue = lt::kEpilogueNone;
     out->finishes = !IsPlain(a) || !direct;
+    if (out->finishes) out->rest = rest == nullptr ? "bias or activation" : rest;
     // What is finished afterwards has not been rounded before.
     if (out->finishes && !(direct && a.y_type == sum)) MoveToScratch(out, sum);
   }

@@ -39,6 +39,7 @@ struct LibrarySteps {
   int32_t strided_axis = -1;  // of the batch, in the call; the others are calls of their own
   int64_t calls = 1;
   bool finishes = false;
+  const char* rest = "";  // if finishes: what for, in words that follow "a kernel for "
   uint64_t scratch_bytes = 0;
 };
 

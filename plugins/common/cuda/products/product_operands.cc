@@ -2,6 +2,7 @@
 #include "common/cuda/products/product_operands.h"
 
 #include "sage/support/check_op.h"
+#include "sage/support/refuse.h"
 
 namespace sage::cuda {
 namespace {
@@ -26,13 +27,14 @@ struct Axis {
   }
 };
 
-// Rows last, outer axes before them, without those of length 1. Returns how many.
+// Rows last, outer axes before them; joined where strides allow it and without those of length 1, or as they are.
+// Returns how many.
 int32_t Collect(uint32_t kind, const sage_tensor& x, const sage_tensor& w, const sage_tensor& y, bool join,
                 Axis* axes) {
   int32_t count = 0;
   const uint32_t outer = x.rank - 1;
   for (uint32_t axis = 0; axis < outer; ++axis) {
-    if (x.shape[axis] == 1) continue;
+    if (join && x.shape[axis] == 1) continue;
     // W goes along with MATMUL's batch, and repeats over all rows.
     const bool with_w = kind == SAGE_OP_MATMUL && axis + 1 < outer;
     const Axis next{x.shape[axis], x.stride[axis], with_w ? w.stride[axis] : 0, y.stride[axis]};
@@ -49,7 +51,7 @@ int32_t Collect(uint32_t kind, const sage_tensor& x, const sage_tensor& w, const
 const char* BindProduct(uint32_t kind, uint32_t activation, const sage_tensor* const* slots, bool join,
                         ProductArguments* arguments) {
   const bool linear = kind == SAGE_OP_LINEAR;
-  const sage_tensor &x = *slots[kSlotX], &w = *slots[kSlotW], &y = *slots[linear ? uint32_t{kSlotY} : kSlotC];
+  const sage_tensor &x = *slots[kSlotX], &w = *slots[kSlotW], &y = *slots[OutputSlot(kind)];
   ProductArguments a;
   if (!TypeOf(x.dtype, &a.x_type) || !TypeOf(w.dtype, &a.w_type) || !TypeOf(y.dtype, &a.y_type))
     return "a dtype is unknown to this build";
@@ -88,6 +90,40 @@ const char* BindProduct(uint32_t kind, uint32_t activation, const sage_tensor* c
   }
   *arguments = a;
   return nullptr;
+}
+
+const char* BindPlanned(const support::OpView& view, bool join, ProductArguments* arguments) {
+  std::array<sage_tensor, kProductSlots> tensors;
+  std::array<const sage_tensor*, kProductSlots> slots{};
+  for (uint32_t slot = 0; slot < kProductSlots; ++slot) {
+    if (!view.Has(slot)) continue;
+    tensors[slot] = view.Slot(slot);
+    tensors[slot].data = reinterpret_cast<void*>(uintptr_t{4096});
+    slots[slot] = &tensors[slot];
+  }
+  return BindProduct(view.op.kind, view.attributes.linear.activation, slots.data(), join, arguments);
+}
+
+sage_status BindRun(const support::OpView& view, const DeviceConstants& constants, const sage_run_args& args,
+                    RunOperands* operands, ProductArguments* arguments, sage_error* err) {
+  auto& slots = operands->slots;
+  for (uint32_t slot = 0; slot < kProductSlots && slot < args.num_slots; ++slot) {
+    slots[slot] = args.slots[slot];
+    void* const copy = constants.Of(slot);
+    if (copy == nullptr || slots[slot] == nullptr) continue;
+    operands->moved[slot] = *slots[slot];
+    operands->moved[slot].data = copy;
+    slots[slot] = &operands->moved[slot];
+  }
+  // A device that reads a number across its alignment is lost.
+  for (uint32_t slot = 0; slot < kProductSlots; ++slot) {
+    if (slots[slot] == nullptr || IsAligned(slots[slot]->data, support::DtypeSize(slots[slot]->dtype))) continue;
+    return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
+                     "run: the address of %s is no multiple of %u bytes, the size of its elements",
+                     support::SlotName(view.op.kind, slot), support::DtypeSize(slots[slot]->dtype));
+  }
+  const char* const why = BindProduct(view.op.kind, view.attributes.linear.activation, slots.data(), true, arguments);
+  return why == nullptr ? SAGE_OK : sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: %s", why);
 }
 
 }  // namespace sage::cuda
