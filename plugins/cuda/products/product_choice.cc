@@ -29,7 +29,6 @@ bool DecideProduct(const support::OpView& view, const Device& device, const Prod
     return sage_refuse(answer, 0, "%s is refused: its result has more tiles than a launch has blocks", kind), false;
 
   const uint32_t accuracy = AcceptedAccuracy(view);
-  choice->planned_rows = a.m, choice->planned_batch = a.batch;
   double cost = PlainPriceNs(a, properties);
   if (SkinnyOrderOf(a) != SkinnyOrder::kNone) {
     const double skinny = SkinnyPriceNs(a, properties);

@@ -14,7 +14,6 @@ enum class ProductEngine { kSkinny, kPlain, kLibrary };
 struct ProductChoice {
   ProductEngine engine = ProductEngine::kPlain;
   LibraryProduct library;  // of kLibrary
-  int32_t planned_rows = 0, planned_batch = 0;
   uint64_t workspace_bytes = 0;
 };
 

@@ -71,13 +71,11 @@ class ProductPlan final : public plugins::KernelPlan {
     LibraryRun run;
     uint32_t slot = 0;
     if (FitRun(choice_.library, view_, operands, a, args.workspace, &run, &slot) != Fit::kYes) return SAGE_OK;
-    const bool as_planned = a.m == choice_.planned_rows && a.batch == choice_.planned_batch;
-    if (!as_planned && SkinnyServes(a) &&
+    if (!run.as_planned && SkinnyServes(a) &&
         SkinnyPriceNs(a, device_.properties()) < LibraryPriceNs(a, run.steps, device_.properties()))
       return SAGE_OK;
     bool refused = false;
-    const sage_status status =
-        LaunchRun(run, library_, device_, args.workspace, args.stream, as_planned ? nullptr : &refused, err);
+    const sage_status status = LaunchRun(run, library_, device_, args.workspace, args.stream, &refused, err);
     if (status != SAGE_OK || refused) return status;
     *done = true;
     if (!run.steps.finishes) return SAGE_OK;

@@ -161,6 +161,7 @@ int GetHeuristic(lt::Handle, lt::Operation* operation, lt::Layout* a, lt::Layout
   if (asked < 1 || !IsConsistent(call)) return lt::kInvalidValue;
   if (fake.heuristic_status != 0) return fake.heuristic_status;
   if (call.epilogue != 1 && !fake.has_fused) return lt::kNotSupported;
+  if (call.d.batch > fake.most_batch) return lt::kNotSupported;
   if (fake.workspace_bytes > kept.most_workspace) return lt::kNotSupported;
   std::memset(static_cast<void*>(results), 0, sizeof *results);
   results[0].algorithm.words[0] = Algorithms().size();

@@ -59,7 +59,7 @@ bool FindLibraryProduct(const support::OpView& view, const ProductArguments& a, 
                         ProductLibrary* library, LibraryProduct* out, LibrarySteps* steps, std::string* why) {
   const bool tf32 = out->tf32;
   *out = {};
-  out->tf32 = tf32;
+  out->tf32 = tf32, out->planned_rows = a.m, out->planned_batch = a.batch;
   if (!library->Open(device, why)) return false;
   const auto find = [&](const ProductArguments& arguments, bool fuse, LibrarySteps* described, LibraryWay* way) {
     if (const char* refusal = DescribeSteps(arguments, fuse, tf32, described); refusal != nullptr)
@@ -89,6 +89,7 @@ bool FindLibraryProduct(const support::OpView& view, const ProductArguments& a, 
 Fit FitRun(const LibraryProduct& product, const support::OpView& view, const RunOperands& operands,
            const ProductArguments& a, void* workspace, LibraryRun* out, uint32_t* slot) {
   LibrarySteps& steps = out->steps;
+  out->as_planned = a.m == product.planned_rows && a.batch == product.planned_batch;
   const auto fits = [&](const ProductArguments& arguments, const LibraryWay& way) {
     if (DescribeSteps(arguments, product.fused, product.tf32, &steps) != nullptr) return false;
     // One row: its distance to the next is none, and the planned one keeps what the algorithm was told.
@@ -124,10 +125,9 @@ Fit FitRun(const LibraryProduct& product, const support::OpView& view, const Run
 sage_status LaunchRun(const LibraryRun& run, const ProductLibrary& library, const Device& device, void* workspace,
                       void* stream, bool* refused, sage_error* err) {
   const int status = library.Launch(run.steps, run.way->algorithm, workspace, stream);
-  if (refused != nullptr) *refused = status == lt::kNotSupported || status == lt::kInvalidValue;
-  if (status == lt::kSuccess) return SAGE_OK;
-  (void)device.runtime().TakeLastError();
-  if (refused != nullptr && *refused) return SAGE_OK;
+  *refused = !run.as_planned && (status == lt::kNotSupported || status == lt::kInvalidValue);
+  if (status != lt::kSuccess) (void)device.runtime().TakeLastError();
+  if (status == lt::kSuccess || *refused) return SAGE_OK;
   return sage_fail(err, SAGE_E_DEVICE, "%s: cublasLtMatmul: %s", device.name().c_str(), library.Text(status).c_str());
 }
 

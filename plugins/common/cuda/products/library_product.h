@@ -35,7 +35,8 @@ struct LibraryWay {
 struct LibraryProduct {
   bool tf32 = false, fused = false;  // fused: bias and activation by the library
   LibraryWay joined, apart;
-  uint64_t library_workspace = 0;  // of whichever runs, a multiple of 256; scratch lies behind it
+  int32_t planned_rows = 0, planned_batch = 0;  // joined
+  uint64_t library_workspace = 0;               // of whichever runs, a multiple of 256; scratch lies behind it
   uint64_t workspace_bytes = 0;
 };
 
@@ -52,6 +53,7 @@ bool FindLibraryProduct(const support::OpView& view, const ProductArguments& a, 
 struct LibraryRun {
   LibrarySteps steps;
   const LibraryWay* way = nullptr;
+  bool as_planned = true;  // no fewer rows
 };
 enum class Fit { kYes, kNoAlgorithm, kCrooked };
 
@@ -60,8 +62,8 @@ enum class Fit { kYes, kNoAlgorithm, kCrooked };
 Fit FitRun(const LibraryProduct& product, const support::OpView& view, const RunOperands& operands,
            const ProductArguments& a, void* workspace, LibraryRun* out, uint32_t* slot);
 
-// Enqueues run; the device is current. refused (optional): set, with SAGE_OK, where the library says that it does not
-// serve this after all; else that is an error like any other. Allocates nothing.
+// Enqueues run; the device is current. *refused: set, with SAGE_OK, where the library says that it does not serve fewer
+// rows than planned after all; as many as planned it has promised. Allocates nothing.
 sage_status LaunchRun(const LibraryRun& run, const ProductLibrary& library, const Device& device, void* workspace,
                       void* stream, bool* refused, sage_error* err);
 

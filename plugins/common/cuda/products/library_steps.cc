@@ -95,7 +95,8 @@ const char* Indirect(const ProductArguments& a, ProductType sum) {
   if (a.y_type != sum && !(IsHalf(a.x_type) && a.y_type == a.x_type)) return "a Y of neither X's type nor the sums'";
   int64_t ldd = 0;
   bool contiguous = IsMatrix(a.n, a.y_column, a.m, a.y_row, &ldd);
-  for (int32_t axis = 0; axis < a.batch_axes; ++axis) contiguous = contiguous && a.axes[axis].y >= 0;
+  for (int32_t axis = 0; axis < a.batch_axes; ++axis)
+    contiguous = contiguous && (a.axes[axis].size == 1 || a.axes[axis].y >= 0);
   if (!contiguous) return "a Y that is not contiguous along its last axis";
   return sum == ProductType::kI32 && ldd % 4 != 0 ? "a Y whose rows are no multiple of 4 apart" : nullptr;
 }

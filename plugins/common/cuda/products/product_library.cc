@@ -91,10 +91,21 @@ bool ProductLibrary::Open(const Device& device, std::string* why) {
         why_ = "cuBLASLt on " + device.name() + ": " + Text(status), handle_ = nullptr;
         (void)runtime_->TakeLastError();
       }
+    } else {
+      for (const std::string& file : lt::Candidates(path_, device.runtime().BuiltFor())) {
+        const size_t folder = file.rfind('/');
+        if (!places_.empty()) places_ += ", ";
+        places_ += folder == std::string::npos ? "the loader's places" : file.substr(0, folder);
+      }
     }
   }
   *why = why_;
   return handle_ != nullptr;
+}
+
+std::string ProductLibrary::Places() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return places_;
 }
 
 bool ProductLibrary::Find(const LibraryCall& call, LibraryAlgorithm* out, std::string* why) {

@@ -40,6 +40,10 @@ class ProductLibrary {
   // False: *why says why there is none, the same words every time. The first call loads it and makes the handle.
   bool Open(const Device& device, std::string* why);
 
+  // Where it was looked for in vain, "the loader's places, /usr/local/cuda/lib64"; empty where it was not looked for
+  // yet, or found.
+  std::string Places();
+
   // The algorithm for a call of at most this many rows. False: *why is what the library said. Only after Open.
   bool Find(const LibraryCall& call, LibraryAlgorithm* out, std::string* why);
 
@@ -61,7 +65,7 @@ class ProductLibrary {
   const std::string path_;
   std::mutex mutex_;
   bool opened_ = false;  // or tried
-  std::string why_;
+  std::string why_, places_;
   lt::Library library_;
   lt::Handle handle_ = nullptr;
   Runtime* runtime_ = nullptr;
