@@ -42,7 +42,7 @@ struct FakeCublasLt {
   int64_t most_rows = INT64_MAX;  // Matmul is not supported for more than these, or fewer than least_rows
   int64_t least_rows = 0;
   int32_t most_batch = INT32_MAX;  // heuristics know no more matrices in a call
-  bool forgets = false;  // Matmul is not recorded, which takes memory
+  bool forgets = false;            // Matmul is not recorded, which takes memory
 
   int loaded = 0, created = 0, destroyed = 0, calls = 0;
   std::string path;               // that load was asked for
