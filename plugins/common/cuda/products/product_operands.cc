@@ -107,14 +107,7 @@ const char* BindPlanned(const support::OpView& view, bool join, ProductArguments
 sage_status BindRun(const support::OpView& view, const DeviceConstants& constants, const sage_run_args& args,
                     RunOperands* operands, ProductArguments* arguments, sage_error* err) {
   auto& slots = operands->slots;
-  for (uint32_t slot = 0; slot < kProductSlots && slot < args.num_slots; ++slot) {
-    slots[slot] = args.slots[slot];
-    void* const copy = constants.Of(slot);
-    if (copy == nullptr || slots[slot] == nullptr) continue;
-    operands->moved[slot] = *slots[slot];
-    operands->moved[slot].data = copy;
-    slots[slot] = &operands->moved[slot];
-  }
+  constants.Place(args, operands->moved, slots);
   // A device that reads a number across its alignment is lost.
   for (uint32_t slot = 0; slot < kProductSlots; ++slot) {
     if (slots[slot] == nullptr || IsAligned(slots[slot]->data, support::DtypeSize(slots[slot]->dtype))) continue;
