@@ -49,7 +49,7 @@ enum class Besides { kKernels, kNothing };
 bool FindLibraryProduct(const support::OpView& view, const ProductArguments& a, const Device& device, Besides besides,
                         ProductLibrary* library, LibraryProduct* out, LibrarySteps* steps, std::string* why);
 
-// What a run gives the library.
+// What a run gives the library. The product that it was fitted to outlives it.
 struct LibraryRun {
   LibrarySteps steps;
   const LibraryWay* way = nullptr;
