@@ -10,6 +10,7 @@
 #include "common/cuda/availability.h"
 #include "common/cuda/refusals.h"
 #include "library.h"
+#include "linear.h"
 #include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
 
@@ -183,6 +184,10 @@ sage_status CreateOver(cuda::Runtime& runtime, const Parts& parts, const sage_ho
     return sage_fail(err, SAGE_E_UNSUPPORTED, "create: %.400s", why.c_str());
   std::vector<std::unique_ptr<cuda::KindServer>> servers;
   servers.push_back(ServeAttention(*context, parts.kernels, read.graph));
+  std::unique_ptr<cuda::KindServer> products;
+  status = ServeLinear(parts.load_cublaslt, {read.cublas.empty() ? "auto" : read.cublas}, *device, &products, err);
+  if (status != SAGE_OK) return status;
+  servers.push_back(std::move(products));
   *out = std::make_unique<CudnnBackend>(std::move(device), host, std::move(context), std::move(servers));
   return SAGE_OK;
 }

@@ -10,6 +10,8 @@
 namespace sage::cudnn {
 
 constexpr char kVersion[] = "0.1.0";
+constexpr uint64_t kKinds =
+    SAGE_KIND_BIT(SAGE_OP_ATTENTION) | SAGE_KIND_BIT(SAGE_OP_LINEAR) | SAGE_KIND_BIT(SAGE_OP_MATMUL);
 
 // What a build stands on. Tests put their own here.
 struct Parts {

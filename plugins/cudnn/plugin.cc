@@ -25,7 +25,7 @@ constexpr sage_plugin kTable = sage::plugins::DeviceTable<Probe, Create>({
     .name = "cudnn",
     .version = sage::cudnn::kVersion,
     .build = SAGE_CUDNN_BUILD ", " __VERSION__,
-    .kinds = SAGE_KIND_BIT(SAGE_OP_ATTENTION),
+    .kinds = sage::cudnn::kKinds,
     .features = sage::cudnn::kFeatures,
     .device_type = SAGE_CUDA,
 });

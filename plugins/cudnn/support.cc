@@ -165,7 +165,9 @@ Sdpa Described(const AttentionArguments& a) {
   if (s.ragged_kv) s.seq_kv = Bucket(std::max(a.seq_kv, 1));
   if (a.block_table != nullptr) {
     s.page = int64_t{1} << a.page_shift, s.pages = a.pages;
-    s.seq_kv = Bucket(std::max<int64_t>(a.seq_kv, s.page));  // the table is a copy of our own, as long as wanted
+    // The table is a copy of our own, as long as wanted; BIAS is not.
+    s.seq_kv = std::max<int64_t>(a.seq_kv, s.page);
+    if (a.bias == nullptr) s.seq_kv = Bucket(s.seq_kv);
     s.table_columns = s.seq_kv / s.page;
   }
   // Packed: a batch begins where its offset says; its stride is never walked.

@@ -37,7 +37,7 @@ sage_status Create(const sage_host& host, int32_t device_id, const char* options
 constexpr sage_plugin kTable = plugins::DeviceTable<Probe, Create>({.name = "cudnn",
                                                                     .version = kVersion,
                                                                     .build = "fake",
-                                                                    .kinds = SAGE_KIND_BIT(SAGE_OP_ATTENTION),
+                                                                    .kinds = kKinds,
                                                                     .features = kFeatures,
                                                                     .device_type = SAGE_CUDA});
 

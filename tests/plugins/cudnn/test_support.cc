@@ -154,6 +154,9 @@ TEST_CASE("P7 cudnn: one plan serves all longest sequences up to a power of two"
   CHECK(paged(1040) == paged(2048));
   CHECK(paged(1024) != paged(2048));
   CHECK(paged(1040).table_columns * 16 == 2048);
+  AttentionArguments biased = Paged(PlainCall(128, 16, 1040));
+  biased.bias = Somewhere(), biased.bias_type = AttentionType::kF32, biased.bias_strides = {0, 0, 1040, 1};
+  CHECK(Described(biased).seq_kv == 1040);  // BIAS ends there
   // What is not told by data is told by the plan.
   CHECK(Described(PlainCall(128, 1000)) != Described(PlainCall(128, 1001)));
 }
