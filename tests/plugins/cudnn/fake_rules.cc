@@ -6,7 +6,6 @@
 namespace sage::cudnn::fake {
 namespace {
 
-constexpr int kTypeInt32 = 23;               // CUDNN_TYPE_INT32
 constexpr int64_t kMany = int64_t{1} << 20;  // operations of a graph, tensors of a pack, bytes of a text
 
 Rule One(int attribute, int type) { return {attribute, type, 1, 1, true, false, {}}; }

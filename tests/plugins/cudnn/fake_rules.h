@@ -9,6 +9,9 @@
 
 namespace sage::cudnn::fake {
 
+// Of attributes that the plugin does not set itself.
+inline constexpr int kTypeInt32 = 23;
+
 struct Rule {
   int attribute = 0, type = 0;
   int64_t least = 1, most = 1;  // elements
