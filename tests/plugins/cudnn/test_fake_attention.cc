@@ -231,7 +231,7 @@ TEST_CASE("P3 fake cudnn: ragged sequences in a composite graph agree with a loo
       Compare(s, operands, rows, [&](int64_t b, int64_t, int64_t key) { return key < keys[static_cast<size_t>(b)]; }));
 }
 
-TEST_CASE("P4 fake cudnn: the unified operation agrees with a loop, paged and not") {
+TEST_CASE("P4 fake cudnn: the unified operation agrees with a loop by rows and by pages") {
   for (const bool paged : {false, true}) {
     const Shape s{2, 6, 3, 9, 40, 24};
     constexpr int64_t kPage = 8, kPages = 13;

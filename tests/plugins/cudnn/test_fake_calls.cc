@@ -270,7 +270,7 @@ TEST_CASE("fake cudnn: plans are made for a device that is described") {
   CHECK(library.BackendFinalize(loaded) == kSuccess);
 }
 
-TEST_CASE("S15 fake cudnn: a CUDA graph is filled and computes when it is replayed, with the scalars of then") {
+TEST_CASE("S15 fake cudnn: a CUDA graph is filled and replayed with the scalars of then") {
   Scaled s;
   const Descriptor graph = s.Graph(), plan = s.g.Plan(graph), pack = s.Pack();
   int cuda_graph = 0;
