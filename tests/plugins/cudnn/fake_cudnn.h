@@ -21,7 +21,8 @@
 // What of memory is touched is what a device may touch, at its worst:
 //   - ragged tensors: rows of a batch past its length are neither read nor written;
 //   - other operands of products: every row of the declared dimensions is read and multiplied, so that a NaN among
-//     masked keys, or in rows past a length, makes NaN of the result (0 * NaN);
+//     masked keys, or in rows past a length, makes NaN of the result (0 * NaN), except where a product has a padding
+//     value: past its rows and columns in use that is the result;
 //   - outputs that are not ragged: rows past the length of their queries become NaN; who wants them 0 must see to it;
 //   - a row all of whose scores are -infinity becomes NaN, as its formula has it;
 //   - pages: of a sequence's table as many as its length needs, and of the last page its rows in use. The rest of that

@@ -71,10 +71,10 @@ Answer GiveEngines(int filled_type, const std::vector<Engine>& engines, const Re
 }  // namespace
 
 Answer MakeRecord(int type, Descriptor* out) {
-  constexpr int kHostAllocation = 4003;  // which is what cuDNN calls a type that it does not know
+  constexpr size_t kSdpaFrom = 91301;
   if (out == nullptr) return Wrong("no place for the descriptor", kNullPointer);
-  if (RulesOf(type) == nullptr || (type == kOperationSdpaForward && The().version < kOldestVersion - 1))
-    return Wrong("no descriptor of type " + std::to_string(type), kHostAllocation);
+  if (RulesOf(type) == nullptr || (type == kOperationSdpaForward && The().version < kSdpaFrom))
+    return Wrong("no descriptor of type " + std::to_string(type), kNoHostMemory);  // as cuDNN calls it
   auto record = std::make_shared<Record>();
   record->type = type;
   *out = record.get();

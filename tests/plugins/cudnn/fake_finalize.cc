@@ -4,7 +4,6 @@
 
 #include "fake_descriptor.h"
 #include "fake_handle.h"
-
 #include "fake_rules.h"
 
 namespace sage::cudnn::fake {
