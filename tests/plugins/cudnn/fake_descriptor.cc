@@ -44,7 +44,7 @@ Answer Give(int type, int64_t total, const void* all, int64_t capacity, int64_t*
   if (type == kTypeChar && capacity < total)
     return Wrong("a text of " + std::to_string(total) + " bytes into " + std::to_string(capacity), kSizeInsufficient);
   *count = std::min(total, capacity);
-  std::memcpy(values, all, static_cast<size_t>(*count * SizeOf(type)));
+  if (*count > 0) std::memcpy(values, all, static_cast<size_t>(*count * SizeOf(type)));
   return {};
 }
 
