@@ -29,7 +29,8 @@ class CpuDevice final : public Device {
                                   {"multiprocessors", 0},
                                   {"l2_bytes", 1 << 16},
                                   {"memory_bytes", int64_t{1} << 30},
-                                  {"free_bytes", int64_t{1} << 30}};
+                                  {"free_bytes", int64_t{1} << 30},
+                                  {"peaks", {{"tensor_flops_per_ns", 1000.0}, {"bytes_per_ns", 100.0}}}};
   }
   Result<void*> Allocate(uint64_t bytes) override {
     void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);

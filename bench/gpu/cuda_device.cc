@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
+#include "common/cuda/roofline.h"
 #include "device.h"
 #include "sage/types.h"
 
@@ -69,16 +70,23 @@ class CudaDevice final : public Device {
     SAGE_RETURN_IF_ERROR(Said(cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, 0), "asking for its clock"));
     SAGE_RETURN_IF_ERROR(
         Said(cudaDeviceGetAttribute(&memory_khz, cudaDevAttrMemoryClockRate, 0), "asking for its memory's clock"));
-    return nlohmann::ordered_json{{"name", all.name},
-                                  {"capability", fmt::format("{}.{}", all.major, all.minor)},
-                                  {"driver", Version(driver)},
-                                  {"runtime", Version(runtime)},
-                                  {"multiprocessors", all.multiProcessorCount},
-                                  {"clock_mhz", clock_khz / 1000},
-                                  {"memory_clock_mhz", memory_khz / 1000},
-                                  {"l2_bytes", all.l2CacheSize},
-                                  {"memory_bytes", total},
-                                  {"free_bytes", free_bytes}};
+    // As the plugins know the device, whose prices are shares of these.
+    cuda::Properties properties;
+    SAGE_RETURN_IF_ERROR(Said(static_cast<cudaError_t>(cuda::LinkedRuntime().GetProperties(0, &properties)),
+                              "asking what the device is"));
+    const cuda::Roofline peaks = cuda::RooflineOf(properties);
+    return nlohmann::ordered_json{
+        {"name", all.name},
+        {"capability", fmt::format("{}.{}", all.major, all.minor)},
+        {"driver", Version(driver)},
+        {"runtime", Version(runtime)},
+        {"multiprocessors", all.multiProcessorCount},
+        {"clock_mhz", clock_khz / 1000},
+        {"memory_clock_mhz", memory_khz / 1000},
+        {"l2_bytes", all.l2CacheSize},
+        {"memory_bytes", total},
+        {"free_bytes", free_bytes},
+        {"peaks", {{"tensor_flops_per_ns", peaks.tensor_flops}, {"bytes_per_ns", peaks.bytes}}}};
   }
 
   Result<void*> Allocate(uint64_t bytes) override {

@@ -30,7 +30,8 @@ class Device {
 
   virtual int32_t type() const = 0;  // SAGE_CPU, SAGE_CUDA
   virtual void* stream() const = 0;  // null: work is done when a call returns
-  // {"name", "capability", "driver", "runtime", "multiprocessors", "l2_bytes", "memory_bytes", "free_bytes"}
+  // {"name", "capability", "driver", "runtime", "multiprocessors", "l2_bytes", "memory_bytes", "free_bytes",
+  // "peaks": what shares of a table of rates are of, {"tensor_flops_per_ns", "bytes_per_ns"}}
   virtual Result<nlohmann::ordered_json> Facts() = 0;
 
   // At multiples of 256 bytes; SAGE_E_OUT_OF_MEMORY where there is no room.

@@ -165,7 +165,7 @@ def prefill_rows(causal):
     for d in (64, 256):
         for length in (2048, 8192):
             long, bars = length == 8192, bars_of(length, d, causal)
-            ours = ("auto", "portable", "hopper")
+            ours = ("auto", "portable", "hopper", "cudnn backend")
             yield row("prefill", prefill(length, d, causal), ours, quick=long and not causal, readme=long, bars=bars)
 
 

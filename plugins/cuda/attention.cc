@@ -96,13 +96,14 @@ class AttentionPlan final : public plugins::KernelPlan {
 
 class AttentionServer final : public KindServer {
  public:
-  explicit AttentionServer(std::vector<KernelFamily> families) : families_(std::move(families)) {}
+  AttentionServer(std::vector<KernelFamily> families, AttentionRates rates)
+      : families_(std::move(families)), rates_(std::move(rates)) {}
 
   uint64_t kinds() const override { return SAGE_KIND_BIT(SAGE_OP_ATTENTION); }
 
   void Ask(const plugins::OpView& view, uint64_t features, const Device& device, sage_answer* answer) const override {
     Choice choice;
-    (void)Decide(view, features, device, families_, &choice, answer);
+    (void)Decide(view, features, device, families_, rates_, &choice, answer);
   }
 
   sage_status Plan(const plugins::OpView& view, uint64_t features, Device& device, const sage_host& host,
@@ -111,7 +112,7 @@ class AttentionServer final : public KindServer {
     Choice choice;
     sage_answer answer{};
     answer.struct_size = sizeof answer;
-    if (!Decide(view, features, device, families_, &choice, &answer))  // the device may have been lost since
+    if (!Decide(view, features, device, families_, rates_, &choice, &answer))  // the device may have been lost since
       return sage_fail(err, SAGE_E_UNSUPPORTED, "plan: %s", answer.reason);
     auto plan = std::make_unique<AttentionPlan>(device, choice, view, features);
     const sage_status status = plan->CopyConstants(host, static_cast<const AttentionPlan*>(like), err);
@@ -121,12 +122,13 @@ class AttentionServer final : public KindServer {
 
  private:
   std::vector<KernelFamily> families_;
+  AttentionRates rates_;
 };
 
 }  // namespace
 
-std::unique_ptr<KindServer> ServeAttention(std::vector<KernelFamily> families) {
-  return std::make_unique<AttentionServer>(std::move(families));
+std::unique_ptr<KindServer> ServeAttention(std::vector<KernelFamily> families, AttentionRates rates) {
+  return std::make_unique<AttentionServer>(std::move(families), std::move(rates));
 }
 
 }  // namespace sage::cuda

@@ -5,13 +5,14 @@
 #include <memory>
 #include <vector>
 
+#include "common/cuda/attention_rates.h"
 #include "common/cuda/kind_server.h"
 #include "kernel_family.h"
 
 namespace sage::cuda {
 
-// Of the families that the instance may use, which outlive it.
-std::unique_ptr<KindServer> ServeAttention(std::vector<KernelFamily> families);
+// By the families that the instance may use, which outlive it, at prices by these rates.
+std::unique_ptr<KindServer> ServeAttention(std::vector<KernelFamily> families, AttentionRates rates);
 
 }  // namespace sage::cuda
 

@@ -8,6 +8,7 @@
 
 #include "attention.h"
 #include "common/cuda/architecture.h"
+#include "common/cuda/attention_rates.h"
 #include "common/cuda/availability.h"
 #include "common/cuda/device.h"
 #include "common/cuda/refusals.h"
@@ -29,7 +30,8 @@ std::string Architectures(std::span<const KernelFamily> families) {
 
 // kernels: those the instance may use.
 sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> families,
-                        std::vector<KernelFamily>* kernels, LibraryOption* library, bool* dependent, sage_error* err) {
+                        std::vector<KernelFamily>* kernels, LibraryOption* library, bool* dependent,
+                        AttentionRates* rates, sage_error* err) {
   kernels->assign(families.begin(), families.end());
   int32_t splits = 0;
   const auto length = [](std::string_view text) { return static_cast<int>(std::min<size_t>(text.size(), 64)); };
@@ -41,6 +43,10 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
     const std::string_view value = line.substr(std::min(key.size() + 1, line.size()));
     if (key == "cublas") {
       if (const sage_status status = ReadLibraryOption(value, library, err); status != SAGE_OK) return status;
+      continue;
+    }
+    if (key == "rates") {
+      if (const sage_status status = LoadRates(std::string(value), rates, err); status != SAGE_OK) return status;
       continue;
     }
     if (key == "dependent_launch") {
@@ -60,7 +66,7 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
     }
     if (key != "kernels")
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
-                       "option \"%.*s\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch",
+                       "option \"%.*s\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch, rates",
                        length(key), key.data());
     kernels->assign(families.begin(), families.end());
     if (value == "auto") continue;
@@ -131,7 +137,8 @@ sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host
   std::vector<KernelFamily> families;
   LibraryOption library;
   bool dependent = false;
-  sage_status status = ReadOptions(options, kernels.attention, &families, &library, &dependent, err);
+  AttentionRates rates;
+  sage_status status = ReadOptions(options, kernels.attention, &families, &library, &dependent, &rates, err);
   if (status != SAGE_OK) return status;
   uint32_t count = 0;
   Properties properties;
@@ -143,7 +150,7 @@ sage_status CreateOver(Runtime& runtime, const Kernels& kernels, const sage_host
   status = Device::Create(runtime, host, device_id, properties, &device, err);
   if (status != SAGE_OK) return status;
   std::vector<std::unique_ptr<KindServer>> servers;
-  servers.push_back(ServeAttention(std::move(families)));
+  servers.push_back(ServeAttention(std::move(families), std::move(rates)));
   if (kernels.products != nullptr) {
     std::unique_ptr<KindServer> products;
     status = ServeProducts(*kernels.products, kernels.load_cublaslt, library, *device, &products, err);

@@ -83,15 +83,16 @@ AttentionArguments WithSplits(const KernelFamily& family, AttentionArguments arg
 // The cheapest that takes operands at any address and is no less exact than `chosen`, which does not; null: none, or
 // not needed.
 const KernelFamily* AtAnyAddress(const KernelFamily& chosen, std::span<const KernelFamily> families,
-                                 const AttentionArguments& arguments, uint64_t features, uint32_t accuracy,
-                                 const Properties& device, bool smaller) {
+                                 const AttentionRates& rates, const AttentionArguments& arguments, uint64_t features,
+                                 uint32_t accuracy, const Properties& device, bool smaller) {
   const KernelFamily* found = nullptr;
   double least = 0;
   for (const KernelFamily& family : families) {
     if (chosen.align <= 1 || family.align > 1) continue;
     if (AccuracyOf(family, arguments.type) > AccuracyOf(chosen, arguments.type)) continue;
     if (VerdictOf(family, arguments, features, accuracy, device).stage != Verdict::kYes) continue;
-    const double cost = PriceNs(family, WithSplits(family, arguments, device, smaller), features, device);
+    const double cost = PriceNs(family, WithSplits(family, arguments, device, smaller), features, device,
+                                RateOf(family, arguments, device, rates));
     if (found == nullptr || cost < least) found = &family, least = cost;
   }
   return found;
@@ -104,7 +105,7 @@ uint64_t ScratchOf(const KernelFamily& family, const AttentionArguments& argumen
 }  // namespace
 
 bool Decide(const support::OpView& view, uint64_t features, const Device& device,
-            std::span<const KernelFamily> families, Choice* choice, sage_answer* answer) {
+            std::span<const KernelFamily> families, const AttentionRates& rates, Choice* choice, sage_answer* answer) {
   *choice = {};
   if (RefuseInGeneral(view, device, answer) || RefuseAlgorithm(view, answer)) return false;
   AttentionArguments arguments;
@@ -122,9 +123,10 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
       continue;
     }
     const AttentionArguments split = WithSplits(family, arguments, device.properties(), smaller);
-    const double cost = PriceNs(family, split, features, device.properties());
+    const std::optional<Rate> rate = RateOf(family, arguments, device.properties(), rates);
+    const double cost = PriceNs(family, split, features, device.properties(), rate);
     if (choice->family != nullptr && cost >= choice->cost_ns) continue;
-    choice->family = &family, choice->cost_ns = cost;
+    choice->family = &family, choice->cost_ns = cost, choice->priced_by = rates.SourceText(rate);
   }
   if (choice->family == nullptr) {
     if (nearest == nullptr) return sage_refuse(answer, 0, "this build has no kernels of attention"), false;
@@ -132,7 +134,8 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
   }
   const KernelFamily& family = *choice->family;
   const Properties& properties = device.properties();
-  choice->any_address = AtAnyAddress(family, families, arguments, features, view.op.accuracy, properties, smaller);
+  choice->any_address =
+      AtAnyAddress(family, families, rates, arguments, features, view.op.accuracy, properties, smaller);
   const AttentionArguments of_family = WithSplits(family, arguments, properties, smaller);
   choice->splits = of_family.splits;
   if (family.partials_bytes != nullptr) choice->partials_bytes = family.partials_bytes(of_family);
@@ -150,10 +153,11 @@ bool Decide(const support::OpView& view, uint64_t features, const Device& device
   choice->workspace_bytes = scratch;
   choice->accuracy = AccuracyOf(family, arguments.type);
   const Code code = CodeFor(family.architectures, device.properties().major, device.properties().minor);
-  sage_accept(answer, choice->cost_ns, SAGE_COST_MODEL, choice->accuracy, scratch, "%s kernels of %s for sm_%d%s on %s",
-              family.name, TypeName(arguments.type), device.properties().major * 10 + device.properties().minor,
-              code == Code::kPtx ? ", translated by the driver when first used," : "",
-              device.properties().name.c_str());
+  sage_accept(answer, choice->cost_ns, SAGE_COST_MODEL, choice->accuracy, scratch,
+              "%s kernels of %s for sm_%d%s on %s, priced by %s", family.name, TypeName(arguments.type),
+              device.properties().major * 10 + device.properties().minor,
+              code == Code::kPtx ? ", translated by the driver when first used," : "", device.properties().name.c_str(),
+              choice->priced_by);
   return true;
 }
 

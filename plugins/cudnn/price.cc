@@ -2,19 +2,54 @@
 #include "price.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "common/cuda/roofline.h"
 
 namespace sage::cudnn {
+namespace {
 
-double CudnnPriceNs(const cuda::AttentionArguments& a, const cuda::Properties& device, bool prepares, bool finishes) {
+// Executing a plan: its checks and launches by the CPU, 8 to 12 us by what is reported of it, until somebody measures
+// (bench/results/OPEN.md). A launch of our own is 4 us.
+constexpr double kCallNs = 10000;
+constexpr double kHelperNs = 2500;     // a small kernel on the stream, beside its bytes
+constexpr double kUnknownShare = 0.5;  // of the peak or the memory's rate, where the table says nothing
+constexpr double kTileRows = 128;      // of queries that a block takes; heads are not packed
+
+}  // namespace
+
+double CudnnPriceNs(const cuda::AttentionArguments& a, uint64_t features, const cuda::Properties& device,
+                    const cuda::AttentionRates& rates, bool prepares, bool finishes, const char** source) {
   const cuda::Roofline roofline = cuda::RooflineOf(device);
+  const std::optional<cuda::Rate> rate = rates.Find("cudnn", device, a);
+  *source = rates.SourceText(rate);
+  const bool decode = cuda::QueryClassOf(a) == cuda::QueryClass::kDecode;
+  const double share = rate.has_value() ? rate->share : kUnknownShare;
+  const double memory = roofline.bytes * (decode ? share : cuda::kBandwidthShare);
   const double heads = static_cast<double>(a.batch) * a.heads_q;
   const double flops = 2 * heads * cuda::VisiblePairs(a) * (static_cast<double>(a.dim_qk) + a.dim_v);
-  const double bytes = 2.0 * a.batch * a.seq_kv * a.heads_k * (static_cast<double>(a.dim_qk) + a.dim_v);
-  const double output = 2.0 * heads * a.seq_q * a.dim_v;
-  return 10000 + (prepares ? 2500 : 0) + (finishes ? cuda::MemoryPriceNs(output, 1, 1, device) : 0) +
-         std::max(flops / (roofline.tensor_flops * 0.5), bytes / (roofline.bytes * cuda::kBandwidthShare));
+  double products_ns = flops / (roofline.tensor_flops * (decode ? kUnknownShare : share));
+  if (!decode && heads > 0) {
+    // Multiprocessors without a tile compute nothing. Of few queries the keys are split among them, so that holds there
+    // no more.
+    const double tiles = std::max(1.0, heads * (std::ceil(a.seq_q / kTileRows)));
+    products_ns /= std::min(1.0, tiles / std::max(device.multiprocessors, 1));
+  }
+  double ns = kCallNs + std::max(products_ns, cuda::AttentionBytes(a, features, 1) / memory);
+  if (prepares) ns += kHelperNs;
+  if (finishes) {
+    cuda::AttentionArguments o_alone = a;  // one operand of O's rows and dimensions, nothing else
+    o_alone.dim_qk = 0, o_alone.heads_k = o_alone.heads_v = 0;
+    ns += kHelperNs + cuda::AttentionBytes(o_alone, 0, 1) / (roofline.bytes * cuda::kBandwidthShare);
+  }
+  return ns;
+}
+
+double CudnnPriceNs(const cuda::AttentionArguments& arguments, const cuda::Properties& device, bool prepares,
+                    bool finishes) {
+  static const cuda::AttentionRates shipped;
+  const char* source = nullptr;
+  return CudnnPriceNs(arguments, 0, device, shipped, prepares, finishes, &source);
 }
 
 }  // namespace sage::cudnn

@@ -15,6 +15,7 @@ from paths import ROOT
 
 import gpu_grid
 import gpu_page
+import gpu_rates
 import gpu_result
 import gpu_table
 import result
@@ -122,6 +123,74 @@ OURS_WRONG = row(
 def decode(milliseconds, page=0, **more):
     problem = "b8.hq64.hkv8.sq1.skv65536.d128.bf16" + (f":page={page}" if page else "")
     return row(problem, [entry("auto", milliseconds)], [] if page else [entry("flash", 2 * milliseconds)], **more)
+
+
+class Rates(unittest.TestCase):
+    """The table that the plugins price by. tests/plugins/cuda/test_rates.cc reads the same example."""
+
+    EXAMPLE = ROOT / "tests/bench/rates_example.txt"
+
+    def result(self):
+        def ours(name, milliseconds, **more):
+            backend = {"backend": "cuda", "options": {} if name == "auto" else {"cuda.kernels": name}}
+            return entry(name, milliseconds, **backend | more)
+
+        cudnn = entry("cudnn backend", 3.2, backend="cudnn", options={})
+        prefill = [ours("auto", 3), ours("hopper", 3.6), ours("portable", 7, check="off"), cudnn]
+        long, wide = "b1.hq64.hkv8.sq8192.skv8192.d128.", "b8.hq64.hkv8.sq1.skv16384.d128.bf16"
+        found = made(
+            row(long + "f16", [ours("auto", 3), ours("hopper", 1)], []),  # bf16 goes before it
+            row(long + "bf16", prefill, []),
+            row(long + "bf16:causal=br", [ours("hopper", 2)], []),
+            row(wide, [ours("decode", 0.14), {"arm": "hopper", "missing": "no"}], [entry("flash", 0.2)]),
+            row(wide + ":page=16", [ours("decode", 0.01)], []),
+            row("b1.hq12.hkv4.sq1.skv128.d64.bf16", [ours("small", 0.002)], []),
+        )
+        peaks = {"tensor_flops_per_ns": 1070530.0, "bytes_per_ns": 4916.7}
+        found["machine"]["device"] |= {"capability": "9.0", "peaks": peaks}
+        return found
+
+    def test_what_was_measured_becomes_a_table_of_shares(self):
+        self.assertEqual(gpu_rates.table(self.result()), self.EXAMPLE.read_text())
+        found = gpu_rates.rates(self.result())
+        self.assertEqual(
+            set(found),
+            {
+                ("cuda.hopper", 128, "prefill", "none", 8192),
+                ("cuda.hopper", 128, "prefill", "causal", 8192),
+                ("cudnn", 128, "prefill", "none", 8192),
+                ("cuda.decode", 128, "decode", "none", 16384),
+            },
+        )
+        flops = 4 * 64 * 8192.0**2 * 128
+        self.assertAlmostEqual(found["cuda.hopper", 128, "prefill", "none", 8192][0], flops / 3.6e6 / 1070530)
+        self.assertAlmostEqual(found["cuda.hopper", 128, "prefill", "causal", 8192][0], flops / 2 / 2e6 / 1070530)
+        read = 2 * 8 * 8 * 16384 * 128 * 2 + 2 * 8 * 64 * 128 * 2
+        self.assertAlmostEqual(found["cuda.decode", 128, "decode", "none", 16384][0], read / 140e3 / 4916.7)
+
+    def test_a_result_without_peaks_or_figures_makes_no_table(self):
+        for change, words in (
+            (lambda r: r["machine"]["device"].pop("peaks"), "no peaks of its device"),
+            (lambda r: r["machine"]["device"].update(capability="9.x"), "compute capability is '9.x'"),
+            (lambda r: r["rows"].clear(), "no arm of ours has a figure"),
+        ):
+            found = self.result()
+            change(found)
+            with self.assertRaises(gpu_rates.NoRates) as caught:
+                gpu_rates.table(found)
+            self.assertIn(words, str(caught.exception))
+
+    def test_the_program_says_why_it_writes_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            given, out = pathlib.Path(folder, "r.json"), pathlib.Path(folder, "rates.txt")
+            program = [sys.executable, ROOT / "bench/peers/gpu_rates.py", given, out]
+            given.write_text(json.dumps(made()))
+            done = subprocess.run(program, capture_output=True, text=True)
+            self.assertEqual((done.returncode, out.exists()), (1, False))
+            self.assertIn("no peaks of its device", done.stderr)
+            given.write_text(json.dumps(self.result()))
+            self.assertEqual(subprocess.run(program).returncode, 0)
+            self.assertEqual(out.read_text(), self.EXAMPLE.read_text())
 
 
 class Grid(unittest.TestCase):

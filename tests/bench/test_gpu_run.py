@@ -22,7 +22,9 @@ import gpu_graph
 import gpu_grid
 import gpu_measure
 import gpu_page
+import gpu_rates
 import gpu_result
+from result import median
 
 BUILT = pathlib.Path(sys.argv.pop()).resolve() if len(sys.argv) > 1 and pathlib.Path(sys.argv[-1]).is_dir() else None
 ARMS = {"auto": ("cpu", {}), "portable": ("reference", {}), "hopper": ("cpu", {"cpu.isa": "none such"})}
@@ -223,9 +225,32 @@ class Program(unittest.TestCase):
         self.assertEqual(len(found["graph"]["host_ns"]), gpu_measure.GRAPH_RUNS)
         self.assertEqual(set(found["graph"]["nodes"]), {"query", "heads", "attend", "mean", "best"})
         self.assertIn("cpu", found["graph"]["nodes"]["attend"])
+        self.assert_rates(found)
         html = gpu_page.page(found)
         self.assertIn("ended with code 1", html)
         self.assertIn("the CPU, for tests", html)
+
+    def assert_rates(self, found):
+        """As if the CPU's two arms had been kernels of ours on a device."""
+        with self.assertRaisesRegex(gpu_rates.NoRates, "no arm of ours has a figure"):
+            gpu_rates.table(found)
+        found["machine"]["device"]["capability"] = "9.0"
+        for row in found["rows"]:
+            for entry, name in zip(row["ours"], ("portable", "hopper")):
+                entry |= {"backend": "cuda", "options": {"cuda.kernels": name}}
+        found["rows"][1]["page"] = 0
+        lines = [line.split() for line in gpu_rates.table(found).splitlines() if not line.startswith("#")]
+        self.assertEqual(
+            [line[:6] for line in lines],
+            [
+                ["cuda.hopper", "90", "32", "prefill", "causal", "33"],
+                ["cuda.portable", "90", "32", "prefill", "causal", "33"],
+                ["cuda.portable", "90", "64", "decode", "none", "2048"],
+            ],
+        )
+        decoding = found["rows"][1]
+        bytes_per_ns = decoding["bytes"] / median(gpu_result.arm(decoding))
+        self.assertAlmostEqual(float(lines[2][6]), bytes_per_ns / 100, delta=1e-3 * bytes_per_ns)
 
     def test_a_wrong_answer_of_ours_is_found_in_any_set(self):
         # The pool that is checked is not the one that was computed on: every answer is wrong, none is timed.

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sage/attention.h"
+
 namespace sage::cuda {
 namespace {
 
@@ -20,6 +22,10 @@ PerClock PerClockOf(int major, int minor) {
   if (major == 10 && minor == 3) return {8192, 256, 128, 1024};  // B300 gave 8-bit integers up for 4-bit floats
   if (major == 10) return {8192, 256, 128, 16384};               // B200; the smaller ones have less f64
   return {1024, 256, 4, 2048};                                   // RTX 50 and what is not known: the least
+}
+
+double ElementBytes(AttentionType type) {
+  return type == AttentionType::kF64 ? 8 : type == AttentionType::kF32 ? 4 : 2;
 }
 
 // min(1, keys) + min(2, keys) + ... + min(rows, keys).
@@ -61,6 +67,20 @@ double VisiblePairs(const AttentionArguments& a) {
     pairs = std::min(pairs, queries * std::min(left + right + 1, keys));
   }
   return pairs;
+}
+
+double AttentionBytes(const AttentionArguments& a, uint64_t features, double key_reads) {
+  const double rows_q = a.total_q > 0 ? a.total_q : static_cast<double>(a.batch) * a.seq_q;
+  const double rows_k = a.total_k > 0 ? a.total_k : static_cast<double>(a.batch) * a.seq_kv;
+  double bytes =
+      ElementBytes(a.type) *
+      (rows_q * a.heads_q * (static_cast<double>(a.dim_qk) + a.dim_v) +
+       key_reads * rows_k * (static_cast<double>(a.heads_k) * a.dim_qk + static_cast<double>(a.heads_v) * a.dim_v));
+  const double statistic = a.type == AttentionType::kF64 ? 8 : 4;
+  const double pairs = static_cast<double>(a.batch) * a.heads_q * a.seq_q * a.seq_kv;
+  for (const uint64_t whole : {SAGE_ATTN_F_WEIGHTS_OUT, SAGE_ATTN_F_SCORES_OUT, SAGE_ATTN_F_BIAS})
+    if ((features & whole) != 0) bytes += statistic * pairs;
+  return bytes;
 }
 
 double MemoryPriceNs(double bytes, double share, double launches, const Properties& device) {

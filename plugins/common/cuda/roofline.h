@@ -22,6 +22,10 @@ Roofline RooflineOf(const Properties& device);
 // not looked at.
 double VisiblePairs(const AttentionArguments& arguments);
 
+// Bytes of a call that a kernel reads and writes at least: Q and O once, K and V key_reads times, and of
+// [B,Hq,Sq,Skv] the bias and whole rows of weights and scores, which features tell. Pointers are not looked at.
+double AttentionBytes(const AttentionArguments& arguments, uint64_t features, double key_reads);
+
 // A kernel that does little but read and write `bytes`, at that share of the device's rate, in so many launches.
 double MemoryPriceNs(double bytes, double share, double launches, const Properties& device);
 

@@ -231,7 +231,7 @@ TEST_CASE("P1 cuda: the cheapest family that serves an op is chosen and its clas
   CHECK(yes.accuracy == SAGE_ACCURACY_NATIVE);
   CHECK(yes.cost_source == SAGE_COST_MODEL);
   CHECK(yes.workspace_bytes == 512);
-  CHECK(std::string(yes.reason) == "fast kernels of bf16 for sm_90 on NVIDIA H200");
+  CHECK(std::string(yes.reason) == "fast kernels of bf16 for sm_90 on NVIDIA H200, priced by an estimate");
   // Exact arithmetic of 16-bit types, f32, and a feature that only the slower ones have.
   half.accuracy = SAGE_ACCURACY_EXACT;
   CHECK(f.Ask(half).accuracy == SAGE_ACCURACY_EXACT);
@@ -371,7 +371,8 @@ TEST_CASE("P1 cuda: the option kernels insists on one family and its refusals ar
   {
     Fixture f("speed=11");
     CHECK(f.status == SAGE_E_INVALID_ARGUMENT);
-    CHECK(f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch"));
+    CHECK(
+        f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch, rates"));
   }
   {
     // One that has no code for this device is no kernel of it.
