@@ -1,7 +1,7 @@
 // families.cc: each family's launch behind the one interface, and the share of the device's peak it is priced at.
 //
-// The shares are estimates until a device has measured them (bench/results/OPEN.md): a price that is wrong by a third
-// still puts a GPU before a CPU and tensor cores before plain arithmetic, which is what it decides.
+// The shares are estimates, for where the table of rates has no row (common/cuda/attention_rates.h): a price that is
+// wrong by a third still puts a GPU before a CPU and tensor cores before plain arithmetic, which is what it decides.
 #include "families.h"
 
 #include "attention_decode_plan.h"

@@ -2,6 +2,8 @@
 // choice, and the kernels' own text in the emulation, against the float64 oracle.
 #include <doctest/doctest.h>
 
+#include <fstream>
+
 #include "../cpu/attention_testing.h"
 #include "attention_emulated.h"
 #include "attention_mixtures.h"
@@ -12,6 +14,7 @@
 #include "int8_emulated.h"
 #include "lossy_gates.h"
 #include "spread.h"
+#include "support/temporary_folder.h"
 
 namespace sage::test {
 namespace {
@@ -338,6 +341,35 @@ TEST_CASE("P12 cuda backend: few queries go to the decode kernel and many to the
   CHECK(ChoiceOf(device, 64, 64, 8, 8, 4096) == "portable");  // four tiles of rows would read the keys four times
   CHECK(ChoiceOf(device, 1, 32, 8, 2048, 2048) == "portable");
   CHECK(ChoiceOf(device, 8, 32, 8, 100, 8192) == "portable");
+}
+
+// The table knows every family by its name, and explain shows what the price is from.
+TEST_CASE("P12 cuda backend: every family is priced by its row of a file and says so") {
+  const Folder folder;
+  const std::string path = folder.path + "/rates.txt";
+  TestHost host(1, Threads::kSimulated);
+  for (const KernelFamily& family : kFamilies) {
+    CAPTURE(family.name);
+    std::ofstream(path) << "cuda." << family.name << " 90 128 decode none 1024 0.01 measured\n";
+    double prices[2] = {};
+    for (const bool by_file : {false, true}) {
+      std::string options = std::string("kernels=") + family.name;
+      if (by_file) options += "\nrates=" + path;
+      Instance device(&kTable, host, options.c_str());
+      REQUIRE_MESSAGE(device.status() == SAGE_OK, device.message());
+      cuda::AttentionOp op;  // 16 queries of four heads to one: 64 rows
+      for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_O}) op.Set(slot, SAGE_BF16, {64, 8, 16, 64});
+      for (const uint32_t slot : {SAGE_ATTN_K, SAGE_ATTN_V}) op.Set(slot, SAGE_BF16, {64, 2, 1024, 64});
+      op.accuracy = SAGE_ACCURACY_LOSSY;
+      sage_answer answer{};
+      answer.struct_size = sizeof answer;
+      REQUIRE(kTable.ask(device.handle(), op.op(), &answer, nullptr) == SAGE_OK);
+      REQUIRE_MESSAGE(answer.verdict == SAGE_YES, answer.reason);
+      CHECK(std::string(answer.reason).ends_with(by_file ? "priced by rates of " + path : "priced by an estimate"));
+      prices[by_file ? 1 : 0] = answer.cost_ns;
+    }
+    CHECK(prices[1] > 2 * prices[0]);
+  }
 }
 
 TEST_CASE("P7 cuda backend: no key at all gives zeros and the sink as LSE") {

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <sys/stat.h>
 
+#include <random>
+
 #include "common/cuda/roofline.h"
 #include "rates_testing.h"
 
@@ -185,6 +187,28 @@ TEST_CASE("cuda rates: what is wrong with a file is said with its line") {
     CHECK(error.Says("create: rates is \""));
     CHECK(rates.rows().size() == AttentionRates().rows().size());
   }
+}
+
+// Every field, sign and separator in every other's place.
+TEST_CASE("cuda rates: whatever a text holds it is read or refused") {
+  const std::string_view shipped = ShippedRates();
+  std::mt19937 random(5);
+  int read = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::string text(shipped.substr(random() % shipped.size(), random() % 300));
+    for (uint32_t n = random() % 4; n > 0 && !text.empty(); --n)
+      text[random() % text.size()] = n == 1 ? static_cast<char>(random()) : shipped[random() % shipped.size()];
+    std::vector<RateRow> rows;
+    const std::string wrong = ParseRates(text, &rows);
+    CHECK(wrong.empty() == !rows.empty());
+    CHECK(wrong.size() < 300);
+    for (const RateRow& row : rows) {
+      CHECK((row.rate.share > 0 && row.rate.share <= 4));
+      CHECK((row.dim > 0 && row.length > 0 && row.architecture >= 10));
+    }
+    read += wrong.empty() ? 1 : 0;
+  }
+  CHECK(read > 10);
 }
 
 TEST_CASE("cuda rates: what is no file of rates is refused and not read") {
