@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "common/cuda/architecture.h"
 #include "common/cuda/attention_operands.h"
@@ -173,8 +174,8 @@ class AttentionPlan final : public plugins::KernelPlan {
 
 class AttentionServer final : public cuda::KindServer {
  public:
-  AttentionServer(Context& context, const CallKernels& kernels, GraphChoice graphs)
-      : context_(context), kernels_(kernels), graphs_(graphs) {}
+  AttentionServer(Context& context, const CallKernels& kernels, GraphChoice graphs, cuda::AttentionRates rates)
+      : context_(context), kernels_(kernels), graphs_(graphs), rates_(std::move(rates)) {}
 
   uint64_t kinds() const override { return SAGE_KIND_BIT(SAGE_OP_ATTENTION); }
 
@@ -209,6 +210,7 @@ class AttentionServer final : public cuda::KindServer {
   Context& context_;
   const CallKernels kernels_;
   const GraphChoice graphs_;
+  const cuda::AttentionRates rates_;
 };
 
 bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, const cuda::Device& device, Choice* choice,
@@ -263,16 +265,19 @@ bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, con
                        static_cast<unsigned long long>(bytes), device.name().c_str(),
                        static_cast<unsigned long long>(properties.total_bytes)),
            false;
-  sage_accept(answer, CudnnPriceNs(a, properties, choice->prepares, choice->finishes), SAGE_COST_MODEL,
-              SAGE_ACCURACY_NATIVE, bytes, "cuDNN %s, %s, on %s", VersionText(context_.installed().version).c_str(),
-              sdpa.unified ? "its unified op" : "a composite graph", properties.name.c_str());
+  const char* source = nullptr;
+  const double cost = CudnnPriceNs(a, features, properties, rates_, choice->prepares, choice->finishes, &source);
+  sage_accept(answer, cost, SAGE_COST_MODEL, SAGE_ACCURACY_NATIVE, bytes, "cuDNN %s, %s, on %s, priced by %s",
+              VersionText(context_.installed().version).c_str(), sdpa.unified ? "its unified op" : "a composite graph",
+              properties.name.c_str(), source);
   return true;
 }
 
 }  // namespace
 
-std::unique_ptr<cuda::KindServer> ServeAttention(Context& context, const CallKernels& kernels, GraphChoice graphs) {
-  return std::make_unique<AttentionServer>(context, kernels, graphs);
+std::unique_ptr<cuda::KindServer> ServeAttention(Context& context, const CallKernels& kernels, GraphChoice graphs,
+                                                 cuda::AttentionRates rates) {
+  return std::make_unique<AttentionServer>(context, kernels, graphs, std::move(rates));
 }
 
 }  // namespace sage::cudnn

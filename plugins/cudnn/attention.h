@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "call.h"
+#include "common/cuda/attention_rates.h"
 #include "common/cuda/kind_server.h"
 #include "context.h"
 
@@ -13,8 +14,9 @@ namespace sage::cudnn {
 // Which graphs are put to cuDNN: kAuto is the composite one, and the unified op where cuDNN has no engine for that.
 enum class GraphChoice { kAuto, kComposite, kUnified };
 
-// The context outlives it.
-std::unique_ptr<cuda::KindServer> ServeAttention(Context& context, const CallKernels& kernels, GraphChoice graphs);
+// The context outlives it. rates: what its answers are priced by.
+std::unique_ptr<cuda::KindServer> ServeAttention(Context& context, const CallKernels& kernels, GraphChoice graphs,
+                                                 cuda::AttentionRates rates);
 
 }  // namespace sage::cudnn
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "common/cuda/availability.h"
@@ -24,6 +25,7 @@ struct Options {
   GraphChoice graph = GraphChoice::kAuto;
   GraphWay capture = GraphWay::kCapture;
   std::string plans;  // a folder; empty: nowhere; kInCache: the user's
+  std::string rates;  // empty: what is shipped alone
 };
 
 struct Option {
@@ -58,6 +60,11 @@ constexpr Option kOptions[] = {
      [](std::string_view value, Options* out) {
        out->plans = value == "off" ? "" : value;
        return value == "off" || value == kInCache || value.starts_with('/');
+     }},
+    {"rates", "a file of rates",
+     [](std::string_view value, Options* out) {
+       out->rates = value;
+       return !value.empty();
      }},
 };
 
@@ -154,7 +161,9 @@ void ProbeOver(cuda::Runtime& runtime, const Parts& parts, int32_t device_id, ui
 sage_status CreateOver(cuda::Runtime& runtime, const Parts& parts, const sage_host& host, int32_t device_id,
                        const char* options, std::unique_ptr<plugins::Backend>* out, sage_error* err) {
   Options read;
+  cuda::AttentionRates rates;
   sage_status status = ReadOptions(options, &read, err);
+  if (status == SAGE_OK && !read.rates.empty()) status = cuda::LoadRates(read.rates, &rates, err);
   if (status != SAGE_OK) return status;
   uint32_t count = 0;
   cuda::Properties properties;
@@ -183,7 +192,7 @@ sage_status CreateOver(cuda::Runtime& runtime, const Parts& parts, const sage_ho
   if (!Context::Create(library, *device, host, settings, &context, &why))
     return sage_fail(err, SAGE_E_UNSUPPORTED, "create: %.400s", why.c_str());
   std::vector<std::unique_ptr<cuda::KindServer>> servers;
-  servers.push_back(ServeAttention(*context, parts.kernels, read.graph));
+  servers.push_back(ServeAttention(*context, parts.kernels, read.graph, std::move(rates)));
   std::unique_ptr<cuda::KindServer> products;
   status = ServeLinear(parts.load_cublaslt, {read.cublas.empty() ? "auto" : read.cublas}, *device, &products, err);
   if (status != SAGE_OK) return status;

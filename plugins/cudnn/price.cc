@@ -45,11 +45,4 @@ double CudnnPriceNs(const cuda::AttentionArguments& a, uint64_t features, const 
   return ns;
 }
 
-double CudnnPriceNs(const cuda::AttentionArguments& arguments, const cuda::Properties& device, bool prepares,
-                    bool finishes) {
-  static const cuda::AttentionRates shipped;
-  const char* source = nullptr;
-  return CudnnPriceNs(arguments, 0, device, shipped, prepares, finishes, &source);
-}
-
 }  // namespace sage::cudnn

@@ -15,9 +15,6 @@ namespace sage::cudnn {
 // valid as long as rates. Without a row for the device, half of its peak, and an estimate. Pure.
 double CudnnPriceNs(const cuda::AttentionArguments& arguments, uint64_t features, const cuda::Properties& device,
                     const cuda::AttentionRates& rates, bool prepares, bool finishes, const char** source);
-// By the shipped rates, of a call that reads and writes nothing else.
-double CudnnPriceNs(const cuda::AttentionArguments& arguments, const cuda::Properties& device, bool prepares,
-                    bool finishes);
 
 }  // namespace sage::cudnn
 

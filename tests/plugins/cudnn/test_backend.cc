@@ -2,11 +2,14 @@
 // cuDNN computes them that takes them at their word, and the kernels around it, against the float64 oracle.
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <limits>
 #include <map>
 
+#include "../cuda/attention_op.h"
 #include "backend_testing.h"
 #include "sdpa_mixtures.h"
+#include "support/temporary_folder.h"
 
 namespace sage::cudnn {
 namespace {
@@ -64,6 +67,30 @@ TEST_CASE("P7 cudnn: the unified op agrees with the oracle where it applies") {
   }
   CHECK(served == 40);
   CHECK(fake::The().last_graph.find("sdpa") != std::string::npos);
+}
+
+TEST_CASE("P12 cudnn: an answer says what its price is from and a file goes before what is shipped") {
+  BeginFake();
+  TestHost host(1, Threads::kSimulated);
+  cuda::AttentionOp op;
+  for (const uint32_t slot : {SAGE_ATTN_Q, SAGE_ATTN_O}) op.Set(slot, SAGE_BF16, {1, 64, 8192, 128});
+  for (const uint32_t slot : {SAGE_ATTN_K, SAGE_ATTN_V}) op.Set(slot, SAGE_BF16, {1, 8, 8192, 128});
+  const auto ask = [&](const std::string& options) {
+    Instance device(FakeTable(), host, options.c_str());
+    REQUIRE_MESSAGE(device.status() == SAGE_OK, device.message());
+    sage_answer answer{};
+    answer.struct_size = sizeof answer;
+    CHECK(FakeTable()->ask(device.handle(), op.op(), &answer, nullptr) == SAGE_OK);
+    return answer;
+  };
+  const sage_answer shipped = ask("");
+  CHECK(std::string(shipped.reason) == "cuDNN 9.19.0, a composite graph, on NVIDIA H200, priced by a published rate");
+  const test::Folder folder;
+  const std::string path = folder.path + "/rates.txt";
+  std::ofstream(path) << "cudnn 90 128 prefill none 8192 0.323 measured\n";  // 0.646 is shipped
+  const sage_answer mine = ask("rates=" + path);
+  CHECK(std::string(mine.reason).ends_with(", priced by rates of " + path));
+  CHECK(mine.cost_ns - 10000 == doctest::Approx(2 * (shipped.cost_ns - 10000)).epsilon(1e-9));
 }
 
 TEST_CASE("P2 cudnn: NaN and infinity behind keys that a row does not see do not touch it") {

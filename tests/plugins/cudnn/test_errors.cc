@@ -90,12 +90,15 @@ TEST_CASE("S10 cudnn: options are read or refused with what is expected") {
   }
   const struct {
     const char *options, *words;
-  } bad[] = {{"graf=auto", "option \"graf\" is unknown to cudnn; it has: library, cublas, graph, capture, plans"},
-             {"graph=both", "graph is \"both\", expected auto, composite or unified"},
-             {"capture=", "capture is \"\", expected stream or native"},
-             {"plans=here", "plans is \"here\", expected off, auto, or the absolute path of a folder"},
-             {"library=", "library is \"\", expected auto, or where libcudnn.so.9 is"},
-             {"library=/elsewhere", "create: /elsewhere: no such file"}};
+  } bad[] = {
+      {"graf=auto", "option \"graf\" is unknown to cudnn; it has: library, cublas, graph, capture, plans, rates"},
+      {"graph=both", "graph is \"both\", expected auto, composite or unified"},
+      {"capture=", "capture is \"\", expected stream or native"},
+      {"plans=here", "plans is \"here\", expected off, auto, or the absolute path of a folder"},
+      {"rates=", "rates is \"\", expected a file of rates"},
+      {"rates=/nowhere", "create: rates is \"/nowhere\", which cannot be read"},
+      {"library=", "library is \"\", expected auto, or where libcudnn.so.9 is"},
+      {"library=/elsewhere", "create: /elsewhere: no such file"}};
   for (const auto& [options, words] : bad) {
     const Device device(options);
     CHECK(device.instance.status() != SAGE_OK);
