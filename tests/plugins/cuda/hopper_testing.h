@@ -11,7 +11,7 @@
 
 #include "attention_emulated.h"
 #include "attention_hopper_host.h"
-#include "attention_hopper_kernel.h"
+#include "hopper_emulated.h"
 
 namespace sage::test {
 
@@ -22,43 +22,10 @@ struct HopperOracle {
   Instance instance;
 };
 
-// What LaunchHopper does, on `blocks` processors. Empty, or what was wrong with the kernel.
-template <class T, int kDim>
-std::string EmulateHopperShape(const cuda::HopperParameters& parameters, uint32_t blocks, uint64_t seed) {
-  using S = cuda::hopper::Shape<T, kDim, cuda::HopperKeys(kDim)>;
-  cuda::emu::LaunchOptions options;
-  options.grid.x = std::min(blocks, static_cast<uint32_t>(parameters.tiles));
-  options.threads = cuda::hopper::kThreads;
-  options.shared_bytes = S::kSharedBytes;
-  options.seed = seed;
-  options.resident_blocks = blocks;
-  return cuda::emu::Launch(options, [&parameters] { cuda::hopper::Forward<S>(parameters); });
-}
-
 inline std::string EmulateHopper(const cuda::AttentionArguments& a, uint32_t blocks, uint64_t seed) {
-  if (const char* refusal = cuda::HopperRefusal(a)) return refusal;
-  if (cuda::HopperHasNoQueries(a)) return "";
-  uint32_t next_tile = 0;
-  cuda::HopperParameters parameters;
-  const auto encode = [](const cuda::TensorMapShape& shape, cuda::TensorMap* map) {
-    map->shape = shape;
-    return cuda::TensorMapRefusal(shape);
-  };
+  uint32_t workspace[cuda::kHopperWorkspaceBytes / sizeof(uint32_t)] = {7, 7, 7, 7};
   // Without a counter blocks take tiles in turn: by the seed's last bit.
-  if (const char* failure = cuda::MakeHopperParameters(a, seed % 2 == 0 ? nullptr : &next_tile, encode, &parameters))
-    return failure;
-  const bool bf16 = a.type == cuda::AttentionType::kBf16;
-  switch (cuda::HopperDim(a)) {
-    case 64:
-      return bf16 ? EmulateHopperShape<cuda::Bf16, 64>(parameters, blocks, seed)
-                  : EmulateHopperShape<cuda::F16, 64>(parameters, blocks, seed);
-    case 128:
-      return bf16 ? EmulateHopperShape<cuda::Bf16, 128>(parameters, blocks, seed)
-                  : EmulateHopperShape<cuda::F16, 128>(parameters, blocks, seed);
-    default:
-      return bf16 ? EmulateHopperShape<cuda::Bf16, 256>(parameters, blocks, seed)
-                  : EmulateHopperShape<cuda::F16, 256>(parameters, blocks, seed);
-  }
+  return LaunchEmulatedHopper(a, {.seed = seed, .blocks = blocks, .workspace = seed % 2 == 0 ? nullptr : workspace});
 }
 
 // The same question in f64.
