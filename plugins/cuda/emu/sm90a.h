@@ -17,6 +17,8 @@ void MbarrierArrive(uint32_t barrier, uint32_t expected_bytes, const char* what)
 bool MbarrierTryWait(uint32_t barrier, uint32_t parity);
 void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank);
 void TmaStore(const TensorMap& map, uint32_t from, const int32_t* at, int rank);
+void StoreShared(uint32_t to, const void* from, uint32_t bytes);
+void FenceAsyncShared();
 void TmaStoreCommit();
 // read: only the shared memory has to be free again.
 void TmaStoreWait(uint32_t pending, bool read);
@@ -62,7 +64,11 @@ void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t 
   static_assert(kRank >= 2 && kRank <= kTensorMapMaxRank);
   emu::TmaLoad(to, map, barrier, at, kRank);
 }
-inline void TmaStore(const TensorMap& map, uint32_t from, const int32_t (&at)[4]) { emu::TmaStore(map, from, at, 4); }
+template <int kRank>
+void TmaStore(const TensorMap& map, uint32_t from, const int32_t (&at)[kRank]) {
+  static_assert(kRank == 4 || kRank == 5);
+  emu::TmaStore(map, from, at, kRank);
+}
 inline void TmaStoreCommit() { emu::TmaStoreCommit(); }
 template <int kPending>
 void TmaStoreWaitRead() {
@@ -72,7 +78,11 @@ template <int kPending>
 void TmaStoreWait() {
   emu::TmaStoreWait(kPending, false);
 }
-inline void FenceAsyncShared() {}
+// What a thread writes for TMA to store: only this is known to the emulation, and only for it is the fence asked for.
+inline void StoreShared32(uint32_t to, uint32_t bits) { emu::StoreShared(to, &bits, sizeof bits); }
+inline void StoreShared16(uint32_t to, uint16_t bits) { emu::StoreShared(to, &bits, sizeof bits); }
+// Between what the thread has written to shared memory and TMA, whoever has it read there.
+inline void FenceAsyncShared() { emu::FenceAsyncShared(); }
 
 // --- warpgroups ------------------------------------------------------------------------------------------------------
 template <int kRegisters>

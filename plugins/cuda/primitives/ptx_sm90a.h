@@ -66,6 +66,12 @@ SAGE_DEVICE void TmaStore(const TensorMap& map, uint32_t from, const int32_t (&a
                "r"(from), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3])
                : "memory");
 }
+SAGE_DEVICE void TmaStore(const TensorMap& map, uint32_t from, const int32_t (&at)[5]) {
+  asm volatile(
+      "cp.async.bulk.tensor.5d.global.shared::cta.tile.bulk_group [%0, {%2, %3, %4, %5, %6}], [%1];" ::"l"(&map),
+      "r"(from), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4])
+      : "memory");
+}
 SAGE_DEVICE void TmaStoreCommit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
 template <int kPending>
 SAGE_DEVICE void TmaStoreWaitRead() {
@@ -74,6 +80,12 @@ SAGE_DEVICE void TmaStoreWaitRead() {
 template <int kPending>
 SAGE_DEVICE void TmaStoreWait() {
   asm volatile("cp.async.bulk.wait_group %0;" ::"n"(kPending) : "memory");
+}
+SAGE_DEVICE void StoreShared32(uint32_t to, uint32_t bits) {
+  asm volatile("st.shared.b32 [%0], %1;" ::"r"(to), "r"(bits) : "memory");
+}
+SAGE_DEVICE void StoreShared16(uint32_t to, uint16_t bits) {
+  asm volatile("st.shared.b16 [%0], %1;" ::"r"(to), "h"(bits) : "memory");
 }
 SAGE_DEVICE void FenceAsyncShared() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
