@@ -51,7 +51,10 @@ struct KernelFamily {
   bool fuses_append = false;  // launch writes K_NEW and V_NEW into the cache; else append is called before it
   int32_t splits = 0;         // what the option of that name asks of split; 0: auto
 
-  uint32_t stages_off = 0;  // what the option hopper_stages leaves out: AttentionArguments::stages_off
+  // Parts of its kernel that can be left out to compare, named from bit 0 on, and those that the option hopper_stages
+  // leaves out: AttentionArguments::stages_off.
+  std::span<const char* const> stages;
+  uint32_t stages_off = 0;
 
   // Null: it can. Else why not, of sizes and strides. Of pointers only which are null counts.
   const char* (*refuse)(const AttentionArguments& arguments, const Properties& device) = nullptr;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 
 #include "attention_emulated.h"
@@ -22,10 +23,13 @@ struct HopperOracle {
   Instance instance;
 };
 
-inline std::string EmulateHopper(const cuda::AttentionArguments& a, uint32_t blocks, uint64_t seed) {
+// variant: (optional) instead of the one that is chosen.
+inline std::string EmulateHopper(const cuda::AttentionArguments& a, uint32_t blocks, uint64_t seed,
+                                 const cuda::HopperVariant* variant = nullptr) {
   uint32_t workspace[cuda::kHopperWorkspaceBytes / sizeof(uint32_t)] = {7, 7, 7, 7};
   // Without a counter blocks take tiles in turn: by the seed's last bit.
-  return LaunchEmulatedHopper(a, {.seed = seed, .blocks = blocks, .workspace = seed % 2 == 0 ? nullptr : workspace});
+  return LaunchEmulatedHopper(
+      a, {.seed = seed, .blocks = blocks, .workspace = seed % 2 == 0 ? nullptr : workspace, .variant = variant});
 }
 
 // The same question in f64.
@@ -41,13 +45,20 @@ inline AttentionCase InDouble(const AttentionCase& from) {
 }
 
 // Empty if the kernel's outputs are the oracle's. Outputs begin as 7: what is not written is found.
-inline std::string HopperDisagreement(AttentionCase call, uint64_t seed, HopperOracle& oracle, uint32_t blocks = 2) {
+// change: (optional) of the arguments, before the variant is chosen, and of the variant.
+using HopperChange = std::function<void(cuda::AttentionArguments&, cuda::HopperVariant*)>;
+inline std::string HopperDisagreement(AttentionCase call, uint64_t seed, HopperOracle& oracle, uint32_t blocks = 2,
+                                      const HopperChange& change = {}) {
   AttentionCase want = InDouble(call);
   const RunResult result = want.Run(oracle.instance);
   if (result.status != SAGE_OK) return "oracle: " + result.message;
   call.O().Fill(7.0);
   if (call[SAGE_ATTN_LSE].present()) call[SAGE_ATTN_LSE].Fill(7.0);
-  if (std::string failure = EmulateHopper(ArgumentsOf(call), blocks, seed); !failure.empty()) return failure;
+  cuda::AttentionArguments arguments = ArgumentsOf(call);
+  if (change) change(arguments, nullptr);
+  cuda::HopperVariant variant = cuda::ChooseHopper(arguments, static_cast<int>(blocks));
+  if (change) change(arguments, &variant);
+  if (std::string failure = EmulateHopper(arguments, blocks, seed, &variant); !failure.empty()) return failure;
   const bool bf16 = call.Q().dtype() == SAGE_BF16;
   const double half_ulp = bf16 ? 0x1p-8 : 0x1p-11;
   double largest_v = 1;
@@ -73,11 +84,12 @@ inline std::string HopperDisagreement(AttentionCase call, uint64_t seed, HopperO
 constexpr sage_dtype kHalves[] = {SAGE_BF16, SAGE_F16};
 
 // Under several seeds of the emulation: what lands when differs.
-inline void CheckHopper(const AttentionCase& call, std::initializer_list<uint64_t> seeds, uint32_t blocks = 2) {
+inline void CheckHopper(const AttentionCase& call, std::initializer_list<uint64_t> seeds, uint32_t blocks = 2,
+                        const HopperChange& change = {}) {
   HopperOracle oracle;
   for (const uint64_t seed : seeds) {
     CAPTURE(seed);
-    CHECK(HopperDisagreement(call, seed, oracle, blocks) == "");
+    CHECK(HopperDisagreement(call, seed, oracle, blocks, change) == "");
   }
 }
 

@@ -75,6 +75,7 @@ constexpr KernelFamily kFamilies[] = {
      .tensor_cores = true,
      .efficiency = 0.55,
      .align = 16,
+     .stages = cuda::kHopperStageNames,
      .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::HopperRefusal(a); },
      .spread = cuda::HopperSpread,
      .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t {

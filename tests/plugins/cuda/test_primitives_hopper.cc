@@ -191,6 +191,77 @@ TEST_CASE("G9 TMA: a store writes what lies inside of the tensor once it is wait
   }
 }
 
+TEST_CASE("G9 TMA: a store of five axes takes rows of a box in the order of their axes") {
+  Numbers numbers(5);
+  const Numbers untouched(5);
+  TensorMap map;
+  map.shape = numbers.shape;
+  const int32_t at[5] = {64, 12, 1, 1, 2};
+  const std::string failure = Launch(Threads(32, 16384, 3), [&] {
+    if (prim::ThreadX() != 0) return;
+    const uint32_t base = prim::SharedAddress(prim::Shared());
+    for (uint32_t row = 0; row < 96; ++row)
+      for (uint32_t column = 0; column < 64; ++column) {
+        const uint32_t to = base + row * 128 + ((column / 8) ^ (row % 8)) * 16 + column % 8 * 2;
+        if (row < 48)
+          prim::StoreShared16(to, static_cast<uint16_t>(row * 64 + column));
+        else if (column % 2 == 0)
+          prim::StoreShared32(to, (row * 64 + column) | (row * 64 + column + 1) << 16);
+      }
+    prim::FenceAsyncShared();
+    prim::TmaStore(map, base, at);
+    prim::TmaStoreCommit();
+    prim::TmaStoreWait<0>();
+  });
+  CHECK(failure == "");
+  for (int64_t p = 0; p < 4; ++p)
+    for (int64_t b = 0; b < 2; ++b)
+      for (int64_t h = 0; h < 3; ++h)
+        for (int64_t s = 0; s < 21; ++s)
+          for (int64_t d = 0; d < 96; ++d) {
+            const int64_t index[5] = {d, s, h, b, p};
+            const bool inside = p >= 2 && b == 1 && h >= 1 && s >= 12 && d >= 64;
+            const auto written = static_cast<uint16_t>((((p - 2) * 2 + h - 1) * 16 + s - 12) * 64 + d - 64);
+            REQUIRE(numbers.At(index) == (inside ? written : untouched.At(index)));
+          }
+}
+
+TEST_CASE("G9 TMA: what a thread wrote is stored after its own fence and no other") {
+  const auto failure = [](const std::function<void(uint32_t, uint32_t)>& write) {
+    Numbers numbers(4);
+    TensorMap map;
+    map.shape = numbers.shape;
+    const int32_t at[4] = {};
+    return Launch(Threads(32, 8192, 1), [&] {
+      const uint32_t base = prim::SharedAddress(prim::Shared()), thread = prim::ThreadX();
+      write(base, thread);
+      prim::SyncThreads();
+      if (thread != 0) return;
+      prim::TmaStore(map, base, at);
+      prim::TmaStoreCommit();
+      prim::TmaStoreWait<0>();
+    });
+  };
+  const auto put = [](uint32_t base, uint32_t thread) { prim::StoreShared32(base + 128 * thread, thread); };
+  CHECK(failure([&](uint32_t b, uint32_t t) { put(b, t), prim::FenceAsyncShared(); }) == "");
+  CHECK(Says(failure(put), "did not fence"));
+  CHECK(Says(failure([&](uint32_t b, uint32_t t) {
+               put(b, t), prim::SyncThreads();
+               if (t == 0) prim::FenceAsyncShared();
+             }),
+             "did not fence"));
+  CHECK(Says(failure([&](uint32_t b, uint32_t t) {
+               put(b, t), prim::FenceAsyncShared();
+               if (t == 5) prim::StoreShared16(b + 4094, 1);
+             }),
+             "thread 5 wrote"));
+  // What TMA does not read is nobody's business.
+  CHECK(failure([&](uint32_t b, uint32_t t) {
+          put(b, t), prim::FenceAsyncShared();
+          if (t == 5) prim::StoreShared16(b + 4096, 1);
+        }) == "");
+}
+
 TEST_CASE("G9 TMA: what is wrong with its use is said") {
   const auto failure = [](const std::function<void(TensorMap&, uint32_t)>& use) {
     Numbers numbers(4);
@@ -323,6 +394,7 @@ TEST_CASE("G9 wgmma: both operands in shared memory under every swizzle") {
       TestWgmma<Bf16, 8>(layout, false, accumulate, ++seed);
     }
   TestWgmma<Bf16, 256>(Layout::k128, false, true, 99);
+  TestWgmma<F16, 176>(Layout::k128, false, true, 98);
 }
 
 TEST_CASE("G9 wgmma: A in registers and B with its columns contiguous") {
