@@ -26,7 +26,7 @@ using cuda::Properties;
 using cuda::TypeBit;
 
 struct Counts {
-  int hopper = 0, portable = 0, appends = 0;
+  int hopper = 0, portable = 0, decode = 0, appends = 0;
 };
 // Tests run one after the other.
 Counts& Launches() {
@@ -52,10 +52,29 @@ Launched EmulateAppend(const AttentionArguments& a, void*) {
   return Report(LaunchAppendEmulated(a, static_cast<uint64_t>(++Launches().appends)));
 }
 
+Launched EmulateDecode(const AttentionArguments& a, const Properties& device, void* workspace, void*) {
+  return Report(LaunchDecodeEmulated(a, device, workspace, static_cast<uint64_t>(++Launches().decode)));
+}
+
 constexpr uint32_t kHalves = TypeBit(AttentionType::kF16) | TypeBit(AttentionType::kBf16);
 
 // As families.cc has them, but for the launch.
 constexpr KernelFamily kFamilies[] = {
+    {.name = "decode",
+     .architectures = "80",
+     .features = cuda::kDecodeFeatures,
+     .types = kHalves,
+     .accuracy = SAGE_ACCURACY_NATIVE,
+     .tensor_cores = true,
+     .efficiency = 0.15,
+     .fuses_append = true,
+     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::DecodeRefusal(a); },
+     .split = cuda::PlanDecodeSplits,
+     .spread = cuda::DecodeSpread,
+     .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return cuda::DecodeWorkspaceBytes(a); },
+     .partials_bytes = cuda::DecodePartialsBytes,
+     .append = EmulateAppend,
+     .launch = EmulateDecode},
     {.name = "portable",
      .architectures = "80",
      .features = cuda::kPortableFeatures,
@@ -134,6 +153,20 @@ void CheckMixtures(sage_dtype dtype, const char* options, bool appends, uint64_t
   if (appends) CHECK(Launches().appends > before.appends + static_cast<int>(count / 4));
 }
 
+// Which kernels a call gets whose 32 or 64 heads have rows of 128.
+std::string ChoiceOf(Instance& device, int64_t batch, int64_t heads_q, int64_t heads_k, int64_t seq_q, int64_t seq_kv) {
+  cuda::AttentionOp op;
+  op.Set(SAGE_ATTN_Q, SAGE_BF16, {batch, heads_q, seq_q, 128});
+  op.Set(SAGE_ATTN_K, SAGE_BF16, {batch, heads_k, seq_kv, 128});
+  op.Set(SAGE_ATTN_V, SAGE_BF16, {batch, heads_k, seq_kv, 128});
+  op.Set(SAGE_ATTN_O, SAGE_BF16, {batch, heads_q, seq_q, 128});
+  sage_answer answer{};
+  answer.struct_size = sizeof answer;
+  REQUIRE(kTable.ask(device.handle(), op.op(), &answer, nullptr) == SAGE_OK);
+  const std::string reason = answer.reason;
+  return reason.substr(0, reason.find(' '));
+}
+
 }  // namespace
 
 TEST_CASE("P5 cuda backend: mixtures through the table by the Hopper kernel agree with the oracle") {
@@ -185,6 +218,18 @@ TEST_CASE("P12 cuda backend: a prompt goes to the Hopper kernel and crooked addr
   CHECK(Disagreement(crooked, device) == "");
   CHECK(Launches().hopper == before.hopper);
   CHECK(Launches().portable == before.portable + 1);
+}
+
+TEST_CASE("P12 cuda backend: one query over many keys is not the Hopper kernel's though it packs heads") {
+  TestHost host(1, Threads::kSimulated);
+  Instance device(&kTable, host);
+  CHECK(ChoiceOf(device, 1, 32, 8, 1, 8192) == "decode");
+  CHECK(ChoiceOf(device, 64, 64, 8, 1, 8192) == "decode");
+  CHECK(ChoiceOf(device, 64, 32, 32, 1, 4096) == "decode");
+  CHECK(ChoiceOf(device, 1, 64, 8, 8, 4096) == "decode");
+  CHECK(ChoiceOf(device, 64, 64, 8, 16, 4096) == "hopper");
+  CHECK(ChoiceOf(device, 8, 32, 8, 100, 8192) == "hopper");
+  CHECK(ChoiceOf(device, 1, 32, 8, 2048, 2048) == "hopper");
 }
 
 }  // namespace sage::test
