@@ -47,9 +47,17 @@ const char* Start(const HopperParameters& parameters, int multiprocessors, cudaS
   cudaError_t error = cudaFuncSetAttribute(AttentionHopper<S>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                            static_cast<int>(S::kSharedBytes));
   if (error != cudaSuccess) return cudaGetErrorString(error);
-  const int blocks = parameters.tiles < multiprocessors ? parameters.tiles : multiprocessors;
-  AttentionHopper<S><<<static_cast<unsigned>(blocks), S::kThreads, S::kSharedBytes, stream>>>(parameters);
-  error = cudaGetLastError();
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {static_cast<unsigned>(parameters.cluster), 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(HopperBlocks(parameters, multiprocessors)));
+  config.blockDim = dim3(S::kThreads);
+  config.dynamicSmemBytes = S::kSharedBytes;
+  config.stream = stream;
+  config.attrs = &cluster;
+  config.numAttrs = parameters.cluster > 1 ? 1 : 0;
+  error = cudaLaunchKernelEx(&config, AttentionHopper<S>, parameters);
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
 }
 

@@ -19,8 +19,11 @@ enum HopperStage : uint32_t {
   kHopperRows192 = 4,       // three warpgroups compute, at rows up to 64
   kHopperKeys176 = 8,       // tiles of 176 keys, at rows up to 128 where nothing is masked
   kHopperPackedHeads = 16,  // heads that share K fill a tile of few queries
+  kHopperPairs = 32,        // two blocks share each copy of K and V
 };
-constexpr const char* kHopperStageNames[] = {"two_q", "store", "rows_192", "keys_176", "packed_heads"};
+constexpr const char* kHopperStageNames[] = {"two_q", "store", "rows_192", "keys_176", "packed_heads", "pairs"};
+// Off unless it is asked for: it gives up that tiles are taken by whoever is free, for less traffic to the L2 cache.
+constexpr uint32_t kHopperStagesOff = kHopperPairs;
 
 struct HopperVariant {
   int dim = 64;        // of rows, as compiled: 64, 128 or 256
@@ -28,6 +31,7 @@ struct HopperVariant {
   int keys = 128;      // of a tile: 128, 176 at dim 128, 64 at dim 256
   int pack_shift = 0;  // 2^pack_shift query heads are packed into a tile's rows
   int q_tiles = 2;     // Q's places, where shared memory has room for two
+  int cluster = 1;     // blocks that share copies of K and V: 1 or 2
   bool by_tma = true;  // O is stored by TMA, if its address and strides allow it
 };
 
@@ -65,6 +69,17 @@ inline bool HopperTakesKeys176(const AttentionArguments& a) {
   return HopperRounded(a.seq_kv, 176) * 32 <= HopperRounded(a.seq_kv, 128) * 33;
 }
 
+// Two blocks work on neighbouring tiles of one head and walk the same keys: so nothing is masked, there is an even
+// number of tiles, and no sequence is shorter than the others. Where pairs fill the device, and a copy is worth its
+// waiting for another block: at rows past 64.
+inline bool HopperTakesPairs(const AttentionArguments& a, const HopperVariant& v, int multiprocessors) {
+  if (a.causal || a.window_left >= 0 || a.window_right >= 0 || a.block_table != nullptr) return false;
+  if (a.cu_seqlens_q != nullptr || a.seqused_q != nullptr || v.pack_shift != 0) return false;
+  if (v.keys != 176 && v.dim != 256) return false;
+  const int64_t tiles = HopperRounded(a.seq_q, v.rows) / v.rows;
+  return tiles % 2 == 0 && multiprocessors % 2 == 0 && tiles * a.heads_q * a.batch >= multiprocessors;
+}
+
 // Pure. multiprocessors: of the device.
 inline HopperVariant ChooseHopper(const AttentionArguments& a, int multiprocessors) {
   const auto on = [&a](HopperStage stage) { return (a.stages_off & stage) == 0; };
@@ -74,6 +89,7 @@ inline HopperVariant ChooseHopper(const AttentionArguments& a, int multiprocesso
   if (v.dim == 64 && v.pack_shift == 0 && on(kHopperRows192) && HopperTakesRows192(a, multiprocessors)) v.rows = 192;
   if (v.dim == 256) v.keys = 64;  // two stages of 128 would not fit
   if (v.dim == 128 && on(kHopperKeys176) && HopperTakesKeys176(a)) v.keys = 176;
+  if (on(kHopperPairs) && HopperTakesPairs(a, v, multiprocessors)) v.cluster = 2;
   v.q_tiles = on(kHopperTwoQ) ? 2 : 1;
   // A box may not be written across the end of a packed sequence.
   v.by_tma = on(kHopperStore) && a.cu_seqlens_q == nullptr;

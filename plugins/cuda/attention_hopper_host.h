@@ -39,7 +39,7 @@ inline TensorMapShape HopperQueryMap(const AttentionArguments& a, const void* ad
                            {64, pack, box_rows / pack, 1, 1});
 }
 
-// K or V as [d, rows, heads, batch or pages].
+// K or V as [d, rows, heads, batch or pages]. keys: that one block copies of a tile.
 inline TensorMapShape HopperKeyMap(const AttentionArguments& a, const void* address, const AttentionStrides& strides,
                                    int64_t dim, int64_t heads, int keys) {
   const bool packed = a.cu_seqlens_k != nullptr, paged = a.block_table != nullptr;
@@ -70,8 +70,8 @@ inline void HopperMapShapes(const AttentionArguments& a, const HopperVariant& v,
   shapes[0] = HopperQueryMap(a, a.q, a.q_strides, a.dim_qk, v.pack_shift, v.rows);
   shapes[1] = shapes[2] = shapes[0];
   if (HopperHasNoKeys(a)) return;
-  shapes[1] = HopperKeyMap(a, a.k, a.k_strides, a.dim_qk, a.heads_k, v.keys);
-  shapes[2] = HopperKeyMap(a, a.v, a.v_strides, a.dim_v, a.heads_v, v.keys);
+  shapes[1] = HopperKeyMap(a, a.k, a.k_strides, a.dim_qk, a.heads_k, v.keys / v.cluster);
+  shapes[2] = HopperKeyMap(a, a.v, a.v_strides, a.dim_v, a.heads_v, v.keys / v.cluster);
 }
 
 // Null, or what TMA cannot do with it: what its hardware asks for, and no axis that repeats.
@@ -111,8 +111,10 @@ const char* MakeHopperParameters(const AttentionArguments& a, const HopperVarian
   p.box_rows = shapes[1].box[1];
   p.pack_shift = v.pack_shift;
   p.q_tiles = v.q_tiles;
+  p.cluster = v.cluster;
   p.lines = a.heads_q >> v.pack_shift;
-  p.tiles_m = static_cast<int>(((int64_t{a.seq_q} << v.pack_shift) + v.rows - 1) / v.rows);
+  const int64_t together = int64_t{v.rows} * v.cluster;
+  p.tiles_m = static_cast<int>(HopperRounded(int64_t{a.seq_q} << v.pack_shift, together) / together);
   p.tiles = p.tiles_m * p.lines * a.batch;
   // Whole groups of the query heads that share a head of K.
   const int64_t head_bytes = 2 * (int64_t{a.dim_qk} + a.dim_v) * (a.seq_kv > 0 ? a.seq_kv : 1);
@@ -120,8 +122,14 @@ const char* MakeHopperParameters(const AttentionArguments& a, const HopperVarian
   const int64_t most = int64_t{p.lines} * a.batch;
   const int64_t lines = (groups > 0 ? groups : 1) * (a.heads_q / a.heads_k) >> v.pack_shift;
   p.lines_per_section = static_cast<int>(lines < most ? lines : most);
-  p.next_tile = next_tile;
+  p.next_tile = v.cluster > 1 ? nullptr : next_tile;
   return nullptr;
+}
+
+// Of the launch: no more than the device holds at once, in whole clusters.
+inline int HopperBlocks(const HopperParameters& p, int multiprocessors) {
+  const int clusters = multiprocessors / p.cluster;
+  return (p.tiles < clusters ? p.tiles : clusters) * p.cluster;
 }
 
 }  // namespace sage::cuda

@@ -58,9 +58,17 @@ SAGE_DEVICE void Weigh(const HopperParameters& p, const Tile& tile, int group, i
   Softmax(p.exponent_scale, s, state);
 }
 
-// A stage may be written again once each warp has said that it has read it.
+// A place may be written again once each warp has said that it has read it.
 SAGE_DEVICE void Release(uint32_t empty, int lane) {
   if (lane == 0) prim::MbarrierArrive(empty);
+}
+
+// Of K or V: to all blocks whose copies come here.
+template <class S>
+SAGE_DEVICE void ReleaseKeys(const HopperParameters& p, uint32_t empty, int lane) {
+  if (Together<S>(p) == 1) return Release(empty, lane);
+  prim::SyncWarp();
+  if (lane < p.cluster) prim::MbarrierArriveAt(empty, static_cast<uint32_t>(lane));
 }
 
 // The warpgroups take turns in a ring, by a named barrier each: who has the turn begins its products and passes it on.
@@ -88,7 +96,7 @@ SAGE_DEVICE void Consume(const HopperParameters& p, const Places<S>& shared, int
     prim::MbarrierWait(shared.q_full(q.stage), q.parity);
     const int index = *shared.tile(q.stage);
     if (index < 0) break;
-    const Tile tile = TileAt(p, index, S::kRows);
+    const Tile tile = OwnTile<S>(p, index);
     const Span blocks = BlocksOf(tile, S::kRows, S::kKeys);
     const int row = tile.first_row + group * kGroupRows + thread / 32 * 16 + lane / 4;
     RowState state = {{kMinusInfinity, kMinusInfinity}, {0, 0}, {1, 1}};
@@ -106,7 +114,7 @@ SAGE_DEVICE void Consume(const HopperParameters& p, const Places<S>& shared, int
       turns.Pass();
       prim::WgmmaWait<0>();
       prim::Pin(s);
-      Release(shared.k_empty(keys.stage), lane);
+      ReleaseKeys<S>(p, shared.k_empty(keys.stage), lane);
       Weigh<S>(p, tile, group, row, lane, blocks.end - 1, s, &state);
       PackWeights<typename S::Element>(s, weights);
       SAGE_NO_UNROLL
@@ -121,11 +129,11 @@ SAGE_DEVICE void Consume(const HopperParameters& p, const Places<S>& shared, int
         turns.Pass();
         prim::WgmmaWait<1>();
         prim::Pin(s);
-        Release(shared.k_empty(keys.stage), lane);
+        ReleaseKeys<S>(p, shared.k_empty(keys.stage), lane);
         Weigh<S>(p, tile, group, row, lane, block, s, &state);  // while the values are summed
         prim::WgmmaWait<0>();
         prim::Pin(o);
-        Release(shared.v_empty(before.stage), lane);
+        ReleaseKeys<S>(p, shared.v_empty(before.stage), lane);
         Shrink(state, o);
         PackWeights<typename S::Element>(s, weights);
       }
@@ -136,13 +144,13 @@ SAGE_DEVICE void Consume(const HopperParameters& p, const Places<S>& shared, int
       BeginValues<S>(weights, prim::MatrixDescriptor(shared.v(keys.stage), S::kChunkBytesKv), o);
       prim::WgmmaWait<0>();
       prim::Pin(o);
-      Release(shared.v_empty(keys.stage), lane);
+      ReleaseKeys<S>(p, shared.v_empty(keys.stage), lane);
       keys.Next(S::kStages);
     } else {
       prim::SyncWarp();
       if (!LeavesFromQ<S>(p)) Release(shared.q_empty(q.stage), lane);
     }
-    const Tile again = S::kAsksAgain ? TileAt(p, prim::Fresh(index), S::kRows) : tile;
+    const Tile again = S::kAsksAgain ? OwnTile<S>(p, prim::Fresh(index)) : tile;
     Finish<S>(p, shared, again, q.stage, group, turns.barrier_of_group(), row, thread, o, state);
     if (LeavesFromQ<S>(p)) Release(shared.q_empty(q.stage), lane);
     q.Next(QTiles<S>(p));
@@ -164,13 +172,16 @@ SAGE_DEVICE void Forward(const HopperParameters& p) {
     }
     for (uint32_t stage = 0; stage < S::kStages; ++stage) {
       prim::MbarrierInit(shared.k_full(stage), 1);
-      prim::MbarrierInit(shared.k_empty(stage), S::kConsumerWarps);
+      prim::MbarrierInit(shared.k_empty(stage), S::kConsumerWarps * Together<S>(p));
       prim::MbarrierInit(shared.v_full(stage), 1);
-      prim::MbarrierInit(shared.v_empty(stage), S::kConsumerWarps);
+      prim::MbarrierInit(shared.v_empty(stage), S::kConsumerWarps * Together<S>(p));
     }
     prim::MbarrierInitFence();
   }
-  prim::SyncThreads();
+  if (Together<S>(p) > 1)
+    prim::ClusterSync();  // the other's barriers are there, too
+  else
+    prim::SyncThreads();
   const int group = static_cast<int>(prim::Shuffle(thread / kGroupThreads, 0));
   if (group == 0) {
     prim::RegistersDown<S::kProducerRegisters>();
@@ -185,6 +196,7 @@ SAGE_DEVICE void Forward(const HopperParameters& p) {
     prim::RegistersUp<S::kConsumerRegisters>();
     Consume<S>(p, shared, group - 1);
   }
+  if (Together<S>(p) > 1) prim::ClusterSync();  // nobody's memory ends while another block still arrives there
 }
 
 }  // namespace sage::cuda::hopper

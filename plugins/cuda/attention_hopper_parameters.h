@@ -20,12 +20,13 @@ struct HopperParameters {
   int box_rows;  // rows of K and V that one TMA box brings: those of a tile, or of a page where that is less
 
   // HopperVariant
-  int pack_shift, q_tiles, by_tma;
+  int pack_shift, q_tiles, cluster, by_tma;
 
-  int tiles, tiles_m;     // of the whole call; of one line, for the longest sequence
+  // Of the whole call; of one line, for the longest sequence. In clusters: as many tiles together as blocks.
+  int tiles, tiles_m;
   int lines;              // of one sequence: its query heads, or packs of them
   int lines_per_section;  // worked on together, so that their K and V stay in the L2 cache
-  uint32_t* next_tile;    // (optional) zero at launch; without it blocks take tiles in turn
+  uint32_t* next_tile;    // (optional) zero at launch; without it blocks, or clusters, take tiles in turn
 };
 
 }  // namespace sage::cuda

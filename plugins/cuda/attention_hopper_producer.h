@@ -7,13 +7,25 @@
 
 namespace sage::cuda::hopper {
 
-// Rows [kKeys * block, ...) of K or V. Pages that hold no key in use are named by a number past the last page: TMA
-// writes zeros for them and the table is not read there.
+// Rows [kKeys * block, ...) of K or V. Of a cluster each block copies its share of the rows, to the places of all.
+// Pages that hold no key in use are named by a number past the last page: TMA writes zeros for them and the table is
+// not read there.
 template <class S>
 SAGE_DEVICE void LoadKeys(const HopperParameters& p, const TensorMap& map, const Tile& tile, int head, int block,
                           uint32_t to, uint32_t full) {
   prim::MbarrierArriveExpect(full, S::kBytesKv);
   const int first = block * S::kKeys;
+  if (Together<S>(p) > 1) {
+    const int row = static_cast<int>(prim::ClusterRank()) * p.box_rows;
+    SAGE_UNROLL
+    for (int c = 0; c < S::kChunks; ++c) {
+      const int32_t box[4] = {c * 64, static_cast<int>(tile.s.k_begin) + first + row, head,
+                              p.a.cu_seqlens_k != nullptr ? 0 : tile.s.b};
+      prim::TmaLoadMulticast(to + static_cast<uint32_t>(c) * S::kChunkBytesKv + static_cast<uint32_t>(row) * 128, map,
+                             full, box, static_cast<uint16_t>((1 << p.cluster) - 1));
+    }
+    return;
+  }
   SAGE_NO_UNROLL
   for (int row = 0; row < S::kKeys; row += p.box_rows) {
     const int key = first + row;
@@ -43,19 +55,29 @@ SAGE_DEVICE void LoadQueries(const HopperParameters& p, const Tile& tile, uint32
   }
 }
 
+template <class S>
 SAGE_DEVICE int NextTile(const HopperParameters& p, int index) {
-  const int grid = static_cast<int>(prim::GridX());
+  const int grid = static_cast<int>(prim::GridX() / Together<S>(p));
   if (p.next_tile == nullptr) return index + grid;
   return grid + static_cast<int>(prim::AtomicAdd(p.next_tile, 1));
+}
+
+// A place of K or V, in every block that the copy goes to.
+template <class S>
+SAGE_DEVICE void AwaitEmpty(const HopperParameters& p, uint32_t empty, uint32_t parity) {
+  if (Together<S>(p) > 1)
+    prim::MbarrierWaitCluster(empty, parity);
+  else
+    prim::MbarrierWait(empty, parity);
 }
 
 template <class S>
 SAGE_DEVICE void Produce(const HopperParameters& p, const Places<S>& shared) {
   Cursor keys, q;
-  int index = static_cast<int>(prim::BlockX());
+  int index = static_cast<int>(prim::BlockX() / Together<S>(p));
   SAGE_NO_UNROLL
-  for (; index < p.tiles; index = NextTile(p, index)) {
-    const Tile tile = TileAt(p, index, S::kRows);
+  for (; index < p.tiles; index = NextTile<S>(p, index)) {
+    const Tile tile = OwnTile<S>(p, index);
     if (tile.first_row >= tile.RowsOf(tile.s.q_rows)) continue;  // of a sequence shorter than the longest
     const Span blocks = BlocksOf(tile, S::kRows, S::kKeys);
     prim::MbarrierWait(shared.q_empty(q.stage), q.parity ^ 1);
@@ -66,9 +88,9 @@ SAGE_DEVICE void Produce(const HopperParameters& p, const Places<S>& shared) {
     const int head_v = tile.first_head / (p.a.heads_q / p.a.heads_v);
     SAGE_NO_UNROLL
     for (int block = blocks.end - 1; block >= blocks.begin; --block) {
-      prim::MbarrierWait(shared.k_empty(keys.stage), keys.parity ^ 1);
+      AwaitEmpty<S>(p, shared.k_empty(keys.stage), keys.parity ^ 1);
       LoadKeys<S>(p, p.k_map, tile, head_k, block, shared.k(keys.stage), shared.k_full(keys.stage));
-      prim::MbarrierWait(shared.v_empty(keys.stage), keys.parity ^ 1);
+      AwaitEmpty<S>(p, shared.v_empty(keys.stage), keys.parity ^ 1);
       LoadKeys<S>(p, p.v_map, tile, head_v, block, shared.v(keys.stage), shared.v_full(keys.stage));
       keys.Next(S::kStages);
     }

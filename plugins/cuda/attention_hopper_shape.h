@@ -43,6 +43,8 @@ struct Shape {
   static constexpr int kConsumerRegisters = kConsumers == 3 ? 160 : 232;
   // Of 32 there are none for a page table, and of 160 none to keep what only a tile's end needs to know of it.
   static constexpr bool kPages = kConsumers == 2 && kKeys != 176;
+  // Whether two blocks may share copies: p.cluster.
+  static constexpr bool kPairs = kKeys == 176 || kDim == 256;
   static constexpr bool kAsksAgain = kConsumers == 3;
 };
 
@@ -80,6 +82,21 @@ struct Cursor {
 template <class S>
 SAGE_DEVICE uint32_t QTiles(const HopperParameters& p) {
   return S::kQTiles == 1 ? 1 : static_cast<uint32_t>(p.q_tiles);
+}
+
+// Blocks that share copies of K and V.
+template <class S>
+SAGE_DEVICE uint32_t Together(const HopperParameters& p) {
+  return S::kPairs ? static_cast<uint32_t>(p.cluster) : 1;
+}
+
+// The tile of this block.
+template <class S>
+SAGE_DEVICE Tile OwnTile(const HopperParameters& p, int index) {
+  const int together = static_cast<int>(Together<S>(p));
+  Tile tile = TileAt(p, index, S::kRows * together);
+  if (together > 1) tile.first_row += static_cast<int>(prim::ClusterRank()) * S::kRows;
+  return tile;
 }
 
 }  // namespace sage::cuda::hopper

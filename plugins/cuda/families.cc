@@ -122,6 +122,7 @@ constexpr KernelFamily kFamilies[] = {
         .efficiency = 0.55,
         .align = 16,
         .stages = kHopperStageNames,
+        .stages_off = kHopperStagesOff,
         .refuse = [](const AttentionArguments& a, const Properties&) { return HopperRefusal(a); },
         .spread = HopperSpread,
         .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t {

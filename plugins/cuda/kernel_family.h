@@ -51,8 +51,8 @@ struct KernelFamily {
   bool fuses_append = false;  // launch writes K_NEW and V_NEW into the cache; else append is called before it
   int32_t splits = 0;         // what the option of that name asks of split; 0: auto
 
-  // Parts of its kernel that can be left out to compare, named from bit 0 on, and those that the option hopper_stages
-  // leaves out: AttentionArguments::stages_off.
+  // Parts of its kernel that can be left out to compare, named from bit 0 on, and those that are, unless the option
+  // hopper_stages says otherwise: AttentionArguments::stages_off.
   std::span<const char* const> stages;
   uint32_t stages_off = 0;
 

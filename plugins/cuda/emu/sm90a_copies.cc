@@ -153,6 +153,15 @@ void MbarrierArrive(uint32_t address, uint32_t expected_bytes, const char* what)
   EndPhaseIfDone(SelfMachine(), barrier);
 }
 
+void MbarrierArriveAt(uint32_t address, uint32_t rank) {
+  constexpr const char* kWhat = "mbarrier.arrive";
+  Block& block = BlockOfCluster(rank, kWhat);
+  Mbarrier& barrier = block.extensions.Of<Mbarriers>().At(block, address, kWhat);
+  if (barrier.pending == 0) Fail(std::string(kWhat) + " once more than the barrier counts in a phase");
+  --barrier.pending;
+  EndPhaseIfDone(SelfMachine(), barrier);
+}
+
 bool MbarrierTryWait(uint32_t address, uint32_t parity) {
   constexpr const char* kWhat = "mbarrier.try_wait at";
   if (parity > 1) Fail("mbarrier.try_wait for parity " + std::to_string(parity));
@@ -162,10 +171,8 @@ bool MbarrierTryWait(uint32_t address, uint32_t parity) {
   return barrier.phase % 2 != parity;
 }
 
-void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank) {
+static void LoadInto(Block& block, uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank) {
   constexpr const char* kWhat = "a TMA load";
-  CheckMap(map, rank, kWhat);
-  Block& block = SelfBlock();
   Mbarriers& barriers = block.extensions.Of<Mbarriers>();
   barriers.At(block, barrier, kWhat);
   const uint32_t bytes = BoxBytes(map.shape);
@@ -188,6 +195,14 @@ void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t*
     --barriers.boxes_on_their_way;
     EndPhaseIfDone(machine, arrival);
   });
+}
+
+// To each block when it pleases.
+void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank, uint32_t blocks) {
+  CheckMap(map, rank, "a TMA load");
+  if (blocks == 0) return LoadInto(SelfBlock(), to, map, barrier, at, rank);
+  for (uint32_t other = 0; other < 16; ++other)
+    if ((blocks >> other & 1) != 0) LoadInto(BlockOfCluster(other, "a TMA load"), to, map, barrier, at, rank);
 }
 
 void StoreShared(uint32_t to, const void* from, uint32_t bytes) {

@@ -29,6 +29,32 @@ SAGE_DEVICE bool MbarrierTryWait(uint32_t barrier, uint32_t parity) {
   return done != 0;
 }
 
+// --- clusters --------------------------------------------------------------------------------------------------------
+SAGE_DEVICE uint32_t ClusterRank() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+SAGE_DEVICE void ClusterSync() {
+  asm volatile("barrier.cluster.arrive.release; barrier.cluster.wait.acquire;" ::: "memory");
+}
+SAGE_DEVICE void MbarrierArriveAt(uint32_t barrier, uint32_t rank) {
+  asm volatile(
+      "{.reg .b32 remote; mapa.shared::cluster.u32 remote, %0, %1; "
+      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];}" ::"r"(barrier),
+      "r"(rank)
+      : "memory");
+}
+SAGE_DEVICE bool MbarrierTryWaitCluster(uint32_t barrier, uint32_t parity) {
+  uint32_t done;
+  asm volatile(
+      "{.reg .pred p; mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+      : "=r"(done)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+
 // --- TMA -------------------------------------------------------------------------------------------------------------
 SAGE_DEVICE void TmaPrefetchMap(const TensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
@@ -59,6 +85,14 @@ SAGE_DEVICE void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, co
       "cp.async.bulk.tensor.5d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6, "
       "%7}], [%2];" ::"r"(to),
       "l"(&map), "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "r"(at[4])
+      : "memory");
+}
+SAGE_DEVICE void TmaLoadMulticast(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t (&at)[4],
+                                  uint16_t blocks) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, "
+      "{%3, %4, %5, %6}], [%2], %7;" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(at[0]), "r"(at[1]), "r"(at[2]), "r"(at[3]), "h"(blocks)
       : "memory");
 }
 SAGE_DEVICE void TmaStore(const TensorMap& map, uint32_t from, const int32_t (&at)[4]) {

@@ -13,7 +13,8 @@ namespace {
 template <class S>
 std::string LaunchShape(const cuda::HopperParameters& parameters, const HopperRun& run) {
   cuda::emu::LaunchOptions options;
-  options.grid.x = std::min(run.blocks, static_cast<uint32_t>(parameters.tiles));
+  options.grid.x = static_cast<uint32_t>(cuda::HopperBlocks(parameters, static_cast<int>(run.blocks)));
+  options.cluster = static_cast<uint32_t>(parameters.cluster);
   options.threads = S::kThreads;
   options.shared_bytes = S::kSharedBytes;
   options.seed = run.seed;

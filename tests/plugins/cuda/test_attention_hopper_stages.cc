@@ -47,7 +47,7 @@ std::string WrittenBeside(AttentionCase call, uint64_t seed, const HopperChange&
 }  // namespace
 
 TEST_CASE("P2 Hopper attention with each stage left out is the oracle's") {
-  for (const uint32_t off : {0u, 1u, 2u, 4u, 8u, 16u, 31u}) {
+  for (const uint32_t off : {0u, 1u, 2u, 4u, 8u, 16u, 32u, 63u}) {
     CAPTURE(off);
     CheckHopper(HopperCall(kHalves[off % 2], 64, 210, 300, 4, 2), {1, 2}, 2, Without(off));
     CheckHopper(HopperCall(kHalves[off % 2], 128, 130, 350, 2), {3}, 2, Without(off));
@@ -149,12 +149,41 @@ TEST_CASE("P2 Hopper attention stores O by TMA where that can follow it and else
       call.O() = o;  // gaps behind rows and heads
       CHECK(HopperDisagreement(call, seed, oracle) == "");
       CHECK(WrittenBeside(call, seed) == "");
-      CHECK(WrittenBeside(call, seed, Without(31)) == "");
+      CHECK(WrittenBeside(call, seed, Without(63)) == "");
     }
     call.O() = laid({3 * 70 * 26, 70 * 26, 26, 1});  // rows of 52 bytes
     CHECK(HopperDisagreement(call, seed, oracle) == "");
     call.O() = laid({3 * 70 * 24, 70 * 24, 24, 1}, 4);  // at no multiple of 16
     CHECK(HopperDisagreement(call, seed, oracle) == "");
+  }
+}
+
+TEST_CASE("P2 Hopper attention by pairs of blocks that share copies of K and V") {
+  HopperOracle oracle;
+  const auto pairs = Forced([](HopperVariant& v) {
+    v.pack_shift = 0, v.cluster = 2;
+    if (v.dim == 128) v.keys = 176;
+  });
+  uint64_t seed = 0;
+  for (const int64_t dim : {128, 256})
+    for (const int64_t seq_q : {129, 400})
+      for (const int64_t seq_kv : {1, 63, 177, 530}) {
+        CAPTURE(dim);
+        CAPTURE(seq_q);
+        CAPTURE(seq_kv);
+        ++seed;
+        AttentionCase call = HopperCall(kHalves[seed % 2], dim == 128 && seed % 3 == 0 ? 72 : dim, seq_q, seq_kv, 2, 1);
+        CHECK(HopperDisagreement(call, seed, oracle, seed % 3 == 0 ? 4 : 2, pairs) == "");
+      }
+  for (seed = 1; seed <= 4; ++seed) {
+    CAPTURE(seed);
+    AttentionCase used = HopperCall(SAGE_BF16, 128, 250, 200, 2, 1, 3);
+    used.Integers(SAGE_ATTN_SEQUSED_K, {3}, {200, 0, 177});
+    CHECK(HopperDisagreement(used, seed, oracle, 2, pairs) == "");
+    AttentionCase spoilt = HopperCall(SAGE_F16, 256, 250, 100, 1);
+    spoilt.Integers(SAGE_ATTN_SEQUSED_K, {1}, {90});
+    spoilt.V().Set({0, 0, 91, 200}, std::numeric_limits<double>::quiet_NaN());
+    CHECK(HopperDisagreement(spoilt, seed, oracle, 2, pairs) == "");
   }
 }
 
@@ -172,7 +201,7 @@ TEST_CASE("P7 Hopper attention: rows that are made again leave with the others i
     CheckHopper(spoilt(128, 1, 140), {seed}, 1);
     CheckHopper(spoilt(256, 1, 70), {seed}, 1);
     CheckHopper(spoilt(64, 4, 20), {seed}, 1);
-    CheckHopper(spoilt(64, 4, 20), {seed}, 1, Without(31));
+    CheckHopper(spoilt(64, 4, 20), {seed}, 1, Without(63));
   }
 }
 
@@ -199,6 +228,14 @@ TEST_CASE("P12 the Hopper kernel's variant is chosen by sizes") {
   CHECK(choice(128, 8192, 8192, 32, 8, 0, true).keys == 128);
   CHECK(choice(128, 8192, 8192, 32, 8, cuda::kHopperKeys176).keys == 128);
   CHECK(choice(256, 8192, 8192, 32, 8).keys == 64);
+  // Pairs of blocks where nothing is masked and tiles are even.
+  CHECK(choice(128, 8192, 8192, 32, 8).cluster == 2);
+  CHECK(choice(256, 8192, 8192, 32, 8).cluster == 2);
+  CHECK(choice(64, 8192, 8192, 32, 8).cluster == 1);
+  CHECK(choice(256, 8192 - 128, 8192, 32, 8).cluster == 1);
+  CHECK(choice(256, 8192, 8192, 32, 8, 0, true).cluster == 1);
+  CHECK(choice(256, 256, 8192, 4, 4).cluster == 1);
+  CHECK(choice(128, 8192, 8192, 32, 8, cuda::kHopperStagesOff).cluster == 1);
   // Heads are packed where one head's rows leave a tile empty.
   CHECK(choice(128, 8192, 8192, 32, 8).pack_shift == 0);
   CHECK(choice(128, 20, 8192, 32, 8).pack_shift == 2);

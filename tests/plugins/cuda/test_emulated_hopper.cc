@@ -95,6 +95,7 @@ constexpr KernelFamily kFamilies[] = {
      .efficiency = 0.55,
      .align = 16,
      .stages = cuda::kHopperStageNames,
+     .stages_off = cuda::kHopperStagesOff,
      .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::HopperRefusal(a); },
      .spread = cuda::HopperSpread,
      .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t {

@@ -287,6 +287,62 @@ TEST_CASE("G9 TMA: what is wrong with its use is said") {
              "may still read"));
 }
 
+TEST_CASE("G9 clusters: a box lands in every block that is named and arrives at each one's own barrier") {
+  const Numbers numbers(4);
+  TensorMap map;
+  map.shape = numbers.shape;
+  const int32_t at[4] = {0, 2, 0, 0};
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    std::vector<uint16_t> got[2];
+    emu::LaunchOptions options = Threads(32, 8192, seed);
+    options.grid.x = 4, options.cluster = 2, options.resident_blocks = 2;
+    const std::string failure = Launch(options, [&] {
+      const uint32_t barrier = prim::SharedAddress(prim::Shared()), to = barrier + 1024, rank = prim::ClusterRank();
+      if (prim::ThreadX() == 0) {
+        prim::MbarrierInit(barrier, 1);
+        prim::MbarrierInit(barrier + 8, 2);
+      }
+      prim::ClusterSync();
+      if (prim::ThreadX() == 0) {
+        prim::MbarrierArriveExpect(barrier, 4096);
+        if (rank == 1) prim::TmaLoadMulticast(to, map, barrier, at, 3);
+        prim::MbarrierWait(barrier, 0);
+        got[rank].resize(2048);
+        std::memcpy(got[rank].data(), prim::SharedPointer(to), 4096);
+        for (uint32_t other = 0; other < 2; ++other) prim::MbarrierArriveAt(barrier + 8, other);
+        prim::MbarrierWaitCluster(barrier + 8, 0);  // both have said so
+      }
+      prim::ClusterSync();
+    });
+    REQUIRE(failure == "");
+    CHECK(got[0] == got[1]);
+    const int64_t index[4] = {0, 2, 0, 0};
+    CHECK(got[0][0] == numbers.At(index));
+  }
+}
+
+TEST_CASE("G9 clusters: what is wrong with their use is said") {
+  const auto failure = [](uint32_t blocks, const std::function<void(uint32_t, uint32_t)>& use) {
+    emu::LaunchOptions options = Threads(32, 64, 1);
+    options.grid.x = blocks, options.cluster = 2, options.resident_blocks = 2;
+    return Launch(options, [&] {
+      if (prim::ThreadX() == 0) use(prim::SharedAddress(prim::Shared()), prim::ClusterRank());
+    });
+  };
+  CHECK(Says(failure(3, [](uint32_t, uint32_t) {}), "no whole number of clusters"));
+  CHECK(Says(failure(2, [](uint32_t b, uint32_t) { prim::MbarrierArriveAt(b, 2); }), "at block 2 of a cluster of 2"));
+  CHECK(Says(failure(2,
+                     [](uint32_t b, uint32_t rank) {
+                       if (rank == 0) prim::MbarrierArriveAt(b, 1);
+                     }),
+             "no barrier was made"));
+  CHECK(Says(failure(2,
+                     [](uint32_t, uint32_t rank) {
+                       if (rank == 1) prim::ClusterSync();
+                     }),
+             "barrier.cluster"));
+}
+
 TEST_CASE("G9 TMA: tensor maps are held to the driver's limits") {
   const Numbers numbers(4);
   CHECK(TensorMapRefusal(numbers.shape) == nullptr);
