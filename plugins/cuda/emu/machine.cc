@@ -152,8 +152,15 @@ void Machine::StartBlock(const std::shared_ptr<Cluster>& cluster) {
     idle_fibers_.pop_back();
     thread.fiber = fibers_.back().get();
     thread.fiber->Start([this, &thread] { Body(thread); });
-    runnable_.push_back(&thread);
   }
+  // Blocks of a cluster are there together and yet may be far apart.
+  const auto begin = [this, block = blocks_.back().get()] {
+    for (Thread& thread : block->threads) runnable_.push_back(&thread);
+  };
+  if (cluster->blocks.size() > 1 && Random(2) == 0)
+    Later(5000, begin);
+  else
+    begin();
 }
 
 // In the fiber.

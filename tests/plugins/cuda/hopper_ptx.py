@@ -21,6 +21,9 @@ NEEDED = {
     "cp.async.bulk.tensor.5d.shared::cluster.global": 1,
     "cp.async.bulk.tensor.5d.global.shared::cta": KERNELS,
     "cp.async.bulk.wait_group.read 0": KERNELS,
+    ".multicast::cluster": 4,  # two shapes of each type work in pairs
+    "barrier.cluster.arrive.release": 4,
+    "mapa.shared::cluster.u32": 4,
     "fence.proxy.async.shared::cta": KERNELS,
     "mbarrier.try_wait.parity": 1,
     "setmaxnreg.inc.sync.aligned.u32": KERNELS,

@@ -290,7 +290,8 @@ TEST_CASE("P5 gpu: mixtures on each family of kernels by its name") {
 
 TEST_CASE("P5 gpu: each stage of the Hopper kernel by itself") {
   if (Device().find("sm_90,") == std::string::npos) return;
-  for (const char* stages : {"none", "two_q", "store", "rows_192", "keys_176", "packed_heads", "two_q,store", "all"}) {
+  for (const char* stages :
+       {"none", "two_q", "store", "rows_192", "keys_176", "packed_heads", "two_q,store", "keys_176,pairs", "all"}) {
     CAPTURE(stages);
     Gpu gpu((std::string("kernels=hopper\nhopper_stages=") + stages).c_str());
     for (uint64_t seed = 7101; seed < 7201; ++seed) {
