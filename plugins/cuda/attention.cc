@@ -53,6 +53,7 @@ class AttentionPlan final : public plugins::KernelPlan {
     if (const sage_status status = device_.Check(current.code(), err, "making it current"); status != SAGE_OK)
       return status;
     const Properties& properties = device_.properties();
+    arguments.stages_off = family->stages_off;
     arguments.dependent = family->waits && properties.dependent_launch &&
                           CanBeDependent(family->architectures, properties.major, properties.minor);
     Launched launched;

@@ -3,13 +3,13 @@
 
 #include "attention_hopper_host.h"
 #include "attention_hopper_kernel.h"
+#include "attention_hopper_shapes.h"
 
 namespace sage::cuda {
 namespace {
 
 template <class S>
-__global__ void __launch_bounds__(hopper::kThreads, 1)
-    AttentionHopper(const __grid_constant__ HopperParameters parameters) {
+__global__ void __launch_bounds__(S::kThreads, 1) AttentionHopper(const __grid_constant__ HopperParameters parameters) {
   hopper::Forward<S>(parameters);
 }
 
@@ -47,22 +47,18 @@ const char* Start(const HopperParameters& parameters, int multiprocessors, cudaS
   cudaError_t error = cudaFuncSetAttribute(AttentionHopper<S>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                            static_cast<int>(S::kSharedBytes));
   if (error != cudaSuccess) return cudaGetErrorString(error);
-  const int blocks = parameters.tiles < multiprocessors ? parameters.tiles : multiprocessors;
-  AttentionHopper<S><<<static_cast<unsigned>(blocks), hopper::kThreads, S::kSharedBytes, stream>>>(parameters);
-  error = cudaGetLastError();
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {static_cast<unsigned>(parameters.cluster), 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(HopperBlocks(parameters, multiprocessors)));
+  config.blockDim = dim3(S::kThreads);
+  config.dynamicSmemBytes = S::kSharedBytes;
+  config.stream = stream;
+  config.attrs = &cluster;
+  config.numAttrs = parameters.cluster > 1 ? 1 : 0;
+  error = cudaLaunchKernelEx(&config, AttentionHopper<S>, parameters);
   return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
-}
-
-template <class T>
-const char* StartType(const HopperParameters& parameters, int dim, int multiprocessors, cudaStream_t stream) {
-  switch (dim) {
-    case 64:
-      return Start<hopper::Shape<T, 64, HopperKeys(64)>>(parameters, multiprocessors, stream);
-    case 128:
-      return Start<hopper::Shape<T, 128, HopperKeys(128)>>(parameters, multiprocessors, stream);
-    default:
-      return Start<hopper::Shape<T, 256, HopperKeys(256)>>(parameters, multiprocessors, stream);
-  }
 }
 
 }  // namespace
@@ -77,16 +73,17 @@ const char* LaunchHopper(const AttentionArguments& arguments, int multiprocessor
   const auto queue = static_cast<cudaStream_t>(stream);
   HopperParameters parameters;
   const auto encode_with = [encode](const TensorMapShape& shape, TensorMap* map) { return Encode(encode, shape, map); };
+  const HopperVariant variant = ChooseHopper(arguments, multiprocessors);
   if (const char* failure =
-          MakeHopperParameters(arguments, static_cast<uint32_t*>(workspace), encode_with, &parameters))
+          MakeHopperParameters(arguments, variant, static_cast<uint32_t*>(workspace), encode_with, &parameters))
     return failure;
   if (workspace != nullptr) {
     const cudaError_t error = cudaMemsetAsync(workspace, 0, kHopperWorkspaceBytes, queue);
     if (error != cudaSuccess) return cudaGetErrorString(error);
   }
-  const int dim = HopperDim(arguments);
-  return arguments.type == AttentionType::kBf16 ? StartType<Bf16>(parameters, dim, multiprocessors, queue)
-                                                : StartType<F16>(parameters, dim, multiprocessors, queue);
+  return hopper::WithShape(arguments.type, variant, [&](auto shape) {
+    return Start<typename decltype(shape)::Shape>(parameters, multiprocessors, queue);
+  });
 }
 
 }  // namespace sage::cuda

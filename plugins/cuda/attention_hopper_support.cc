@@ -3,19 +3,6 @@
 #include "attention_hopper_host.h"
 
 namespace sage::cuda {
-namespace {
-
-// Of an operand that TMA reads: what its hardware asks for, and no axis that repeats.
-const char* OperandRefusal(const TensorMapShape& shape) {
-  for (int axis = 1; axis < shape.rank; ++axis)
-    if (shape.size[axis] > 1 && shape.stride[axis] <= 0)
-      return "Hopper kernel: Q, K or V has a stride that is zero or negative, which TMA cannot follow";
-  if (TensorMapRefusal(shape) != nullptr)
-    return "Hopper kernel: TMA needs strides of Q, K and V that are multiples of 16 bytes";
-  return nullptr;
-}
-
-}  // namespace
 
 const char* HopperRefusal(const AttentionArguments& a) {
   if (a.type != AttentionType::kBf16 && a.type != AttentionType::kF16) return "Hopper kernel: f16 and bf16 only";
@@ -35,17 +22,18 @@ const char* HopperRefusal(const AttentionArguments& a) {
   constexpr int64_t kMost = 1 << 26;
   if (a.seq_q > kMost || a.seq_kv > kMost || a.total_q > kMost || a.total_k > kMost)
     return "Hopper kernel: sequences of up to 2^26 rows only";
-  if ((int64_t{a.seq_q} + kHopperTileRows) / kHopperTileRows * a.heads_q * a.batch > 1 << 28)
+  constexpr int kLeastRows = 128;  // of a tile
+  if ((int64_t{a.seq_q} + kLeastRows) / kLeastRows * a.heads_q * a.batch > 1 << 28)
     return "Hopper kernel: more tiles than it can count";
   const AttentionStrides& o = a.o_strides;
   if (o.row % 2 != 0 || o.head % 2 != 0 || o.batch % 2 != 0)
     return "Hopper kernel: O is written in pairs: its strides must be multiples of 4 bytes";
   if (HopperHasNoQueries(a)) return nullptr;
   TensorMapShape shapes[3];
-  HopperMapShapes(a, HopperKeys(HopperDim(a)), shapes);
+  HopperMapShapes(a, ChooseHopper(a, 1), shapes);  // of any number of multiprocessors: boxes differ, strides do not
   for (TensorMapShape& shape : shapes) {
     shape.address = nullptr;  // known in a run
-    if (const char* refusal = OperandRefusal(shape)) return refusal;
+    if (const char* refusal = HopperMapRefusal(shape)) return refusal;
   }
   return nullptr;
 }

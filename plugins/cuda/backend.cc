@@ -28,12 +28,35 @@ std::string Architectures(std::span<const KernelFamily> families) {
   return all;
 }
 
+// value: "all", "none", or names of stages that are on, with commas between them.
+sage_status ReadStages(std::string_view value, KernelFamily* family, sage_error* err) {
+  const uint32_t every = (1u << family->stages.size()) - 1;
+  uint32_t on = value == "all" ? every : 0;
+  if (value == "all" || value == "none") value = {};
+  while (!value.empty()) {
+    const std::string_view name = value.substr(0, value.find(','));
+    value.remove_prefix(std::min(name.size() + 1, value.size()));
+    const auto found = std::find(family->stages.begin(), family->stages.end(), name);
+    if (found == family->stages.end()) {
+      std::string names;
+      for (const char* stage : family->stages) names += (names.empty() ? "" : ", ") + std::string(stage);
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
+                       "hopper_stages names \"%.*s\", expected all, none, or some of %s with commas between them",
+                       static_cast<int>(std::min<size_t>(name.size(), 64)), name.data(), names.c_str());
+    }
+    on |= 1u << (found - family->stages.begin());
+  }
+  family->stages_off = every & ~on;
+  return SAGE_OK;
+}
+
 // kernels: those the instance may use.
 sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> families,
                         std::vector<KernelFamily>* kernels, LibraryOption* library, bool* dependent,
                         AttentionRates* rates, sage_error* err) {
   kernels->assign(families.begin(), families.end());
   int32_t splits = 0;
+  std::string_view stages;
   const auto length = [](std::string_view text) { return static_cast<int>(std::min<size_t>(text.size(), 64)); };
   while (!rest.empty()) {
     const std::string_view line = rest.substr(0, rest.find('\n'));
@@ -55,6 +78,11 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "dependent_launch is \"%.*s\", expected on or off", length(value),
                        value.data());
     }
+    if (key == "hopper_stages") {
+      stages = value;
+      if (!value.empty()) continue;
+      return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "hopper_stages is empty, expected all, none, or names");
+    }
     if (key == "splits") {
       splits = 0;
       const auto [end, wrong] = std::from_chars(value.data(), value.data() + value.size(), splits);
@@ -66,7 +94,8 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
     }
     if (key != "kernels")
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
-                       "option \"%.*s\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch, rates",
+                       "option \"%.*s\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch, "
+                       "hopper_stages, rates",
                        length(key), key.data());
     kernels->assign(families.begin(), families.end());
     if (value == "auto") continue;
@@ -82,6 +111,16 @@ sage_status ReadOptions(std::string_view rest, std::span<const KernelFamily> fam
   if (!used)
     return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "splits is %d, but the kernels \"%s\" do not split keys", splits,
                      kernels->front().name);
+  used = stages.empty();
+  for (KernelFamily& family : *kernels) {
+    if (stages.empty() || family.stages.empty()) continue;
+    if (const sage_status status = ReadStages(stages, &family, err); status != SAGE_OK) return status;
+    used = true;
+  }
+  if (!used)
+    return sage_fail(err, SAGE_E_INVALID_ARGUMENT,
+                     "hopper_stages is \"%.*s\", but the kernels \"%s\" have no stages that could be left out",
+                     length(stages), stages.data(), kernels->front().name);
   return SAGE_OK;
 }
 

@@ -28,6 +28,7 @@ struct Kernels {
 // What a table's probe and create do, over a runtime and kernels. Options, a line each: "kernels=NAME", the name of a
 // family of attention: that one or a refusal; "auto" is the cheapest that serves. "splits=N": a family that splits keys
 // makes N of the longest sequence that is planned, with the same ends in every run; "auto" is as many as pay.
+// "hopper_stages=all", "none", or names of KernelFamily::stages with commas between them: those that are not left out.
 // "rates=PATH": LoadRates. "cublas=": LibraryOption. "dependent_launch=on": kernels that can wait by themselves may
 // begin while the grid before them ends.
 void ProbeOver(Runtime& runtime, const Kernels& kernels, int32_t device_id, uint32_t* count, sage_answer* answer);

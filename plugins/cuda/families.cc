@@ -12,6 +12,7 @@
 #include "spread.h"
 #ifdef SAGE_CUDA_HOPPER_CODE
 #include "attention_hopper.h"
+#include "attention_hopper_choice.h"
 #endif
 
 namespace sage::cuda {
@@ -120,6 +121,8 @@ constexpr KernelFamily kFamilies[] = {
         .tensor_cores = true,
         .efficiency = 0.55,
         .align = 16,
+        .stages = kHopperStageNames,
+        .stages_off = kHopperStagesOff,
         .refuse = [](const AttentionArguments& a, const Properties&) { return HopperRefusal(a); },
         .spread = HopperSpread,
         .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t {

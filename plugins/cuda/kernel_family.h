@@ -6,6 +6,7 @@
 #define SAGE_PLUGINS_CUDA_KERNEL_FAMILY_H_
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "common/cuda/attention_arguments.h"
@@ -49,6 +50,11 @@ struct KernelFamily {
   bool waits = false;         // its kernel waits for the grid before it by itself: AttentionArguments::dependent
   bool fuses_append = false;  // launch writes K_NEW and V_NEW into the cache; else append is called before it
   int32_t splits = 0;         // what the option of that name asks of split; 0: auto
+
+  // Parts of its kernel that can be left out to compare, named from bit 0 on, and those that are, unless the option
+  // hopper_stages says otherwise: AttentionArguments::stages_off.
+  std::span<const char* const> stages;
+  uint32_t stages_off = 0;
 
   // Null: it can. Else why not, of sizes and strides. Of pointers only which are null counts.
   const char* (*refuse)(const AttentionArguments& arguments, const Properties& device) = nullptr;

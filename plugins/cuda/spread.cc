@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "attention_decode_plan.h"
-#include "attention_hopper_host.h"
+#include "attention_hopper_choice.h"
 #include "attention_portable_plan.h"
 #include "common/cuda/kernels/attention_plain.h"
 
@@ -58,13 +58,14 @@ Spread DecodeSpread(const AttentionArguments& a, const Properties& device) {
   });
 }
 
-Spread HopperSpread(const AttentionArguments& a, const Properties&) {
+Spread HopperSpread(const AttentionArguments& a, const Properties& device) {
+  const HopperVariant v = ChooseHopper(a, device.multiprocessors);
   Spread spread;
-  const double tiles = static_cast<double>((int64_t{a.seq_q} + kHopperTileRows - 1) / kHopperTileRows);
-  spread.blocks = tiles * a.heads_q * a.batch;
-  spread.bytes_in_flight = 2.0 * HopperKeys(HopperDim(a)) * HopperDim(a) * 2;  // two stages
-  spread.padding = Padding(spread.blocks, kHopperTileRows, a);
-  spread.key_reads = a.heads_k > 0 ? a.heads_q / a.heads_k : 1;  // heads are not packed
+  const auto tiles = static_cast<double>(HopperRounded(int64_t{a.seq_q} << v.pack_shift, v.rows) / v.rows);
+  spread.blocks = tiles * (a.heads_q >> v.pack_shift) * a.batch;
+  spread.bytes_in_flight = 2.0 * v.keys * v.dim * 2;  // two stages
+  spread.padding = Padding(spread.blocks, v.rows, a);
+  spread.key_reads = a.heads_k > 0 ? (a.heads_q / a.heads_k) >> v.pack_shift : 1;
   return spread;
 }
 

@@ -72,10 +72,11 @@ void RefuseBy(const KernelFamily& family, const Verdict& verdict, const Attentio
   }
 }
 
-// With what a plan fixes of the family's splits.
+// With what a plan fixes of the family's splits, and what options leave out of it.
 AttentionArguments WithSplits(const KernelFamily& family, AttentionArguments arguments, const Properties& device,
                               bool smaller) {
   arguments.splits = {};
+  arguments.stages_off = family.stages_off;
   if (family.split != nullptr) arguments.splits = family.split(arguments, device, family.splits, smaller);
   return arguments;
 }

@@ -88,7 +88,8 @@ struct AttentionArguments {
   AttentionSplits splits;
 
   // --- the launch ----------------------------------------------------------------------------------------------------
-  bool dependent = false;  // it may begin before what is before it on the stream has ended; only kernels that wait
+  uint32_t stages_off = 0;  // parts of a family's kernel that are left out, for who compares: HopperStage
+  bool dependent = false;   // it may begin before what is before it on the stream has ended; only kernels that wait
 };
 
 }  // namespace sage::cuda

@@ -7,11 +7,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
 
 #include "attention_emulated.h"
 #include "attention_hopper_host.h"
-#include "attention_hopper_kernel.h"
+#include "hopper_emulated.h"
 
 namespace sage::test {
 
@@ -22,43 +23,13 @@ struct HopperOracle {
   Instance instance;
 };
 
-// What LaunchHopper does, on `blocks` processors. Empty, or what was wrong with the kernel.
-template <class T, int kDim>
-std::string EmulateHopperShape(const cuda::HopperParameters& parameters, uint32_t blocks, uint64_t seed) {
-  using S = cuda::hopper::Shape<T, kDim, cuda::HopperKeys(kDim)>;
-  cuda::emu::LaunchOptions options;
-  options.grid.x = std::min(blocks, static_cast<uint32_t>(parameters.tiles));
-  options.threads = cuda::hopper::kThreads;
-  options.shared_bytes = S::kSharedBytes;
-  options.seed = seed;
-  options.resident_blocks = blocks;
-  return cuda::emu::Launch(options, [&parameters] { cuda::hopper::Forward<S>(parameters); });
-}
-
-inline std::string EmulateHopper(const cuda::AttentionArguments& a, uint32_t blocks, uint64_t seed) {
-  if (const char* refusal = cuda::HopperRefusal(a)) return refusal;
-  if (cuda::HopperHasNoQueries(a)) return "";
-  uint32_t next_tile = 0;
-  cuda::HopperParameters parameters;
-  const auto encode = [](const cuda::TensorMapShape& shape, cuda::TensorMap* map) {
-    map->shape = shape;
-    return cuda::TensorMapRefusal(shape);
-  };
+// variant: (optional) instead of the one that is chosen.
+inline std::string EmulateHopper(const cuda::AttentionArguments& a, uint32_t blocks, uint64_t seed,
+                                 const cuda::HopperVariant* variant = nullptr) {
+  uint32_t workspace[cuda::kHopperWorkspaceBytes / sizeof(uint32_t)] = {7, 7, 7, 7};
   // Without a counter blocks take tiles in turn: by the seed's last bit.
-  if (const char* failure = cuda::MakeHopperParameters(a, seed % 2 == 0 ? nullptr : &next_tile, encode, &parameters))
-    return failure;
-  const bool bf16 = a.type == cuda::AttentionType::kBf16;
-  switch (cuda::HopperDim(a)) {
-    case 64:
-      return bf16 ? EmulateHopperShape<cuda::Bf16, 64>(parameters, blocks, seed)
-                  : EmulateHopperShape<cuda::F16, 64>(parameters, blocks, seed);
-    case 128:
-      return bf16 ? EmulateHopperShape<cuda::Bf16, 128>(parameters, blocks, seed)
-                  : EmulateHopperShape<cuda::F16, 128>(parameters, blocks, seed);
-    default:
-      return bf16 ? EmulateHopperShape<cuda::Bf16, 256>(parameters, blocks, seed)
-                  : EmulateHopperShape<cuda::F16, 256>(parameters, blocks, seed);
-  }
+  return LaunchEmulatedHopper(
+      a, {.seed = seed, .blocks = blocks, .workspace = seed % 2 == 0 ? nullptr : workspace, .variant = variant});
 }
 
 // The same question in f64.
@@ -74,13 +45,20 @@ inline AttentionCase InDouble(const AttentionCase& from) {
 }
 
 // Empty if the kernel's outputs are the oracle's. Outputs begin as 7: what is not written is found.
-inline std::string HopperDisagreement(AttentionCase call, uint64_t seed, HopperOracle& oracle, uint32_t blocks = 2) {
+// change: (optional) of the arguments, before the variant is chosen, and of the variant.
+using HopperChange = std::function<void(cuda::AttentionArguments&, cuda::HopperVariant*)>;
+inline std::string HopperDisagreement(AttentionCase call, uint64_t seed, HopperOracle& oracle, uint32_t blocks = 2,
+                                      const HopperChange& change = {}) {
   AttentionCase want = InDouble(call);
   const RunResult result = want.Run(oracle.instance);
   if (result.status != SAGE_OK) return "oracle: " + result.message;
   call.O().Fill(7.0);
   if (call[SAGE_ATTN_LSE].present()) call[SAGE_ATTN_LSE].Fill(7.0);
-  if (std::string failure = EmulateHopper(ArgumentsOf(call), blocks, seed); !failure.empty()) return failure;
+  cuda::AttentionArguments arguments = ArgumentsOf(call);
+  if (change) change(arguments, nullptr);
+  cuda::HopperVariant variant = cuda::ChooseHopper(arguments, static_cast<int>(blocks));
+  if (change) change(arguments, &variant);
+  if (std::string failure = EmulateHopper(arguments, blocks, seed, &variant); !failure.empty()) return failure;
   const bool bf16 = call.Q().dtype() == SAGE_BF16;
   const double half_ulp = bf16 ? 0x1p-8 : 0x1p-11;
   double largest_v = 1;
@@ -106,11 +84,12 @@ inline std::string HopperDisagreement(AttentionCase call, uint64_t seed, HopperO
 constexpr sage_dtype kHalves[] = {SAGE_BF16, SAGE_F16};
 
 // Under several seeds of the emulation: what lands when differs.
-inline void CheckHopper(const AttentionCase& call, std::initializer_list<uint64_t> seeds, uint32_t blocks = 2) {
+inline void CheckHopper(const AttentionCase& call, std::initializer_list<uint64_t> seeds, uint32_t blocks = 2,
+                        const HopperChange& change = {}) {
   HopperOracle oracle;
   for (const uint64_t seed : seeds) {
     CAPTURE(seed);
-    CHECK(HopperDisagreement(call, seed, oracle, blocks) == "");
+    CHECK(HopperDisagreement(call, seed, oracle, blocks, change) == "");
   }
 }
 

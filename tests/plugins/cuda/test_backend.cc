@@ -372,7 +372,8 @@ TEST_CASE("P1 cuda: the option kernels insists on one family and its refusals ar
     Fixture f("speed=11");
     CHECK(f.status == SAGE_E_INVALID_ARGUMENT);
     CHECK(
-        f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch, rates"));
+        f.error.Says("option \"speed\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch, "
+                     "hopper_stages, rates"));
   }
   {
     // One that has no code for this device is no kernel of it.
@@ -471,6 +472,40 @@ TEST_CASE("G7 cuda: kernels that wait may be launched early where that is asked 
   Fixture wrong("dependent_launch=maybe");
   CHECK(wrong.status == SAGE_E_INVALID_ARGUMENT);
   CHECK(wrong.error.Says("dependent_launch is \"maybe\", expected on or off"));
+}
+
+TEST_CASE("G7 cuda: stages of a kernel are left out by their names") {
+  static constexpr const char* kStages[] = {"first", "second", "third"};
+  const auto staged = [](std::vector<KernelFamily>& families) {
+    for (KernelFamily& family : families)
+      if (std::string(family.name) == "fast") family.stages = kStages, family.stages_off = 4;
+  };
+  const struct {
+    const char* options;
+    uint32_t off;
+  } cases[] = {{"kernels=fast", 4},
+               {"kernels=fast\nhopper_stages=all", 0},
+               {"hopper_stages=none\nkernels=fast", 7},
+               {"kernels=fast\nhopper_stages=second", 5},
+               {"kernels=fast\nhopper_stages=third,first", 2}};
+  for (const auto& c : cases) {
+    CAPTURE(c.options);
+    Fixture f(c.options, FakeH200(), staged);
+    REQUIRE_MESSAGE(f.status == SAGE_OK, f.error.message);
+    AttentionOp op;
+    GiveAddresses(op);
+    Planned plan(f, op);
+    REQUIRE(plan.status == SAGE_OK);
+    CHECK(plan.Run() == SAGE_OK);
+    CHECK(Seen().last.stages_off == c.off);
+  }
+  Fixture wrong("hopper_stages=first,fourth", FakeH200(), staged);
+  CHECK(wrong.status == SAGE_E_INVALID_ARGUMENT);
+  CHECK(wrong.error.Says("hopper_stages names \"fourth\", expected all, none, or some of first, second, third with"));
+  Fixture empty("hopper_stages=", FakeH200(), staged);
+  CHECK(empty.error.Says("hopper_stages is empty"));
+  Fixture none("kernels=plain\nhopper_stages=first", FakeH200(), staged);
+  CHECK(none.error.Says("hopper_stages is \"first\", but the kernels \"plain\" have no stages"));
 }
 
 TEST_CASE("cuda: what a plan fixes of splits is given to its runs") {

@@ -12,6 +12,7 @@
 #include "../cpu/attention_testing.h"
 #include "attention_mixtures.h"
 #include "gpu_testing.h"
+#include "hopper_mixtures.h"
 #include "lossy_gates.h"
 
 namespace sage::test {
@@ -285,6 +286,27 @@ TEST_CASE("P5 gpu: mixtures on each family of kernels by its name") {
   if (Device().find("sm_90,") == std::string::npos) return;
   CheckMixtures("kernels=hopper", SAGE_BF16, 256, 6501, 300);
   CheckMixtures("kernels=hopper", SAGE_F16, 256, 6801, 300);
+}
+
+TEST_CASE("P5 gpu: each stage of the Hopper kernel by itself") {
+  if (Device().find("sm_90,") == std::string::npos) return;
+  for (const char* stages :
+       {"none", "two_q", "store", "rows_192", "keys_176", "packed_heads", "two_q,store", "keys_176,pairs", "all"}) {
+    CAPTURE(stages);
+    Gpu gpu((std::string("kernels=hopper\nhopper_stages=") + stages).c_str());
+    for (uint64_t seed = 7101; seed < 7201; ++seed) {
+      CAPTURE(seed);
+      AttentionCase attention = HopperMixture(seed).Draw(seed % 2 == 0 ? SAGE_BF16 : SAGE_F16);
+      CHECK(Disagreement(gpu, attention) == "");
+    }
+    if (std::string(stages) != "none" && std::string(stages) != "all") continue;
+    // Tiles enough that every multiprocessor takes several; few keys, for the oracle's sake.
+    for (const int64_t dim : {64, 128, 256}) {
+      CAPTURE(dim);
+      AttentionCase attention(SAGE_BF16, {2, 32, 8, 900, 9600 / dim, dim}, 19);
+      CHECK(Disagreement(gpu, attention.WithLse()) == "");
+    }
+  }
 }
 
 TEST_CASE("P5 gpu: longer sequences round the edges of tiles") {

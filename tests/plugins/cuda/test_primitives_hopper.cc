@@ -191,6 +191,77 @@ TEST_CASE("G9 TMA: a store writes what lies inside of the tensor once it is wait
   }
 }
 
+TEST_CASE("G9 TMA: a store of five axes takes rows of a box in the order of their axes") {
+  Numbers numbers(5);
+  const Numbers untouched(5);
+  TensorMap map;
+  map.shape = numbers.shape;
+  const int32_t at[5] = {64, 12, 1, 1, 2};
+  const std::string failure = Launch(Threads(32, 16384, 3), [&] {
+    if (prim::ThreadX() != 0) return;
+    const uint32_t base = prim::SharedAddress(prim::Shared());
+    for (uint32_t row = 0; row < 96; ++row)
+      for (uint32_t column = 0; column < 64; ++column) {
+        const uint32_t to = base + row * 128 + ((column / 8) ^ (row % 8)) * 16 + column % 8 * 2;
+        if (row < 48)
+          prim::StoreShared16(to, static_cast<uint16_t>(row * 64 + column));
+        else if (column % 2 == 0)
+          prim::StoreShared32(to, (row * 64 + column) | (row * 64 + column + 1) << 16);
+      }
+    prim::FenceAsyncShared();
+    prim::TmaStore(map, base, at);
+    prim::TmaStoreCommit();
+    prim::TmaStoreWait<0>();
+  });
+  CHECK(failure == "");
+  for (int64_t p = 0; p < 4; ++p)
+    for (int64_t b = 0; b < 2; ++b)
+      for (int64_t h = 0; h < 3; ++h)
+        for (int64_t s = 0; s < 21; ++s)
+          for (int64_t d = 0; d < 96; ++d) {
+            const int64_t index[5] = {d, s, h, b, p};
+            const bool inside = p >= 2 && b == 1 && h >= 1 && s >= 12 && d >= 64;
+            const auto written = static_cast<uint16_t>((((p - 2) * 2 + h - 1) * 16 + s - 12) * 64 + d - 64);
+            REQUIRE(numbers.At(index) == (inside ? written : untouched.At(index)));
+          }
+}
+
+TEST_CASE("G9 TMA: what a thread wrote is stored after its own fence and no other") {
+  const auto failure = [](const std::function<void(uint32_t, uint32_t)>& write) {
+    Numbers numbers(4);
+    TensorMap map;
+    map.shape = numbers.shape;
+    const int32_t at[4] = {};
+    return Launch(Threads(32, 8192, 1), [&] {
+      const uint32_t base = prim::SharedAddress(prim::Shared()), thread = prim::ThreadX();
+      write(base, thread);
+      prim::SyncThreads();
+      if (thread != 0) return;
+      prim::TmaStore(map, base, at);
+      prim::TmaStoreCommit();
+      prim::TmaStoreWait<0>();
+    });
+  };
+  const auto put = [](uint32_t base, uint32_t thread) { prim::StoreShared32(base + 128 * thread, thread); };
+  CHECK(failure([&](uint32_t b, uint32_t t) { put(b, t), prim::FenceAsyncShared(); }) == "");
+  CHECK(Says(failure(put), "did not fence"));
+  CHECK(Says(failure([&](uint32_t b, uint32_t t) {
+               put(b, t), prim::SyncThreads();
+               if (t == 0) prim::FenceAsyncShared();
+             }),
+             "did not fence"));
+  CHECK(Says(failure([&](uint32_t b, uint32_t t) {
+               put(b, t), prim::FenceAsyncShared();
+               if (t == 5) prim::StoreShared16(b + 4094, 1);
+             }),
+             "thread 5 wrote"));
+  // What TMA does not read is nobody's business.
+  CHECK(failure([&](uint32_t b, uint32_t t) {
+          put(b, t), prim::FenceAsyncShared();
+          if (t == 5) prim::StoreShared16(b + 4096, 1);
+        }) == "");
+}
+
 TEST_CASE("G9 TMA: what is wrong with its use is said") {
   const auto failure = [](const std::function<void(TensorMap&, uint32_t)>& use) {
     Numbers numbers(4);
@@ -214,6 +285,62 @@ TEST_CASE("G9 TMA: what is wrong with its use is said") {
   CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaStore(m, b + 1024, at); }), "not committed"));
   CHECK(Says(failure([&](TensorMap& m, uint32_t b) { prim::TmaStore(m, b + 1024, at), prim::TmaStoreCommit(); }),
              "may still read"));
+}
+
+TEST_CASE("G9 clusters: a box lands in every block that is named and arrives at each one's own barrier") {
+  const Numbers numbers(4);
+  TensorMap map;
+  map.shape = numbers.shape;
+  const int32_t at[4] = {0, 2, 0, 0};
+  for (uint64_t seed = 1; seed <= 4; ++seed) {
+    std::vector<uint16_t> got[2];
+    emu::LaunchOptions options = Threads(32, 8192, seed);
+    options.grid.x = 4, options.cluster = 2, options.resident_blocks = 2;
+    const std::string failure = Launch(options, [&] {
+      const uint32_t barrier = prim::SharedAddress(prim::Shared()), to = barrier + 1024, rank = prim::ClusterRank();
+      if (prim::ThreadX() == 0) {
+        prim::MbarrierInit(barrier, 1);
+        prim::MbarrierInit(barrier + 8, 2);
+      }
+      prim::ClusterSync();
+      if (prim::ThreadX() == 0) {
+        prim::MbarrierArriveExpect(barrier, 4096);
+        if (rank == 1) prim::TmaLoadMulticast(to, map, barrier, at, 3);
+        prim::MbarrierWait(barrier, 0);
+        got[rank].resize(2048);
+        std::memcpy(got[rank].data(), prim::SharedPointer(to), 4096);
+        for (uint32_t other = 0; other < 2; ++other) prim::MbarrierArriveAt(barrier + 8, other);
+        prim::MbarrierWaitCluster(barrier + 8, 0);  // both have said so
+      }
+      prim::ClusterSync();
+    });
+    REQUIRE(failure == "");
+    CHECK(got[0] == got[1]);
+    const int64_t index[4] = {0, 2, 0, 0};
+    CHECK(got[0][0] == numbers.At(index));
+  }
+}
+
+TEST_CASE("G9 clusters: what is wrong with their use is said") {
+  const auto failure = [](uint32_t blocks, const std::function<void(uint32_t, uint32_t)>& use) {
+    emu::LaunchOptions options = Threads(32, 64, 1);
+    options.grid.x = blocks, options.cluster = 2, options.resident_blocks = 2;
+    return Launch(options, [&] {
+      if (prim::ThreadX() == 0) use(prim::SharedAddress(prim::Shared()), prim::ClusterRank());
+    });
+  };
+  CHECK(Says(failure(3, [](uint32_t, uint32_t) {}), "no whole number of clusters"));
+  CHECK(Says(failure(2, [](uint32_t b, uint32_t) { prim::MbarrierArriveAt(b, 2); }), "at block 2 of a cluster of 2"));
+  CHECK(Says(failure(2,
+                     [](uint32_t b, uint32_t rank) {
+                       if (rank == 0) prim::MbarrierArriveAt(b, 1);
+                     }),
+             "no barrier was made"));
+  CHECK(Says(failure(2,
+                     [](uint32_t, uint32_t rank) {
+                       if (rank == 1) prim::ClusterSync();
+                     }),
+             "barrier.cluster"));
 }
 
 TEST_CASE("G9 TMA: tensor maps are held to the driver's limits") {
@@ -323,6 +450,7 @@ TEST_CASE("G9 wgmma: both operands in shared memory under every swizzle") {
       TestWgmma<Bf16, 8>(layout, false, accumulate, ++seed);
     }
   TestWgmma<Bf16, 256>(Layout::k128, false, true, 99);
+  TestWgmma<F16, 176>(Layout::k128, false, true, 98);
 }
 
 TEST_CASE("G9 wgmma: A in registers and B with its columns contiguous") {

@@ -272,7 +272,8 @@ TEST_CASE("G7 cublasLt: options") {
   CHECK(empty.status() == SAGE_E_INVALID_ARGUMENT);
   ProductDevice unknown("cubles=off");
   CHECK(Has(unknown.message(),
-            "option \"cubles\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch, rates"));
+            "option \"cubles\" is unknown to cuda; it has: kernels, splits, cublas, dependent_launch, hopper_stages, "
+            "rates"));
 }
 
 TEST_CASE("G7 cublasLt: whatever call fails is our kernel's work at ask and a sentence in a run") {

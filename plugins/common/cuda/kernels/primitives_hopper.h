@@ -1,6 +1,7 @@
 // primitives_hopper.h: what sm_90a adds to primitives.h: barriers in shared memory that count arrivals and bytes
-// (mbarrier), boxes of tensors copied by the tensor memory accelerator (TMA), products of a warpgroup (wgmma), and
-// registers handed from one warpgroup to another. The same two implementations: inline PTX and the CPU emulation.
+// (mbarrier), also of other blocks of a cluster, boxes of tensors copied by the tensor memory accelerator (TMA),
+// products of a warpgroup (wgmma), and registers handed from one warpgroup to another. The same two implementations:
+// inline PTX and the CPU emulation.
 //
 // Shared memory is named by its 32-bit address throughout, as the instructions do.
 #ifndef SAGE_PLUGINS_COMMON_CUDA_KERNELS_PRIMITIVES_HOPPER_H_
@@ -21,6 +22,11 @@ namespace sage::cuda::prim {
 // Returns once the phase of this parity has ended: at once for parity 1 of a barrier that has seen no phase end.
 SAGE_DEVICE void MbarrierWait(uint32_t barrier, uint32_t parity) {
   while (!MbarrierTryWait(barrier, parity)) {
+  }
+}
+
+SAGE_DEVICE void MbarrierWaitCluster(uint32_t barrier, uint32_t parity) {
+  while (!MbarrierTryWaitCluster(barrier, parity)) {
   }
 }
 

@@ -137,20 +137,30 @@ bool Machine::LandEarliest() {
   return true;
 }
 
-void Machine::StartBlock() {
+void Machine::StartBlock(const std::shared_ptr<Cluster>& cluster) {
   const Dim3& grid = options_.grid;
   const uint64_t n = next_block_++;
   const Dim3 index{static_cast<uint32_t>(n % grid.x), static_cast<uint32_t>(n / grid.x % grid.y),
                    static_cast<uint32_t>(n / grid.x / grid.y)};
   blocks_.push_back(std::make_unique<Block>(*this, index, options_.threads, options_.shared_bytes));
+  blocks_.back()->cluster = cluster;
+  blocks_.back()->cluster_rank = static_cast<uint32_t>(cluster->blocks.size());
+  cluster->blocks.push_back(blocks_.back().get());
   for (Thread& thread : blocks_.back()->threads) {
     if (idle_fibers_.empty()) idle_fibers_.push_back(std::make_unique<Fiber>());
     fibers_.push_back(std::move(idle_fibers_.back()));
     idle_fibers_.pop_back();
     thread.fiber = fibers_.back().get();
     thread.fiber->Start([this, &thread] { Body(thread); });
-    runnable_.push_back(&thread);
   }
+  // Blocks of a cluster are there together and yet may be far apart.
+  const auto begin = [this, block = blocks_.back().get()] {
+    for (Thread& thread : block->threads) runnable_.push_back(&thread);
+  };
+  if (cluster->blocks.size() > 1 && Random(2) == 0)
+    Later(5000, begin);
+  else
+    begin();
 }
 
 // In the fiber.
@@ -169,6 +179,7 @@ void Machine::Body(Thread& thread) {
 void Machine::EndBlock(Block& block) {
   if (std::string wrong = block.extensions.AtEnd(); !wrong.empty() && failure_.empty())
     failure_ = "block " + Name(block.index) + " ends while " + wrong;
+  block.cluster->blocks[block.cluster_rank] = nullptr;
   for (Thread& thread : block.threads) {
     const auto fiber = std::find_if(fibers_.begin(), fibers_.end(), [&](auto& f) { return f.get() == thread.fiber; });
     idle_fibers_.push_back(std::move(*fiber));
@@ -195,8 +206,14 @@ std::string Machine::Run() {
   const uint64_t count = uint64_t{grid.x} * grid.y * grid.z;
   if (options_.threads == 0 || options_.threads % 32 != 0 || options_.threads > 1024)
     return "a block of " + Number(options_.threads) + " threads; expected a multiple of 32 up to 1024";
+  const uint32_t together = std::max(1u, options_.cluster);
+  if (grid.x % together != 0)
+    return "a grid of " + Number(grid.x) + " blocks along x is no whole number of clusters of " + Number(together);
   while (failure_.empty()) {
-    while (next_block_ < count && blocks_.size() < std::max(1u, options_.resident_blocks)) StartBlock();
+    while (next_block_ < count && (blocks_.empty() || blocks_.size() + together <= options_.resident_blocks)) {
+      const auto cluster = std::make_shared<Cluster>();
+      for (uint32_t i = 0; i < together; ++i) StartBlock(cluster);
+    }
     if (blocks_.empty()) break;
     while (!later_.empty() && later_.begin()->first <= turn_) LandEarliest();
     const bool stuck = runnable_.empty() || idle_polls_ > 1000 + 16 * runnable_.size();
@@ -234,6 +251,25 @@ std::string Machine::Deadlock() const {
 
 std::string Launch(const LaunchOptions& options, const std::function<void()>& body) {
   return Machine(options, body).Run();
+}
+
+Block& BlockOfCluster(uint32_t rank, const char* what) {
+  const std::vector<Block*>& blocks = SelfBlock().cluster->blocks;
+  if (rank >= blocks.size())
+    Fail(std::string(what) + " at block " + Number(rank) + " of a cluster of " + Number(blocks.size()));
+  if (blocks[rank] == nullptr)
+    Fail(std::string(what) + " at block " + Number(rank) + " of the cluster, which has ended");
+  return *blocks[rank];
+}
+
+void ClusterBarrier() {
+  Cluster& cluster = *SelfBlock().cluster;
+  for (const Block* block : cluster.blocks)
+    if (block == nullptr) Fail("barrier.cluster with a block that has ended");
+  if (++cluster.threads_there < cluster.blocks.size() * SelfBlock().threads.size())
+    return SelfMachine().Wait(cluster.queue, {"barrier.cluster"});
+  cluster.threads_there = 0;
+  SelfMachine().WakeAll(cluster.queue);
 }
 
 void Barrier(uint32_t barrier, uint32_t threads, bool wait, const char* what) {

@@ -37,6 +37,7 @@ struct LaunchOptions {
   size_t shared_bytes = 0;       // of a block
   uint64_t seed = 1;             // of all that is left to chance
   uint32_t resident_blocks = 1;  // that run interleaved; the next begins when one ends
+  uint32_t cluster = 1;          // blocks, neighbours along x, that begin together and reach each other's memory
   // (optional) What the grid before this one does to memory. It is done when the kernel waits for it, and no earlier; a
   // launch that never does is wrong.
   std::function<void()> earlier;
@@ -104,6 +105,13 @@ struct Warp {
   WaitQueue queue;
 };
 
+// Blocks that reach each other's shared memory; null: has ended.
+struct Cluster {
+  std::vector<Block*> blocks;
+  uint32_t threads_there = 0;  // at the barrier of all of them
+  WaitQueue queue;
+};
+
 class Block {
  public:
   Block(Machine& machine, Dim3 index, uint32_t threads, size_t shared_bytes);
@@ -122,6 +130,8 @@ class Block {
   std::vector<Thread> threads;
   std::vector<Warp> warps;
   Extensions extensions;
+  std::shared_ptr<Cluster> cluster;
+  uint32_t cluster_rank = 0;
 
  private:
   std::unique_ptr<unsigned char[]> memory_;
@@ -148,7 +158,7 @@ class Machine {
   void Later(uint32_t within, std::function<void()> what);
 
  private:
-  void StartBlock();
+  void StartBlock(const std::shared_ptr<Cluster>& cluster);
   void RunOne(Thread& thread);
   void Body(Thread& thread);
   void EndBlock(Block& block);
@@ -192,6 +202,11 @@ void WarpOperation(const char* what, T& mine, F&& all) {
   warp.arrived = 0;
   SelfMachine().WakeAll(warp.queue);
 }
+
+// Another block of this one's cluster; fails where there is none, or it has ended.
+Block& BlockOfCluster(uint32_t rank, const char* what);
+// Waits for all threads of all blocks of the cluster.
+void ClusterBarrier();
 
 // bar.sync and bar.arrive; barrier 0 with all threads is __syncthreads.
 void Barrier(uint32_t barrier, uint32_t threads, bool wait, const char* what);

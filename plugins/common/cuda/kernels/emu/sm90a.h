@@ -14,9 +14,13 @@ namespace sage::cuda::emu {
 
 void MbarrierInit(uint32_t barrier, uint32_t arrivals);
 void MbarrierArrive(uint32_t barrier, uint32_t expected_bytes, const char* what);
+void MbarrierArriveAt(uint32_t barrier, uint32_t rank);
 bool MbarrierTryWait(uint32_t barrier, uint32_t parity);
-void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank);
+// blocks: bit i for block i of the cluster; 0: this block alone.
+void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank, uint32_t blocks);
 void TmaStore(const TensorMap& map, uint32_t from, const int32_t* at, int rank);
+void StoreShared(uint32_t to, const void* from, uint32_t bytes);
+void FenceAsyncShared();
 void TmaStoreCommit();
 // read: only the shared memory has to be free again.
 void TmaStoreWait(uint32_t pending, bool read);
@@ -55,14 +59,32 @@ inline void MbarrierArriveExpect(uint32_t barrier, uint32_t bytes) {
 // Whether the phase of this parity has ended; may let others run.
 inline bool MbarrierTryWait(uint32_t barrier, uint32_t parity) { return emu::MbarrierTryWait(barrier, parity); }
 
+// --- clusters: blocks that reach each other's shared memory ----------------------------------------------------------
+inline uint32_t ClusterRank() { return emu::SelfBlock().cluster_rank; }
+// All threads of all blocks of the cluster; they may be apart within a warp.
+inline void ClusterSync() { emu::ClusterBarrier(); }
+// At the barrier that lies at this address in that block of the cluster.
+inline void MbarrierArriveAt(uint32_t barrier, uint32_t rank) { emu::MbarrierArriveAt(barrier, rank); }
+// Of a phase that other blocks of the cluster arrive at, too.
+inline bool MbarrierTryWaitCluster(uint32_t barrier, uint32_t parity) { return emu::MbarrierTryWait(barrier, parity); }
+
 // --- TMA: boxes between global memory and swizzled shared memory, issued by one thread -------------------------------
 inline void TmaPrefetchMap(const TensorMap&) {}
 template <int kRank>
 void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t (&at)[kRank]) {
   static_assert(kRank >= 2 && kRank <= kTensorMapMaxRank);
-  emu::TmaLoad(to, map, barrier, at, kRank);
+  emu::TmaLoad(to, map, barrier, at, kRank, 0);
 }
-inline void TmaStore(const TensorMap& map, uint32_t from, const int32_t (&at)[4]) { emu::TmaStore(map, from, at, 4); }
+// To the same address in each block of the cluster whose bit is set; the bytes arrive at each one's own barrier.
+inline void TmaLoadMulticast(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t (&at)[4],
+                             uint16_t blocks) {
+  emu::TmaLoad(to, map, barrier, at, 4, blocks);
+}
+template <int kRank>
+void TmaStore(const TensorMap& map, uint32_t from, const int32_t (&at)[kRank]) {
+  static_assert(kRank == 4 || kRank == 5);
+  emu::TmaStore(map, from, at, kRank);
+}
 inline void TmaStoreCommit() { emu::TmaStoreCommit(); }
 template <int kPending>
 void TmaStoreWaitRead() {
@@ -72,7 +94,11 @@ template <int kPending>
 void TmaStoreWait() {
   emu::TmaStoreWait(kPending, false);
 }
-inline void FenceAsyncShared() {}
+// What a thread writes for TMA to store: only this is known to the emulation, and only for it is the fence asked for.
+inline void StoreShared32(uint32_t to, uint32_t bits) { emu::StoreShared(to, &bits, sizeof bits); }
+inline void StoreShared16(uint32_t to, uint16_t bits) { emu::StoreShared(to, &bits, sizeof bits); }
+// Between what the thread has written to shared memory and TMA, whoever has it read there.
+inline void FenceAsyncShared() { emu::FenceAsyncShared(); }
 
 // --- warpgroups ------------------------------------------------------------------------------------------------------
 template <int kRegisters>

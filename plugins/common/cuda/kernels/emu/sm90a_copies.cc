@@ -112,6 +112,19 @@ struct Stores : Extension {
   }
 };
 
+// Of a block: words that a thread wrote by StoreShared and has not fenced since, 1 + its number; else 0.
+struct Unfenced : Extension {
+  std::vector<uint32_t> writers;
+  uint32_t& Of(Block& block, uint32_t address) {
+    if (writers.empty()) writers.resize(block.shared_bytes() / 4 + 1);
+    return writers[(address - Block::kSharedBase) / 4];
+  }
+};
+// Of a thread: where those words are.
+struct OwnUnfenced : Extension {
+  std::vector<uint32_t> words;
+};
+
 struct RegisterPool : Extension {
   // Of each warpgroup; 0 until the first trade: what a launch gives to every thread.
   std::map<uint32_t, uint32_t> of;
@@ -140,6 +153,15 @@ void MbarrierArrive(uint32_t address, uint32_t expected_bytes, const char* what)
   EndPhaseIfDone(SelfMachine(), barrier);
 }
 
+void MbarrierArriveAt(uint32_t address, uint32_t rank) {
+  constexpr const char* kWhat = "mbarrier.arrive";
+  Block& block = BlockOfCluster(rank, kWhat);
+  Mbarrier& barrier = block.extensions.Of<Mbarriers>().At(block, address, kWhat);
+  if (barrier.pending == 0) Fail(std::string(kWhat) + " once more than the barrier counts in a phase");
+  --barrier.pending;
+  EndPhaseIfDone(SelfMachine(), barrier);
+}
+
 bool MbarrierTryWait(uint32_t address, uint32_t parity) {
   constexpr const char* kWhat = "mbarrier.try_wait at";
   if (parity > 1) Fail("mbarrier.try_wait for parity " + std::to_string(parity));
@@ -149,10 +171,8 @@ bool MbarrierTryWait(uint32_t address, uint32_t parity) {
   return barrier.phase % 2 != parity;
 }
 
-void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank) {
+static void LoadInto(Block& block, uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank) {
   constexpr const char* kWhat = "a TMA load";
-  CheckMap(map, rank, kWhat);
-  Block& block = SelfBlock();
   Mbarriers& barriers = block.extensions.Of<Mbarriers>();
   barriers.At(block, barrier, kWhat);
   const uint32_t bytes = BoxBytes(map.shape);
@@ -177,9 +197,40 @@ void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t*
   });
 }
 
+// To each block when it pleases.
+void TmaLoad(uint32_t to, const TensorMap& map, uint32_t barrier, const int32_t* at, int rank, uint32_t blocks) {
+  CheckMap(map, rank, "a TMA load");
+  if (blocks == 0) return LoadInto(SelfBlock(), to, map, barrier, at, rank);
+  for (uint32_t other = 0; other < 16; ++other)
+    if ((blocks >> other & 1) != 0) LoadInto(BlockOfCluster(other, "a TMA load"), to, map, barrier, at, rank);
+}
+
+void StoreShared(uint32_t to, const void* from, uint32_t bytes) {
+  Block& block = SelfBlock();
+  std::memcpy(block.At(to, bytes, bytes, "st.shared"), from, bytes);
+  block.extensions.Of<Unfenced>().Of(block, to) = 1 + Self().index;
+  Self().extensions.Of<OwnUnfenced>().words.push_back(to);
+}
+
+void FenceAsyncShared() {
+  Block& block = SelfBlock();
+  Unfenced& unfenced = block.extensions.Of<Unfenced>();
+  OwnUnfenced& own = Self().extensions.Of<OwnUnfenced>();
+  for (const uint32_t address : own.words)
+    if (uint32_t& writer = unfenced.Of(block, address); writer == 1 + Self().index) writer = 0;
+  own.words.clear();
+}
+
 void TmaStore(const TensorMap& map, uint32_t from, const int32_t* at, int rank) {
   CheckMap(map, rank, "a TMA store");
-  SelfBlock().At(from, BoxBytes(map.shape), 128, "a TMA store");
+  Block& block = SelfBlock();
+  const uint32_t bytes = BoxBytes(map.shape);
+  block.At(from, bytes, 128, "a TMA store");
+  Unfenced& unfenced = block.extensions.Of<Unfenced>();
+  for (uint32_t address = from; address < from + bytes; address += 4)  // the swizzle stays within 128 bytes
+    if (const uint32_t writer = unfenced.Of(block, address); writer != 0)
+      Fail("a TMA store of shared memory that thread " + std::to_string(writer - 1) +
+           " wrote and did not fence (fence.proxy.async)");
   Store store{map, {}, &SelfBlock(), from, {}};
   std::copy(at, at + rank, store.at);
   if (SelfMachine().Random(2) == 0) store.Read();

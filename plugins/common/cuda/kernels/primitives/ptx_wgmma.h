@@ -19,6 +19,8 @@ struct Wgmma;
 #define SAGE_WGMMA_32(d, i) \
   SAGE_WGMMA_8(d, i), SAGE_WGMMA_8(d, (i) + 8), SAGE_WGMMA_8(d, (i) + 16), SAGE_WGMMA_8(d, (i) + 24)
 #define SAGE_WGMMA_64(d, i) SAGE_WGMMA_32(d, i), SAGE_WGMMA_32(d, (i) + 32)
+#define SAGE_WGMMA_88(d, i) \
+  SAGE_WGMMA_64(d, i), SAGE_WGMMA_8(d, (i) + 64), SAGE_WGMMA_8(d, (i) + 72), SAGE_WGMMA_8(d, (i) + 80)
 #define SAGE_WGMMA_128(d, i) SAGE_WGMMA_64(d, i), SAGE_WGMMA_64(d, (i) + 64)
 
 #define SAGE_WGMMA_NAMES_32                                                                                   \
@@ -28,6 +30,12 @@ struct Wgmma;
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, " \
   "%23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, " \
   "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define SAGE_WGMMA_NAMES_88                                                                                   \
+  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, " \
+  "%23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, " \
+  "%44, %45, %46, %47, %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63, %64, " \
+  "%65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79, %80, %81, %82, %83, %84, %85, " \
+  "%86, %87"
 #define SAGE_WGMMA_NAMES_128                                                                                  \
   "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, " \
   "%23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, " \
@@ -63,16 +71,20 @@ struct Wgmma;
 
 SAGE_WGMMA_SPECIALISE(Bf16, "bf16", 64, 32, 32, 33, 34, 35, 36, 37)
 SAGE_WGMMA_SPECIALISE(Bf16, "bf16", 128, 64, 64, 65, 66, 67, 68, 69)
+SAGE_WGMMA_SPECIALISE(Bf16, "bf16", 176, 88, 88, 89, 90, 91, 92, 93)
 SAGE_WGMMA_SPECIALISE(Bf16, "bf16", 256, 128, 128, 129, 130, 131, 132, 133)
 SAGE_WGMMA_SPECIALISE(F16, "f16", 64, 32, 32, 33, 34, 35, 36, 37)
 SAGE_WGMMA_SPECIALISE(F16, "f16", 128, 64, 64, 65, 66, 67, 68, 69)
+SAGE_WGMMA_SPECIALISE(F16, "f16", 176, 88, 88, 89, 90, 91, 92, 93)
 SAGE_WGMMA_SPECIALISE(F16, "f16", 256, 128, 128, 129, 130, 131, 132, 133)
 
 #undef SAGE_WGMMA_SPECIALISE
 #undef SAGE_WGMMA_NAMES_128
+#undef SAGE_WGMMA_NAMES_88
 #undef SAGE_WGMMA_NAMES_64
 #undef SAGE_WGMMA_NAMES_32
 #undef SAGE_WGMMA_128
+#undef SAGE_WGMMA_88
 #undef SAGE_WGMMA_64
 #undef SAGE_WGMMA_32
 #undef SAGE_WGMMA_8
