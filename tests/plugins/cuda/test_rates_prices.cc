@@ -65,7 +65,7 @@ TEST_CASE("cuda rates: prices rise with the length") {
         for (int32_t length = 256; length <= 1 << 17; length += 1 + length / 16) {
           CAPTURE(length);
           const AttentionArguments a = Prefill(length, dim, causal);
-          CHECK(HopperNs(a, rates, Board(major, 0)) > hopper);
+          if (major == 9) CHECK(HopperNs(a, rates, Board(major, 0)) > hopper);  // no other runs it
           CHECK(CudnnNs(a, rates, Board(major, 0)) > cudnn);
           hopper = HopperNs(a, rates, Board(major, 0)), cudnn = CudnnNs(a, rates, Board(major, 0));
         }
