@@ -56,6 +56,25 @@ bool Wanted(const std::string& list, const std::string& name) {
   return list.empty() || ("," + list + ",").find("," + name + ",") != std::string::npos;
 }
 
+// A row a line, so that two tables can be compared by eye.
+std::string Written(const ordered_json& table) {
+  ordered_json devices = table.at("devices"), head = table;
+  head.erase("devices");
+  std::string text = head.dump();
+  text.back() = ',';
+  text += "\n\"devices\": [";
+  for (size_t n = 0; n < devices.size(); ++n) {
+    const ordered_json rows = devices[n].contains("rows") ? devices[n].at("rows") : ordered_json::array();
+    devices[n].erase("rows");
+    text += (n == 0 ? "\n" : ",\n") + devices[n].dump();
+    text.back() = ',';
+    text += "\n\"rows\": [";
+    for (size_t row = 0; row < rows.size(); ++row) text += (row == 0 ? "\n" : ",\n") + rows[row].dump();
+    text += "]}";
+  }
+  return text + "]}\n";
+}
+
 // Empty, or why there is no table.
 std::string OverDescribed(const Given& given, const std::vector<Row>& rows, ordered_json* out) {
   std::string why;
@@ -106,7 +125,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "cudnn_acceptance: %s\n", missing.c_str());
     return 77;  // as tests say that there is nothing to test
   }
-  const std::string text = out.dump(1) + "\n";
+  const std::string text = Written(out);
   if (given.out.empty()) {
     std::cout << text;
   } else if (std::ofstream file(given.out); !(file << text).flush()) {

@@ -50,10 +50,11 @@ void LayPages(const AttentionCall& call, AttentionCase& to) {
 OwnedTensor Bias(const AttentionCall& call) {
   const bool batches = call.bias == BiasForm::kBatches, heads = call.bias == BiasForm::kHeads;
   const bool whole = call.bias == BiasForm::kWhole || call.bias == BiasForm::kWholeF32;
-  const int64_t of_head = call.seq_q * call.seq_kv, of_batch = whole ? of_head * call.heads_q : of_head;
+  const int64_t keys = call.page > 0 ? (call.seq_kv + call.page - 1) / call.page * call.page : call.seq_kv;
+  const int64_t of_head = call.seq_q * keys, of_batch = whole ? of_head * call.heads_q : of_head;
   return OwnedTensor(call.bias == BiasForm::kWholeF32 ? SAGE_F32 : call.dtype,
-                     {call.batch, call.heads_q, call.seq_q, call.seq_kv},
-                     {whole || batches ? of_batch : 0, whole || heads ? of_head : 0, call.seq_kv, 1});
+                     {call.batch, call.heads_q, call.seq_q, keys},
+                     {whole || batches ? of_batch : 0, whole || heads ? of_head : 0, keys, 1});
 }
 
 }  // namespace
