@@ -119,6 +119,8 @@ TEST_CASE("P7 cudnn plans: a plan within the workspace declared is built and rea
     const auto built = Plan::Build(*library, hopper.target(), sdpa, &failure);
     REQUIRE_MESSAGE(built != nullptr, failure.text);
     CHECK(built->engine() >= 0);
+    // The engine that cuDNN prefers splits the keys and keeps parts; one that needs less than declared is slower.
+    if (sdpa.seq_q == 1) CHECK(built->workspace_bytes() > 0);
     CHECK(built->workspace_bytes() <= Engines::Find(*library, hopper.target(), sdpa).workspace_bytes());
     const std::string text = built->Text(&failure);
     REQUIRE_MESSAGE(failure.ok(), failure.text);
