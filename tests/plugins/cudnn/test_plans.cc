@@ -59,7 +59,7 @@ TEST_CASE("P5 cudnn plans: each feature alone has an engine on every device") {
           const auto outcome =
               test::AskFor(*library, device, test::CallOf(feature, test::Features()[0], test::kDims[dims], sequence));
           described += outcome.described;
-          CAPTURE(feature.name);
+          CAPTURE(std::string(feature.name));
           CHECK_MESSAGE((!outcome.described || outcome.has_engine), outcome.text, ": ", outcome.reason);
         }
     CHECK(described > 80);  // of 132

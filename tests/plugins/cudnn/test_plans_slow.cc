@@ -28,7 +28,7 @@ void CheckPairs(const char* name) {
           ++asked, described += outcome.described;
           CHECK_MESSAGE((!outcome.described || outcome.has_engine), outcome.text, ": ", outcome.reason);
         }
-  MESSAGE(name, ": ", described, " of ", asked, " are let through");
+  MESSAGE(std::string(name), ": ", described, " of ", asked, " are let through");
   CHECK(described > asked / 2);
 }
 
