@@ -43,8 +43,11 @@ class Cells(unittest.TestCase):
     def test_totals_and_engines_of_another_generation(self):
         device = table(TAKEN, REFUSED)["devices"][0]
         self.assertEqual(support.totals(device), "| NVIDIA h200 | 90 | 2 | 1 | 1 | 0 | 1 | 400 ms |")
-        self.assertEqual(support.foreign(device), ["* NVIDIA h200, decode, by engines for composite, sm_8x: no mask."])
+        self.assertEqual(support.foreign(device), ["* NVIDIA h200, decode, by engines for sm_8x: everything."])
         self.assertEqual(support.foreign(dict(device, sm=89)), [])
+        own = dict(TAKEN, variant="causal, top left", family="composite, sm_9x")
+        self.assertEqual(support.foreign(table(TAKEN, own)["devices"][0]),
+                         ["* NVIDIA h200, decode, by engines for sm_8x: no mask."])
 
     def test_a_variant_that_a_column_was_not_asked_for_is_empty(self):
         lines = support.tables(table(TAKEN, dict(REFUSED, variant="other", d=[64, 64]))["devices"][0], support.Reasons())
