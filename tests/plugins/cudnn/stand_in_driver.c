@@ -5,8 +5,8 @@
  * cuDNN loads no module and goes on. Loaded by its full path by tests that describe devices (described_device.h); never
  * installed and on no search path: a program that finds it by accident would find no device.
  */
-int cuDeviceGetCount(int *count);
-int cuDeviceGetCount(int *count) {
+int cuDeviceGetCount(int* count);
+int cuDeviceGetCount(int* count) {
   *count = 0;
   return 0;
 }

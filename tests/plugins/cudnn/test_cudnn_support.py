@@ -13,9 +13,9 @@ loader = importlib.machinery.SourceFileLoader("cudnn_support", SCRIPT)
 support = importlib.util.module_from_spec(importlib.util.spec_from_loader("cudnn_support", loader))
 loader.exec_module(support)
 
-TAKEN = {"variant": "no mask", "phase": "decode", "dtype": "bf16", "d": [192, 128], "accepted": True, "refused_by": None,
-         "reason": None, "engine": 1, "family": "composite, sm_8x", "kernel": "k", "compiled": True, "native_graph": True,
-         "workspace_bytes": 532608, "build_ms": 400.0, "error_o": None, "error_lse": None, "same_bits": None,
+TAKEN = {"variant": "no mask", "phase": "decode", "dtype": "bf16", "d": [192, 128], "accepted": True,
+         "refused_by": None, "reason": None, "engine": 1, "family": "composite, sm_8x", "kernel": "k", "compiled": True,
+         "native_graph": True, "workspace_bytes": 532608, "build_ms": 400.0, "error_o": None, "error_lse": None, "same_bits": None,
          "replay_stream": None, "replay_native": None}
 RUN = dict(TAKEN, error_o=0.25, error_lse=0.5, same_bits=True, replay_stream=True, replay_native=True)
 REFUSED = dict(TAKEN, accepted=False, refused_by="rules", reason="cuDNN 9.19.0: no", engine=None, family=None,
@@ -50,7 +50,8 @@ class Cells(unittest.TestCase):
                          ["* NVIDIA h200, decode, by engines for sm_8x: no mask."])
 
     def test_a_variant_that_a_column_was_not_asked_for_is_empty(self):
-        lines = support.tables(table(TAKEN, dict(REFUSED, variant="other", d=[64, 64]))["devices"][0], support.Reasons())
+        device = table(TAKEN, dict(REFUSED, variant="other", d=[64, 64]))["devices"][0]
+        lines = support.tables(device, support.Reasons())
         self.assertIn("| asked for | bf16 192/128 | bf16 64 |", lines)
         self.assertIn("| no mask | 1, 520K |  |", lines)
         self.assertIn("| other |  | no 1 |", lines)
