@@ -15,7 +15,8 @@ loader.exec_module(support)
 
 TAKEN = {"variant": "no mask", "phase": "decode", "dtype": "bf16", "d": [192, 128], "accepted": True,
          "refused_by": None, "reason": None, "engine": 1, "family": "composite, sm_8x", "kernel": "k", "compiled": True,
-         "native_graph": True, "workspace_bytes": 532608, "build_ms": 400.0, "error_o": None, "error_lse": None, "same_bits": None,
+         "native_graph": True, "workspace_bytes": 532608, "build_ms": 400.0,
+         "error_o": None, "error_lse": None, "same_bits": None,
          "replay_stream": None, "replay_native": None}
 RUN = dict(TAKEN, error_o=0.25, error_lse=0.5, same_bits=True, replay_stream=True, replay_native=True)
 REFUSED = dict(TAKEN, accepted=False, refused_by="rules", reason="cuDNN 9.19.0: no", engine=None, family=None,
