@@ -160,7 +160,7 @@ enum PointwiseMode : int {
   kIndex = 501,   // y is the place along an axis
   kSelect = 601,  // x where t, else b
 };
-enum ReductionOperator : int { kReduceAdd = 0, kReduceMaximum = 3 };
+enum ReductionOperator : int { kReduceAdd = 0, kReduceMaximum = 3, kReduceLargestMagnitude = 4 };
 enum HeuristicMode : int { kHeuristicFallback = 2, kHeuristicA = 3 };
 inline constexpr int kNoteNondeterministic = 4;  // of numerical notes
 inline constexpr int kNoteRuntimeCompiled = 0;   // of behavior notes

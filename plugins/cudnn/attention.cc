@@ -12,6 +12,7 @@
 #include "common/cuda/constants.h"
 #include "common/cuda/errors.h"
 #include "common/cuda/refusals.h"
+#include "common/cuda/roofline.h"
 #include "price.h"
 #include "sage/support/check_op.h"
 #include "sage/support/refuse.h"
@@ -33,7 +34,8 @@ struct Choice {
 
 // The unified op at 9.19: attention without a mask, within lengths, by pages.
 bool UnifiedHas(const Sdpa& sdpa, size_t version) {
-  if (sdpa.banded() || sdpa.bias || sdpa.alibi || sdpa.softcap || sdpa.sinks) return false;
+  if (sdpa.fp8() || sdpa.dropout || sdpa.banded() || sdpa.bias || sdpa.alibi || sdpa.softcap || sdpa.sinks)
+    return false;
   return version >= (sdpa.lengths ? 91500u : 91301u);
 }
 
@@ -57,6 +59,9 @@ Layout LayoutOf(const Sdpa& sdpa, int64_t workspace_bytes, bool own_statistics) 
   layout.table = part(sdpa.paged(), 4 * sdpa.batch * sdpa.table_columns);
   layout.statistics = part(own_statistics, 4 * sdpa.batch * sdpa.heads_q * sdpa.seq_q);
   layout.statistics_rows = sdpa.seq_q;
+  layout.scales = part(sdpa.fp8(), kScaleNumbers * kNumberBytes);
+  layout.mask = part(sdpa.dropout, MaskBytes(sdpa));
+  layout.mask_row = sdpa.mask_row();
   layout.bytes = at;
   return layout;
 }
@@ -91,8 +96,8 @@ class AttentionPlan final : public plugins::KernelPlan {
     Call call;
     call.layout = choice_.layout, call.workspace = static_cast<char*>(args.workspace);
     call.table_columns = choice_.sdpa.table_columns;
-    if (const char* why =
-            cuda::BindAttention(view_.attributes.attention, features_, slots.data(), SAGE_ATTN_NUM_SLOTS, &call.a);
+    if (const char* why = cuda::BindAttention(view_.attributes.attention, features_, slots.data(), SAGE_ATTN_NUM_SLOTS,
+                                              &call.a, &call.extras);
         why != nullptr)
       return sage_fail(err, SAGE_E_INVALID_ARGUMENT, "run: %s", why);
     for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) {
@@ -133,7 +138,7 @@ class AttentionPlan final : public plugins::KernelPlan {
     float minus_infinity = -std::numeric_limits<float>::infinity();
     int32_t rows = bounds.rows, keys = bounds.keys, right = bounds.right, left_whole = bounds.left_whole;
     const bool from_end = sdpa.bottom_right && sdpa.lengths;
-    std::array<Binding, 32> bindings;
+    std::array<Binding, static_cast<size_t>(kUidVirtual)> bindings;  // each uid once at most
     size_t count = 0;
     const auto bind = [&](bool there, TensorUid uid, const void* pointer) {
       if (there) bindings[count++] = {uid, const_cast<void*>(pointer)};
@@ -159,6 +164,10 @@ class AttentionPlan final : public plugins::KernelPlan {
     bind(up_to && right != 0, kUidRight, &right);
     bind(sdpa.window_left >= 0, kUidLeft,
          from_end ? static_cast<const void*>(&left_whole) : static_cast<const void*>(&left));
+    for (int number = 0; number < kScaleNumbers; ++number)
+      bind(sdpa.fp8(), static_cast<TensorUid>(kUidScaleQ + number), part(call.layout.scales + number * kNumberBytes));
+    auto kept = static_cast<float>(call.extras.kept);
+    bind(sdpa.dropout, kUidDropoutMask, part(call.layout.mask)), bind(sdpa.dropout, kUidKept, &kept);
     return context_.Run(*plan_, {bindings.data(), count}, args.workspace, args.stream);
   }
 
@@ -225,16 +234,20 @@ bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, con
            false;
   if (view.op.dynamic_axes != 0)
     return sage_refuse(answer, 0, "a plan of cuDNN is of one shape; runs of smaller ones are asked for"), false;
-  if (view.op.accuracy == SAGE_ACCURACY_EXACT)
-    return sage_refuse(answer, 0,
-                       "cuDNN computes 16-bit types in their own arithmetic, class NATIVE; EXACT is asked for"),
-           false;
   cuda::AttentionArguments a;
-  if (const char* why = cuda::BindAskedAttention(view, features, &a); why != nullptr)
+  cuda::AttentionExtras extras;
+  if (const char* why = cuda::BindAskedAttention(view, features, &a, &extras); why != nullptr)
     return sage_refuse(answer, 0, "attention is refused: %s", why), false;
+  if (cuda::IsFp8(a.type) ? view.op.accuracy == SAGE_ACCURACY_EXACT || view.op.accuracy == SAGE_ACCURACY_NATIVE
+                          : view.op.accuracy == SAGE_ACCURACY_EXACT)
+    return sage_refuse(answer, 0,
+                       cuda::IsFp8(a.type)
+                           ? "cuDNN has the weights of fp8 operands in 8 bits, class LOSSY; a higher class is asked for"
+                           : "cuDNN computes 16-bit types in their own arithmetic, class NATIVE; EXACT is asked for"),
+           false;
   std::string why;
   Sdpa& sdpa = choice->sdpa;
-  if (!DescribeSdpa(a, features, context_.installed(), &sdpa, &why))
+  if (!DescribeSdpa(a, features, context_.installed(), &sdpa, &why, extras))
     return sage_refuse(answer, 0, "%.400s", why.c_str()), false;
   const bool unified = UnifiedHas(sdpa, context_.installed().version);
   if (graphs_ == GraphChoice::kUnified && !unified)
@@ -257,7 +270,7 @@ bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, con
 
   const bool own_statistics = sdpa.statistics && !StatisticsInPlace(a);
   choice->layout = LayoutOf(sdpa, workspace, own_statistics);
-  choice->prepares = sdpa.lengths;
+  choice->prepares = sdpa.lengths || sdpa.fp8() || sdpa.dropout;
   choice->finishes = NeedsFinish(sdpa, own_statistics);
   const auto bytes = static_cast<uint64_t>(choice->layout.bytes);
   if (bytes > properties.total_bytes)
@@ -265,11 +278,14 @@ bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, con
                        static_cast<unsigned long long>(bytes), device.name().c_str(),
                        static_cast<unsigned long long>(properties.total_bytes)),
            false;
+  // The mask is written once and read once.
+  const double mask_ns =
+      sdpa.dropout ? cuda::MemoryPriceNs(2.0 * static_cast<double>(MaskBytes(sdpa)), 1, 1, properties) : 0;
   const char* source = nullptr;
   const double cost = CudnnPriceNs(a, features, properties, rates_, choice->prepares, choice->finishes, &source);
-  sage_accept(answer, cost, SAGE_COST_MODEL, SAGE_ACCURACY_NATIVE, bytes, "cuDNN %s, %s, on %s, priced by %s",
-              VersionText(context_.installed().version).c_str(), sdpa.unified ? "its unified op" : "a composite graph",
-              properties.name.c_str(), source);
+  sage_accept(answer, cost + mask_ns, SAGE_COST_MODEL, sdpa.fp8() ? SAGE_ACCURACY_LOSSY : SAGE_ACCURACY_NATIVE, bytes,
+              "cuDNN %s, %s, on %s, priced by %s", VersionText(context_.installed().version).c_str(),
+              sdpa.unified ? "its unified op" : "a composite graph", properties.name.c_str(), source);
   return true;
 }
 

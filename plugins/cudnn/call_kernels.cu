@@ -1,4 +1,4 @@
-// call_kernels.cu: the two kernels of call.h compiled, and their launches.
+// call_kernels.cu: the kernels of call.h compiled, and their launches.
 #include "call_kernels.h"
 #include "common/cuda/kernels/launch_kernel.h"
 
@@ -7,23 +7,45 @@ namespace {
 
 __global__ void __launch_bounds__(kPrepareThreads) PrepareKernel(const __grid_constant__ Call call) { Prepare(call); }
 
-template <class T>
+__global__ void __launch_bounds__(kMaskThreads) MaskKernel(const __grid_constant__ Call call, uint32_t one) {
+  WriteMask(call, one);
+}
+
+template <class T, bool kExtras>
 __global__ void __launch_bounds__(32 * cuda::kPlainWarps) FinishKernel(const __grid_constant__ Call call) {
-  Finish<T>(call);
+  Finish<T, kExtras>(call);
+}
+
+template <class T, bool kExtras>
+int Launch(const Call& call, void* stream) {
+  constexpr uint32_t kThreads = 32 * cuda::kPlainWarps;
+  return cuda::LaunchKernel(FinishKernel<T, kExtras>, cuda::PlainBlocks(call.a), kThreads, 0, stream, false, call);
 }
 
 }  // namespace
 
 int LaunchPrepare(const Call& call, void* stream) {
+  if (call.layout.mask >= 0) {
+    const int code =
+        cuda::LaunchKernel(MaskKernel, MaskBlocks(call), kMaskThreads, 0, stream, false, call, OneOf(call.a.type));
+    if (code != 0) return code;
+  }
+  if (!NeedsPrepare(call.layout)) return 0;
   return cuda::LaunchKernel(PrepareKernel, int64_t{call.a.batch}, kPrepareThreads, 0, stream, false, call);
 }
 
 int LaunchFinish(const Call& call, void* stream) {
-  const int64_t blocks = cuda::PlainBlocks(call.a);
-  constexpr uint32_t kThreads = 32 * cuda::kPlainWarps;
-  return call.a.type == cuda::AttentionType::kBf16
-             ? cuda::LaunchKernel(FinishKernel<Bf16>, blocks, kThreads, 0, stream, false, call)
-             : cuda::LaunchKernel(FinishKernel<F16>, blocks, kThreads, 0, stream, false, call);
+  const bool extras = HasExtras(call);
+  switch (call.a.type) {
+    case cuda::AttentionType::kF8E4m3fn:
+      return Launch<F8E4m3fn, true>(call, stream);
+    case cuda::AttentionType::kF8E5m2:
+      return Launch<F8E5m2, true>(call, stream);
+    case cuda::AttentionType::kBf16:
+      return extras ? Launch<Bf16, true>(call, stream) : Launch<Bf16, false>(call, stream);
+    default:
+      return extras ? Launch<F16, true>(call, stream) : Launch<F16, false>(call, stream);
+  }
 }
 
 }  // namespace sage::cudnn

@@ -12,6 +12,10 @@ const char* TypeName(DataType type) {
       return "bf16";
     case kFloat:
       return "f32";
+    case kFp8E4M3:
+      return "e4m3";
+    case kFp8E5M2:
+      return "e5m2";
     default:
       return "?";
   }
@@ -27,6 +31,7 @@ std::string Of(const char* name, int64_t value) { return std::string(" ") + name
 
 std::string TextOf(const Sdpa& s) {
   std::string text = std::string(s.unified ? "unified " : "composite ") + TypeName(s.type);
+  if (s.o_type != s.type) text += std::string(" o=") + TypeName(s.o_type);
   text += Of("b", s.batch) + Of("hq", s.heads_q) + Of("hkv", s.heads_kv) + Of("sq", s.seq_q) + Of("skv", s.seq_kv) +
           Of("d", s.dim_qk) + Of("dv", s.dim_v);
   text += Of("q", s.q) + Of("k", s.k) + Of("v", s.v) + Of("o", s.o);
@@ -45,6 +50,7 @@ std::string TextOf(const Sdpa& s) {
   if (s.window_left >= 0) text += Of("left", s.window_left);
   if (s.window_right >= 0) text += Of("right", s.window_right);
   if (s.sinks) text += " sinks";
+  if (s.dropout) text += " dropout";
   if (s.statistics) text += " lse";
   return text;
 }

@@ -19,8 +19,9 @@ struct SdpaStrides {
 };
 
 struct Sdpa {
-  DataType type = kBFloat16;  // of Q, K, V and O
-  bool unified = false;       // one op of cuDNN's own instead of the composite graph
+  DataType type = kBFloat16;    // of Q, K and V
+  DataType o_type = kBFloat16;  // of O: type, but where that is fp8
+  bool unified = false;         // one op of cuDNN's own instead of the composite graph
   int64_t batch = 1, heads_q = 1, heads_kv = 1, seq_q = 1, seq_kv = 1, dim_qk = 64, dim_v = 64;
   // Paged: batch is a page's and row a key's within its page.
   SdpaStrides q, k, v, o;
@@ -42,11 +43,14 @@ struct Sdpa {
   bool causal = false, bottom_right = false;
   int64_t window_left = -1, window_right = -1;  // -1: unlimited. As the ABI counts: keys besides the own one
   bool sinks = false;
+  bool dropout = false;     // the weights are multiplied by a mask and a number
   bool statistics = false;  // LSE is put out, packed [B,Hq,Sq] in f32
 
   auto operator<=>(const Sdpa&) const = default;
   bool banded() const { return causal || window_left >= 0 || window_right >= 0; }
   bool paged() const { return page > 0; }
+  int64_t mask_row() const { return (seq_kv + 7) / 8 * 8; }  // of dropout's mask, in elements: whole 16 bytes
+  bool fp8() const { return type == kFp8E4M3 || type == kFp8E5M2; }
 };
 
 // The ids of what a run binds to the graph.
@@ -71,10 +75,22 @@ enum TensorUid : int64_t {
   kUidScale,
   kUidCap,
   kUidMinusInfinity,
-  kUidRows,           // seq_q, where lengths are none
-  kUidKeys,           // seq_kv, likewise
-  kUidRight,          // keys on the right of the own one
-  kUidLeft,           // keys on the left and the own one, as cuDNN counts; with fixed lengths the shift is in it
+  kUidRows,   // seq_q, where lengths are none
+  kUidKeys,   // seq_kv, likewise
+  kUidRight,  // keys on the right of the own one
+  kUidLeft,   // keys on the left and the own one, as cuDNN counts; with fixed lengths the shift is in it
+  // f32 of one element each, of fp8: what stored values of Q, K, V and P are multiplied by, what P and O are multiplied
+  // by before they are stored, and the largest magnitudes of those two, which are put out because the graph has to.
+  kUidScaleQ,
+  kUidScaleK,
+  kUidScaleV,
+  kUidScaleP,
+  kUidStoreP,
+  kUidStoreO,
+  kUidLargestP,
+  kUidLargestO,
+  kUidDropoutMask,    // [B,Hq,Sq,Skv] of Q's type: 1 where a weight is kept, else 0
+  kUidKept,           // by value: 1 / (1 - p), what kept weights are multiplied by
   kUidVirtual = 100,  // what only the graph sees, from here on
 };
 

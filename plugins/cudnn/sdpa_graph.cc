@@ -31,6 +31,7 @@ class Writer {
     Descriptor scores = graph_.Virtual(kFloat, scores_);
     graph_.Matmul(q, k, scores, lengths_q_, lengths_kv_, nullptr);
     scores = Then(kMultiply, scores, graph_.Value(kUidScale, kFloat));
+    if (sdpa_.fp8()) scores = Then(kMultiply, Then(kMultiply, scores, Number(kUidScaleQ)), Number(kUidScaleK));
     if (sdpa_.softcap) scores = Capped(scores);
     if (sdpa_.bias) scores = Then(kAdd, scores, Bias());
     if (sdpa_.alibi) scores = WithAlibi(scores);
@@ -41,7 +42,10 @@ class Writer {
     const Descriptor v = sdpa_.paged() ? Paged(kUidV, kUidTableV, sdpa_.v, sdpa_.dim_v, false)
                                        : Operand(kUidV, kUidOffsetsV, sdpa_.ragged_kv, sdpa_.heads_kv, sdpa_.seq_kv,
                                                  sdpa_.dim_v, sdpa_.v, false);
-    graph_.Matmul(weights, v, O(), lengths_q_, nullptr, lengths_kv_);
+    if (sdpa_.fp8())
+      Fp8Output(weights, v);
+    else
+      graph_.Matmul(weights, v, O(), lengths_q_, nullptr, lengths_kv_);
   }
 
   void Unified() {
@@ -85,17 +89,22 @@ class Writer {
   // turned: described with its last two axes the other way round, which is all that transposing takes.
   Descriptor Operand(TensorUid uid, TensorUid offsets, bool ragged, int64_t heads, int64_t rows, int64_t dim,
                      const SdpaStrides& strides, bool turned) {
+    return Operand(sdpa_.type, uid, offsets, ragged, heads, rows, dim, strides, turned);
+  }
+  Descriptor Operand(DataType type, TensorUid uid, TensorUid offsets, bool ragged, int64_t heads, int64_t rows,
+                     int64_t dim, const SdpaStrides& strides, bool turned) {
     Descriptor begins = nullptr;
     if (ragged)
       begins = graph_.Tensor(offsets, sdpa_.wide_offsets ? kInt64 : kInt32, {sdpa_.batch + 1, 1, 1, 1}, {1, 1, 1, 1});
     const Dims dims = {sdpa_.batch, heads, rows, dim}, steps = StridesOf(strides);
-    return graph_.Tensor(uid, sdpa_.type, turned ? Turned(dims) : dims, turned ? Turned(steps) : steps, begins);
+    return graph_.Tensor(uid, type, turned ? Turned(dims) : dims, turned ? Turned(steps) : steps, begins);
   }
   Descriptor Q() {
     return Operand(kUidQ, kUidOffsetsQ, sdpa_.ragged_q, sdpa_.heads_q, sdpa_.seq_q, sdpa_.dim_qk, sdpa_.q, false);
   }
   Descriptor O() {
-    return Operand(kUidO, kUidOffsetsO, sdpa_.ragged_q, sdpa_.heads_q, sdpa_.seq_q, sdpa_.dim_v, sdpa_.o, false);
+    return Operand(sdpa_.o_type, kUidO, kUidOffsetsO, sdpa_.ragged_q, sdpa_.heads_q, sdpa_.seq_q, sdpa_.dim_v, sdpa_.o,
+                   false);
   }
   Descriptor Table(TensorUid uid) {
     const int64_t columns = sdpa_.table_columns;
@@ -118,6 +127,7 @@ class Writer {
                        sdpa_.seq_kv};
     return graph_.Tensor(kUidBias, sdpa_.bias_type, dims, StridesOf(sdpa_.bias_strides));
   }
+  Descriptor Number(TensorUid uid) { return graph_.Tensor(uid, kFloat, {1, 1, 1, 1}, {1, 1, 1, 1}); }
   // Named once, used by every mask.
   Descriptor MinusInfinity() {
     if (minus_infinity_ == nullptr) minus_infinity_ = graph_.Value(kUidMinusInfinity, kFloat);
@@ -229,9 +239,36 @@ class Writer {
     }
     const Descriptor logarithm = RowOp(kLogarithm, sum, nullptr, OfRows());
     RowOp(kAdd, largest, logarithm, sdpa_.statistics ? Statistics() : OfRows());
-    const Descriptor weights = graph_.Virtual(sdpa_.type, scores_);
-    graph_.Pointwise(kDivide, kFloat, powers, sum, weights);
-    return weights;
+    if (!sdpa_.dropout && !sdpa_.fp8()) return Weights(kDivide, powers, sum);
+    Descriptor weights = Then(kDivide, powers, sum);
+    if (sdpa_.dropout) {
+      weights = Then(kMultiply, weights, graph_.Value(kUidKept, kFloat));
+      const int64_t row = sdpa_.mask_row(), head = sdpa_.seq_q * row;
+      return Weights(kMultiply, weights,
+                     graph_.Tensor(kUidDropoutMask, sdpa_.type, scores_, {sdpa_.heads_q * head, head, row, 1}));
+    }
+    graph_.Reduce(kReduceLargestMagnitude, weights, Number(kUidLargestP));
+    return Weights(kMultiply, weights, Number(kUidStoreP));
+  }
+  // As the second product takes them.
+  Descriptor Weights(PointwiseMode mode, Descriptor x, Descriptor b) {
+    const Descriptor y = graph_.Virtual(sdpa_.type, scores_);
+    graph_.Pointwise(mode, kFloat, x, b, y);
+    return y;
+  }
+
+  void Fp8Output(Descriptor weights, Descriptor v) {
+    const Dims dims = {sdpa_.batch, sdpa_.heads_q, sdpa_.seq_q, sdpa_.dim_v};
+    const auto times = [&](Descriptor x, TensorUid uid) {
+      const Descriptor y = graph_.Virtual(kFloat, dims);
+      graph_.Pointwise(kMultiply, kFloat, x, Number(uid), y);
+      return y;
+    };
+    const Descriptor sums = graph_.Virtual(kFloat, dims);
+    graph_.Matmul(weights, v, sums, lengths_q_, nullptr, lengths_kv_);
+    const Descriptor values = times(times(sums, kUidScaleP), kUidScaleV);
+    graph_.Pointwise(kMultiply, kFloat, values, Number(kUidStoreO), O());
+    graph_.Reduce(kReduceLargestMagnitude, values, Number(kUidLargestO));
   }
 
   const Sdpa& sdpa_;

@@ -9,16 +9,17 @@ namespace sage::cudnn {
 namespace {
 
 using cuda::AttentionArguments;
+using cuda::AttentionExtras;
 using cuda::AttentionStrides;
 using cuda::AttentionType;
 
-constexpr int64_t kAlign = 16;  // bytes that addresses and strides are multiples of
-constexpr int64_t kElement = 2;
+constexpr int64_t kAlign = 16;         // bytes that addresses and strides are multiples of
 constexpr int64_t kLongest = 1 << 24;  // positions are compared in f32
 
 // A call that is described, and what of it the rules ask about.
 struct Question {
   const AttentionArguments& a;
+  const AttentionExtras& extras;
   const uint64_t features;
   const Installed& installed;
   const Sdpa& sdpa;
@@ -35,14 +36,50 @@ using Rule = const char* (*)(const Question& q);
 const char* Features(const Question& q) {
   if (q.Has(SAGE_ATTN_F_BOOL_MASK | SAGE_ATTN_F_BIT_MASK | SAGE_ATTN_F_BLOCK_MASK | SAGE_ATTN_F_CSR_MASK))
     return "it takes no masks but causal, windows and lengths; a mask can be given as BIAS of 0 and -inf";
-  if (q.Has(SAGE_ATTN_F_DROPOUT))
-    return "its Philox counts elements in another order than sage/attention.h pins, so that it would drop others";
   if (q.Has(SAGE_ATTN_F_WEIGHTS_OUT | SAGE_ATTN_F_SCORES_OUT))
     return "it keeps no rows of scores, which WEIGHTS and SCORES are";
   if (q.Has(SAGE_ATTN_F_APPEND_KV)) return "it does not append to a cache; append before, as an op of its own";
   if (q.Has(SAGE_ATTN_F_HV_DIFFERS)) return "it has as many heads of V as of K";
-  if (q.Has(SAGE_ATTN_F_QUANT_SCALES)) return "graphs of quantised operands are not built here";
   if ((q.features & ~kFeatures) != 0) return "a feature is asked for that is newer than this backend";
+  return nullptr;
+}
+
+// --- fp8 and dropout -------------------------------------------------------------------------------------------------
+
+const char* Fp8(const Question& q) {
+  const Sdpa& s = q.sdpa;
+  if (!s.fp8()) return q.Has(SAGE_ATTN_F_QUANT_SCALES) ? "scales are of fp8; Q is not" : nullptr;
+  const int generation = q.installed.sm / 10;
+  if (generation < 9) return "fp8 is computed from sm_90 on";
+  if (q.extras.finer_scales) return "fp8 has one scale for each of Q, K, V, P and O (PER_TENSOR)";
+  if (s.dim_qk % 16 != 0 || s.dim_v % 16 != 0) return "fp8 takes head dimensions that are multiples of 16";
+  const bool latent = s.dim_qk == 192 && s.dim_v == 128;
+  if (generation != 9 && std::max(s.dim_qk, s.dim_v) > 128 && !(generation == 10 && latent))
+    return "fp8 takes head dimensions up to 128, but for sm_90, and 192 with 128 on sm_100";
+  if (generation == 9 && s.o_type != s.type) return "on sm_90 O of fp8 operands is fp8";
+  if (s.o_type != s.type && s.o_type != kHalf && s.o_type != kBFloat16)
+    return "O of fp8 operands is of their own type, f16 or bf16";
+  if (generation == 9 && s.bottom_right)
+    return "on sm_90 positions of fp8 calls count from the first key (TOP_LEFT); an engine takes others, against the "
+           "documentation";
+  if (generation == 12 && s.ragged_q) return "on sm_120 no packed sequences of fp8 are computed";
+  if (s.bias) return "BIAS is not added to scores of fp8; an engine takes it, against the documentation";
+  if (s.sinks) return "SINKS with fp8 are offered an engine that no plan can be made of";
+  return nullptr;
+}
+
+// cuDNN's own Philox counts elements in another order than sage/attention.h pins: a mask of the plugin's own is
+// multiplied in instead, which its graphs allow ("custom dropout").
+const char* Dropout(const Question& q) {
+  const Sdpa& s = q.sdpa;
+  if (!s.dropout) return q.Has(SAGE_ATTN_F_DROPOUT) ? "dropout needs PHILOX" : nullptr;
+  if (s.fp8()) return "dropout over fp8 is not put to it: its heuristics end the process over the question";
+  if (s.ragged_q || s.ragged_kv) return "dropout has no meaning for packed sequences";
+  if (s.paged()) return "dropout is not put to it over pages";
+  if (q.OneQuery()) return "dropout is not put to it with one query";
+  if (s.bottom_right) return "positions that count from the end (BOTTOM_RIGHT) are not combined with dropout";
+  if (MaskBytes(s) > kMostMaskBytes)
+    return "dropout takes a mask of B * Hq * Sq * Skv * 2 bytes, here of more than 2 GiB";
   return nullptr;
 }
 
@@ -68,9 +105,11 @@ const char* Dimensions(const Question& q) {
   return nullptr;
 }
 
-bool Crooked(const AttentionStrides& s, int64_t batch, int64_t heads, int64_t rows) {
-  const auto bad = [](int64_t stride, int64_t size) {
-    return size > 1 && (stride <= 0 || stride * kElement % kAlign != 0);
+int64_t BytesOf(DataType type) { return type == kFp8E4M3 || type == kFp8E5M2 ? 1 : type == kFloat ? 4 : 2; }
+
+bool Crooked(DataType type, const AttentionStrides& s, int64_t batch, int64_t heads, int64_t rows) {
+  const auto bad = [element = BytesOf(type)](int64_t stride, int64_t size) {
+    return size > 1 && (stride <= 0 || stride * element % kAlign != 0);
   };
   return bad(s.batch, batch) || bad(s.head, heads) || bad(s.row, rows);
 }
@@ -84,8 +123,10 @@ const char* Layouts(const Question& q) {
   const int64_t rows_q = packed_q ? a.total_q : a.seq_q;
   const int64_t rows_k = paged ? int64_t{1} << a.page_shift : packed_k ? a.total_k : a.seq_kv;
   const int64_t batch_q = packed_q ? 1 : a.batch, batch_k = paged ? a.pages : packed_k ? 1 : a.batch;
-  if (Crooked(a.q_strides, batch_q, a.heads_q, rows_q) || Crooked(a.o_strides, batch_q, a.heads_q, rows_q) ||
-      Crooked(a.k_strides, batch_k, a.heads_k, rows_k) || Crooked(a.v_strides, batch_k, a.heads_k, rows_k))
+  const DataType type = q.sdpa.type, o_type = q.sdpa.o_type;
+  if (Crooked(type, a.q_strides, batch_q, a.heads_q, rows_q) ||
+      Crooked(o_type, a.o_strides, batch_q, a.heads_q, rows_q) ||
+      Crooked(type, a.k_strides, batch_k, a.heads_k, rows_k) || Crooked(type, a.v_strides, batch_k, a.heads_k, rows_k))
     return "strides of Q, K, V and O must be positive multiples of 16 bytes, and no axis repeat";
   return nullptr;
 }
@@ -139,7 +180,7 @@ const char* Traps(const Question& q) {
   return nullptr;
 }
 
-constexpr Rule kRules[] = {Features, Sizes, Dimensions, Layouts, Bias, Numbers, Combinations, Traps};
+constexpr Rule kRules[] = {Features, Sizes, Dimensions, Layouts, Bias, Numbers, Combinations, Traps, Fp8, Dropout};
 
 // An axis that is not walked has the stride it would have if it lay inside everything else: cuDNN looks at it.
 SdpaStrides Walked(const AttentionStrides& from, int64_t batch, int64_t heads, int64_t rows, int64_t dim) {
@@ -154,9 +195,26 @@ SdpaStrides Walked(const AttentionStrides& from, int64_t batch, int64_t heads, i
 // power of two.
 int64_t Bucket(int64_t rows) { return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(rows))); }
 
-Sdpa Described(const AttentionArguments& a) {
+DataType TypeOf(AttentionType type) {
+  switch (type) {
+    case AttentionType::kF8E4m3fn:
+      return kFp8E4M3;
+    case AttentionType::kF8E5m2:
+      return kFp8E5M2;
+    case AttentionType::kF16:
+      return kHalf;
+    case AttentionType::kBf16:
+      return kBFloat16;
+    default:
+      return kFloat;
+  }
+}
+
+Sdpa Described(const AttentionArguments& a, const AttentionExtras& extras) {
   Sdpa s;
-  s.type = a.type == AttentionType::kF16 ? kHalf : kBFloat16;
+  s.type = s.o_type = TypeOf(a.type);
+  if (s.fp8()) s.o_type = TypeOf(extras.o_type);
+  s.dropout = extras.philox != nullptr;
   s.batch = a.batch, s.heads_q = a.heads_q, s.heads_kv = a.heads_k;
   s.seq_q = a.seq_q, s.seq_kv = a.seq_kv, s.dim_qk = a.dim_qk, s.dim_v = a.dim_v;
   s.ragged_q = a.cu_seqlens_q != nullptr, s.ragged_kv = a.cu_seqlens_k != nullptr;
@@ -204,14 +262,17 @@ Sdpa Described(const AttentionArguments& a) {
 }  // namespace
 
 bool DescribeSdpa(const AttentionArguments& a, uint64_t features, const Installed& installed, Sdpa* out,
-                  std::string* why) {
+                  std::string* why, const AttentionExtras& extras) {
   const auto refuse = [&](const char* reason) {
     *why = "cuDNN " + VersionText(installed.version) + ": " + reason;
     return false;
   };
-  if (a.type != AttentionType::kF16 && a.type != AttentionType::kBf16) return refuse("it computes f16 and bf16 here");
-  *out = Described(a);
-  const Question question{a, features, installed, *out};
+  if (a.type != AttentionType::kF16 && a.type != AttentionType::kBf16 && !cuda::IsFp8(a.type))
+    return refuse("it computes f16, bf16 and fp8");
+  // f64 is no type of cuDNN's, and would be taken for f32.
+  if (cuda::IsFp8(a.type) && extras.o_type == AttentionType::kF64) return refuse("O of fp8 operands is not f64");
+  *out = Described(a, extras);
+  const Question question{a, extras, features, installed, *out};
   for (const Rule rule : kRules)
     if (const char* const reason = rule(question); reason != nullptr) return refuse(reason);
   return true;
@@ -224,8 +285,16 @@ bool StatisticsInPlace(const AttentionArguments& a) {
          (a.batch == 1 || s.batch == int64_t{a.heads_q} * a.seq_q);
 }
 
+int64_t MaskBytes(const Sdpa& sdpa) {
+  // In double: sizes of a call that is refused for this may be beyond 64 bits.
+  const double bytes = 2.0 * static_cast<double>(sdpa.batch) * static_cast<double>(sdpa.heads_q) *
+                       static_cast<double>(sdpa.seq_q) * static_cast<double>(sdpa.mask_row());
+  return bytes < 0x1p62 ? static_cast<int64_t>(bytes) : int64_t{1} << 62;
+}
+
 bool NeedsFinish(const Sdpa& sdpa, bool moves_statistics) {
-  return sdpa.banded() || sdpa.lengths || sdpa.bias || moves_statistics;
+  // A weight that dropout takes away is a product with 0, too; and what fp8 has no room for is the caller's to see.
+  return sdpa.banded() || sdpa.lengths || sdpa.bias || sdpa.dropout || sdpa.fp8() || moves_statistics;
 }
 
 }  // namespace sage::cudnn

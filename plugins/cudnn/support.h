@@ -20,7 +20,7 @@ constexpr uint64_t kFeatures = SAGE_ATTN_F_SCALE | SAGE_ATTN_F_GQA | SAGE_ATTN_F
                                SAGE_ATTN_F_WINDOW_LEFT | SAGE_ATTN_F_WINDOW_RIGHT | SAGE_ATTN_F_BIAS |
                                SAGE_ATTN_F_ALIBI | SAGE_ATTN_F_SOFTCAP | SAGE_ATTN_F_SINKS | SAGE_ATTN_F_VARLEN |
                                SAGE_ATTN_F_Q_LENGTHS | SAGE_ATTN_F_KV_LENGTHS | SAGE_ATTN_F_PAGED_KV | SAGE_ATTN_F_LSE |
-                               SAGE_ATTN_F_DV_DIFFERS;
+                               SAGE_ATTN_F_DV_DIFFERS | SAGE_ATTN_F_DROPOUT | SAGE_ATTN_F_QUANT_SCALES;
 
 // What is installed.
 struct Installed {
@@ -31,7 +31,13 @@ struct Installed {
 // True: *out is the call as cuDNN is asked for it. False: *why says which rule it breaks, in a sentence. Pointers of
 // arguments are not looked at but for which are null.
 bool DescribeSdpa(const cuda::AttentionArguments& arguments, uint64_t features, const Installed& installed, Sdpa* out,
-                  std::string* why);
+                  std::string* why, const cuda::AttentionExtras& extras = {});
+
+// The mask of dropout in the workspace, at most: of 16 sequences of 2048, of 16 heads. It is read once a run, so that
+// what is larger is slow besides.
+constexpr int64_t kMostMaskBytes = int64_t{2} << 30;
+// What a mask takes: B * Hq * Sq rows of keys in Q's type, each of whole 16 bytes.
+int64_t MaskBytes(const Sdpa& sdpa);
 
 // Whether rows may come out of cuDNN otherwise than the ABI has them, so that a kernel goes over them (call.h).
 bool NeedsFinish(const Sdpa& sdpa, bool moves_statistics);

@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "attention_geometry.h"
-#include "philox.h"
+#include "common/philox.h"
 
 namespace sage::reference {
 namespace {
@@ -126,7 +126,7 @@ class RowKernel {
   double KeptFactor(const QueryRow& row, int64_t j) const {
     if ((job_.features & SAGE_ATTN_F_DROPOUT) == 0) return 1.0;
     const int64_t n = ((row.b * geometry_.heads_q + row.h) * geometry_.seq_q + row.i) * geometry_.seq_kv + j;
-    const uint32_t word = PhiloxWord(seed_, offset_, static_cast<uint64_t>(n));
+    const uint32_t word = plugins::PhiloxWord(seed_, offset_, static_cast<uint64_t>(n));
     return static_cast<double>(word) >= attributes_.dropout_p * 0x1p32 ? 1.0 / (1.0 - attributes_.dropout_p) : 0.0;
   }
 

@@ -13,7 +13,8 @@
 
 namespace sage::cuda {
 
-enum class AttentionType : uint32_t { kF64, kF32, kF16, kBf16 };
+enum class AttentionType : uint32_t { kF64, kF32, kF16, kBf16, kF8E4m3fn, kF8E5m2 };
+inline bool IsFp8(AttentionType type) { return type == AttentionType::kF8E4m3fn || type == AttentionType::kF8E5m2; }
 
 // Of [B,H,S,D] and of [B,Hq,Sq,Skv]; an axis that is repeated has 0. Packed [T,H,D]: row is T's stride and batch is not
 // looked at. Paged [pages,Hkv,page,D]: batch is a page's stride and row a key's within its page.
@@ -90,6 +91,20 @@ struct AttentionArguments {
   // --- the launch ----------------------------------------------------------------------------------------------------
   uint32_t stages_off = 0;  // parts of a family's kernel that are left out, for who compares: HopperStage
   bool dependent = false;   // it may begin before what is before it on the stream has ended; only kernels that wait
+};
+
+// What lies beside AttentionArguments, for the backends that serve it: operands of 8 bits, and dropout. By value to the
+// kernel, like them.
+struct AttentionExtras {
+  AttentionType o_type = AttentionType::kBf16;  // Q's, but any float where Q is fp8
+  // One f32 each, on the device: value = scale * stored. Null: 1.
+  const float *scale_q = nullptr, *scale_k = nullptr, *scale_v = nullptr, *scale_p = nullptr, *scale_o = nullptr;
+  bool finer_scales = false;  // some scale is of another granularity than PER_TENSOR, and is not among them
+
+  const uint64_t* philox = nullptr;  // seed, offset; on the device. Null: no dropout
+  int64_t philox_stride = 1;
+  uint64_t least_kept = 0;  // Philox' word from which on a weight is kept: p * 2^32, rounded up
+  double kept = 1;          // what it is multiplied by then: 1 / (1 - p)
 };
 
 }  // namespace sage::cuda

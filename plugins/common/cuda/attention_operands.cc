@@ -27,6 +27,48 @@ bool TypeOf(sage_dtype dtype, AttentionType* out) {
   }
 }
 
+bool TypeOfFp8(sage_dtype dtype, AttentionType* out) {
+  if (dtype != SAGE_F8_E4M3FN && dtype != SAGE_F8_E5M2) return false;
+  *out = dtype == SAGE_F8_E4M3FN ? AttentionType::kF8E4m3fn : AttentionType::kF8E5m2;
+  return true;
+}
+
+// Null, or why the dtypes of Q, K, V and O are none that arguments say.
+const char* BindTypes(const sage_tensor* const* slots, AttentionArguments* a, AttentionExtras* extras) {
+  const sage_dtype q = slots[SAGE_ATTN_Q]->dtype, o = slots[SAGE_ATTN_O]->dtype;
+  const bool fp8 = extras != nullptr && TypeOfFp8(q, &a->type);
+  if (!fp8 && !TypeOf(q, &a->type)) return "Q is neither f64 nor f32, f16 or bf16";
+  if (extras != nullptr) extras->o_type = a->type;
+  const bool wider = fp8 && o != q && TypeOf(o, &extras->o_type);
+  if (slots[SAGE_ATTN_K]->dtype != q || slots[SAGE_ATTN_V]->dtype != q || (o != q && !wider))
+    return "Q, K, V and O are not of one dtype";
+  return nullptr;
+}
+
+void BindExtras(const sage_attention_attributes& attributes, const sage_tensor* const* slots, uint32_t num_slots,
+                AttentionExtras* extras) {
+  const struct {
+    uint32_t slot, granularity;
+    const float** to;
+  } scales[] = {{SAGE_ATTN_SCALE_Q, attributes.granularity_q, &extras->scale_q},
+                {SAGE_ATTN_SCALE_K, attributes.granularity_k, &extras->scale_k},
+                {SAGE_ATTN_SCALE_V, attributes.granularity_v, &extras->scale_v},
+                {SAGE_ATTN_SCALE_P, attributes.granularity_p, &extras->scale_p},
+                {SAGE_ATTN_SCALE_O, attributes.granularity_o, &extras->scale_o}};
+  for (const auto& [slot, granularity, to] : scales) {
+    if (slot >= num_slots || slots[slot] == nullptr) continue;
+    if (granularity == SAGE_PER_TENSOR)
+      *to = static_cast<const float*>(slots[slot]->data);
+    else
+      extras->finer_scales = true;
+  }
+  if (SAGE_ATTN_PHILOX >= num_slots || slots[SAGE_ATTN_PHILOX] == nullptr || !(attributes.dropout_p > 0)) return;
+  extras->philox = static_cast<const uint64_t*>(slots[SAGE_ATTN_PHILOX]->data);
+  extras->philox_stride = slots[SAGE_ATTN_PHILOX]->stride[0];
+  extras->least_kept = static_cast<uint64_t>(std::ceil(attributes.dropout_p * 0x1p32));
+  extras->kept = 1 / (1 - attributes.dropout_p);
+}
+
 // Of [B,H,S,D]; packed: of [T,H,D].
 AttentionStrides StridesOf(const sage_tensor& t, bool packed) {
   // An axis of one element is never walked: 0 is as good as what was given, and repeats where the other side has more.
@@ -41,7 +83,8 @@ bool IsContiguous(const sage_tensor& t) { return t.shape[0] <= 1 || t.stride[0] 
 }  // namespace
 
 const char* BindAttention(const sage_attention_attributes& attributes, uint64_t features,
-                          const sage_tensor* const* slots, uint32_t num_slots, AttentionArguments* arguments) {
+                          const sage_tensor* const* slots, uint32_t num_slots, AttentionArguments* arguments,
+                          AttentionExtras* extras) {
   const auto has = [&](uint32_t slot) { return slot < num_slots && slots[slot] != nullptr; };
   const auto on = [&](uint64_t bit) { return (features & bit) != 0; };
   const sage_tensor &q = *slots[SAGE_ATTN_Q], &k = *slots[SAGE_ATTN_K], &v = *slots[SAGE_ATTN_V],
@@ -49,8 +92,9 @@ const char* BindAttention(const sage_attention_attributes& attributes, uint64_t 
   const support::AttentionDims dims = support::ReadAttentionDims(slots, num_slots);
   AttentionArguments a;
 
-  if (!TypeOf(q.dtype, &a.type)) return "Q is neither f64 nor f32, f16 or bf16";
-  if (k.dtype != q.dtype || v.dtype != q.dtype || o.dtype != q.dtype) return "Q, K, V and O are not of one dtype";
+  if (extras != nullptr) *extras = {};
+  if (const char* why = BindTypes(slots, &a, extras); why != nullptr) return why;
+  if (extras != nullptr) BindExtras(attributes, slots, num_slots, extras);
   const int64_t sizes[] = {dims.batch,  dims.heads_q, dims.heads_k, dims.heads_v, dims.seq_q,
                            dims.seq_kv, dims.dim_qk,  dims.dim_v,   dims.pages,   dims.seq_new};
   if (*std::max_element(std::begin(sizes), std::end(sizes)) > INT32_MAX) return "a size is beyond 32 bits";
@@ -148,7 +192,8 @@ const char* BindAttention(const sage_attention_attributes& attributes, uint64_t 
   return nullptr;
 }
 
-const char* BindAskedAttention(const support::OpView& view, uint64_t features, AttentionArguments* arguments) {
+const char* BindAskedAttention(const support::OpView& view, uint64_t features, AttentionArguments* arguments,
+                               AttentionExtras* extras) {
   std::vector<sage_tensor> tensors = view.tensors;
   std::vector<const sage_tensor*> slots(view.pointers.size());
   for (uint32_t slot = 0; slot < slots.size(); ++slot) {
@@ -156,7 +201,7 @@ const char* BindAskedAttention(const support::OpView& view, uint64_t features, A
     slots[slot] = view.Has(slot) ? &tensors[slot] : nullptr;
   }
   return BindAttention(view.attributes.attention, features, slots.data(), static_cast<uint32_t>(slots.size()),
-                       arguments);
+                       arguments, extras);
 }
 
 }  // namespace sage::cuda

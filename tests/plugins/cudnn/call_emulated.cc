@@ -24,11 +24,11 @@ int Told(std::string said) {
   return kLaunchFailure;
 }
 
-template <class T>
+template <class T, bool kExtras>
 std::string EmulateFinish(const Call& call, uint64_t seed) {
   const auto blocks = static_cast<uint32_t>(cuda::PlainBlocks(call.a));
   return cuda::emu::Launch({.grid = {blocks, 1, 1}, .threads = 32 * cuda::kPlainWarps, .seed = seed},
-                           [&call] { Finish<T>(call); });
+                           [&call] { Finish<T, kExtras>(call); });
 }
 
 }  // namespace
@@ -39,15 +39,31 @@ const CallKernels& EmulatedCallKernels() {
       .prepare =
           [](const Call& call, void*) {
             const auto seed = static_cast<uint64_t>(++prepared);
-            return Told(cuda::emu::Launch(
-                {.grid = {static_cast<uint32_t>(call.a.batch), 1, 1}, .threads = kPrepareThreads, .seed = seed},
-                [&call] { Prepare(call); }));
+            std::string said;
+            if (call.layout.mask >= 0)
+              said = cuda::emu::Launch(
+                  {.grid = {static_cast<uint32_t>(MaskBlocks(call)), 1, 1}, .threads = kMaskThreads, .seed = seed},
+                  [&call] { WriteMask(call, OneOf(call.a.type)); });
+            if (said.empty() && NeedsPrepare(call.layout))
+              said = cuda::emu::Launch(
+                  {.grid = {static_cast<uint32_t>(call.a.batch), 1, 1}, .threads = kPrepareThreads, .seed = seed},
+                  [&call] { Prepare(call); });
+            return Told(std::move(said));
           },
       .finish =
           [](const Call& call, void*) {
             const auto seed = static_cast<uint64_t>(++finished);
-            return Told(call.a.type == cuda::AttentionType::kBf16 ? EmulateFinish<Bf16>(call, seed)
-                                                                  : EmulateFinish<F16>(call, seed));
+            const bool extras = HasExtras(call);
+            switch (call.a.type) {
+              case cuda::AttentionType::kF8E4m3fn:
+                return Told(EmulateFinish<F8E4m3fn, true>(call, seed));
+              case cuda::AttentionType::kF8E5m2:
+                return Told(EmulateFinish<F8E5m2, true>(call, seed));
+              case cuda::AttentionType::kBf16:
+                return Told(extras ? EmulateFinish<Bf16, true>(call, seed) : EmulateFinish<Bf16, false>(call, seed));
+              default:
+                return Told(extras ? EmulateFinish<F16, true>(call, seed) : EmulateFinish<F16, false>(call, seed));
+            }
           },
   };
   return kKernels;

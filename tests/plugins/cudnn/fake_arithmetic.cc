@@ -127,7 +127,8 @@ void Product(const Values& a, const Values& b, Values* c) {
 }
 
 void Reduce(int reduction, const Values& x, Values* y) {
-  std::fill(y->data.begin(), y->data.end(), reduction == kReduceAdd ? 0.0 : -std::numeric_limits<double>::infinity());
+  const bool adds = reduction == kReduceAdd, of_magnitudes = reduction == kReduceLargestMagnitude;
+  std::fill(y->data.begin(), y->data.end(), adds || of_magnitudes ? 0.0 : -std::numeric_limits<double>::infinity());
   const std::vector<int64_t> steps = StepsIn(*y);
   const int64_t width = x.dims.back(), step = steps.back();
   const double* in = x.data.data();
@@ -135,7 +136,7 @@ void Reduce(int reduction, const Values& x, Values* y) {
     double* const line = y->data.data() + places[0];
     for (int64_t i = 0; i < width; ++i) {
       double& kept = line[i * step];
-      kept = reduction == kReduceAdd ? kept + in[i] : Larger(kept, in[i]);
+      kept = adds ? kept + in[i] : Larger(kept, of_magnitudes ? std::fabs(in[i]) : in[i]);
     }
     in += width;
   });

@@ -111,7 +111,8 @@ Answer CheckMatmul(const Operation& op) {
 
 Answer CheckReduction(const Operation& op) {
   const Tensor &x = *op.At(kOperationReductionX), &y = *op.At(kOperationReductionY);
-  if (op.mode != kReduceAdd && op.mode != kReduceMaximum) return Wrong("a reduction that the fake does not compute");
+  if (op.mode != kReduceAdd && op.mode != kReduceMaximum && op.mode != kReduceLargestMagnitude)
+    return Wrong("a reduction that the fake does not compute");
   if (!BroadcastsTo(y, x) || x.dims == y.dims)
     return WrongShape("Y " + DimsText(y.dims) + " of a reduction is X " + DimsText(x.dims) + " with some dimension 1");
   if (x.ragged != nullptr) return Wrong("a ragged tensor is read by products alone");

@@ -87,7 +87,10 @@ std::string NameOf(const Operation& op) {
       return std::string("matmul ") + TypeName(op.math_type) +
              (op.pads ? " padded with " + std::to_string(op.padding_value) : "");
     case kOperationReduction:
-      return std::string(op.mode == kReduceAdd ? "reduce_add " : "reduce_maximum ") + TypeName(op.math_type);
+      return std::string(op.mode == kReduceAdd       ? "reduce_add "
+                         : op.mode == kReduceMaximum ? "reduce_maximum "
+                                                     : "reduce_largest_magnitude ") +
+             TypeName(op.math_type);
     case kOperationPagedCacheLoad:
       return "paged_load";
     default:

@@ -1,6 +1,8 @@
 // fake_values.cc: see the header.
 #include "fake_values.h"
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -66,7 +68,11 @@ Values::Values(std::vector<int64_t> shape, double value)
     : dims(std::move(shape)), data(static_cast<size_t>(CountOf(dims)), value) {}
 
 double ReadElement(int type, const void* at) { return reference::Read(DtypeOf(type), at); }
-void WriteElement(int type, void* at, double value) { reference::Write(DtypeOf(type), at, value); }
+void WriteElement(int type, void* at, double value) {
+  const double largest = type == kFp8E4M3 ? 448 : type == kFp8E5M2 ? 57344 : 0;
+  if (largest != 0 && !std::isnan(value)) value = std::clamp(value, -largest, largest);
+  reference::Write(DtypeOf(type), at, value);
+}
 
 void RoundTo(int type, std::vector<double>* values) {
   if (type == kFloat) {

@@ -26,7 +26,7 @@ struct Part {
 };
 
 double ReadElement(int type, const void* at);
-void WriteElement(int type, void* at, double value);
+void WriteElement(int type, void* at, double value);  // of 8 bits: as hardware does, up to the largest number
 // Every value as its type has it.
 void RoundTo(int type, std::vector<double>* values);
 

@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "../../../plugins/reference/philox.h"
+#include "../../../plugins/common/philox.h"
 #include "attention_cases.h"
 #include "naive_attention.h"
 
@@ -218,13 +218,13 @@ TEST_CASE("attention: SCORES and WEIGHTS are 0 past the keys in use") {
 }
 
 TEST_CASE("attention: Philox 4x32-10 gives the published words") {
-  using sage::reference::Philox4x32;
-  using Words = std::array<uint32_t, 4>;
+  using sage::plugins::Philox4x32;
+  using Words = sage::plugins::PhiloxBlock;
   CHECK(Philox4x32({0, 0, 0, 0}, {0, 0}) == Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
   CHECK(Philox4x32({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}) == Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
   CHECK(Philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
         Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
-  CHECK(sage::reference::PhiloxWord(0, 0, 2) == 0xbc57ac4c);
+  CHECK(sage::plugins::PhiloxWord(0, 0, 2) == 0xbc57ac4c);
 }
 
 TEST_CASE("P9 dropout keeps what Philox says, scaled, WEIGHTS and LSE are those before it, a seed repeats") {
@@ -243,9 +243,9 @@ TEST_CASE("P9 dropout keeps what Philox says, scaled, WEIGHTS and LSE are those 
         double expected = 0;
         for (int64_t j = 0; j < 9; ++j) {
           const auto n = static_cast<uint64_t>(((b * 2 + h) * 3 + i) * 9 + j);
-          const std::array<uint32_t, 4> words =
-              sage::reference::Philox4x32({static_cast<uint32_t>(5 + n / 4), 0, 0, 0}, {1234567, 0});
-          const bool kept = words[n % 4] >= 0.3 * 4294967296.0;
+          const sage::plugins::PhiloxBlock words =
+              sage::plugins::Philox4x32({static_cast<uint32_t>(5 + n / 4), 0, 0, 0}, {1234567, 0});
+          const bool kept = words.word[n % 4] >= 0.3 * 4294967296.0;
           dropped += !kept;
           if (kept) expected += c[SAGE_ATTN_WEIGHTS].At({b, h, i, j}) / 0.7 * c.V().At({b, 0, j, 2});
         }

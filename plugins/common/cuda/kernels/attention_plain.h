@@ -14,14 +14,19 @@ namespace sage::cuda {
 
 constexpr int32_t kPlainWarps = 4;  // rows of a block
 
+// A row that has nothing besides AttentionArguments. The other kind is RowExtras (attention_extras.h).
+struct NoExtras {
+  static constexpr bool kThere = false;
+};
+
 // kAppends: whether keys may lie in K_NEW and V_NEW yet.
-template <class T, bool kAppends = false>
+template <class T, bool kAppends = false, class Extras = NoExtras>
 class PlainRow {
  public:
   using Number = PlainNumber<T>;
   using N = typename Number::Statistics;
 
-  SAGE_DEVICE PlainRow(const AttentionArguments& a, const Sequence& s, int32_t h, int32_t i)
+  SAGE_DEVICE PlainRow(const AttentionArguments& a, const Sequence& s, int32_t h, int32_t i, Extras extras = {})
       : a_(a),
         s_(s),
         h_(h),
@@ -30,13 +35,14 @@ class PlainRow {
         head_v_(h / (a.heads_q / a.heads_v)),
         keys_(i < s.q_len ? s.kv_len : 0),
         lane_(static_cast<int32_t>(prim::ThreadX() % 32)),
-        q_(static_cast<const T*>(a.q) + QueryOffset(a.q_strides, a, s, h, i)) {}
+        q_(static_cast<const T*>(a.q) + QueryOffset(a.q_strides, a, s, h, i)),
+        extras_(extras) {}
 
   // By the whole warp. outputs_only: LSE and the rest have been written.
   SAGE_DEVICE void Attend(bool outputs_only) {
     first_ = Most(0, i_ + s_.shift - s_.left);
     last_ = Least(keys_ - 1, i_ + s_.shift + s_.right);
-    T* const o = static_cast<T*>(a_.o) + QueryOffset(a_.o_strides, a_, s_, h_, i_);
+    const int64_t o = QueryOffset(a_.o_strides, a_, s_, h_, i_);
     for (int32_t column = 0; column < a_.dim_v; column += kColumns) Columns(o, column);
     if (outputs_only) return;
     if (a_.lse != nullptr && lane_ == 0)
@@ -64,7 +70,11 @@ class PlainRow {
       sums[0] = prim::Fma(Number::Load(q_[d * a_.q_strides.column]), Number::Load(k.first[d * k.step]), sums[0]);
     return (sums[0] + sums[1]) + (sums[2] + sums[3]);
   }
-  SAGE_DEVICE N ScoreOf(int32_t j) const { return Score<N>(a_, s_, h_, i_, j, Product(j)); }
+  SAGE_DEVICE N ScoreOf(int32_t j) const {
+    N product = Product(j);
+    if constexpr (Extras::kThere) product = extras_.Product(product);
+    return Score<N>(a_, s_, h_, i_, j, product);
+  }
   SAGE_DEVICE bool Sees(int32_t j) const { return j >= first_ && j <= last_ && InMasks(a_, s_.b, h_, i_, j); }
 
   SAGE_DEVICE static N WarpMax(N value) {
@@ -79,7 +89,7 @@ class PlainRow {
   }
 
   // The softmax over all keys and kColumns columns of the output from `column` on.
-  SAGE_DEVICE void Columns(T* o, int32_t column) {
+  SAGE_DEVICE void Columns(int64_t o, int32_t column) {
     N out[kPerLane] = {};
     N largest = -kInfinity, sum = 0;
     if (a_.sinks != nullptr) {
@@ -90,13 +100,18 @@ class PlainRow {
     for (int32_t begin = first_ / 32 * 32; begin <= last_; begin += 32) {
       const int32_t j = begin + lane_;
       const N score = Sees(j) ? ScoreOf(j) : -kInfinity;
-      const uint32_t seen = prim::Ballot(score != -kInfinity);
+      uint32_t seen = prim::Ballot(score != -kInfinity);
       if (seen == 0) continue;
       const N larger = prim::Max(largest, WarpMax(score));
       const N factor = largest == larger ? N{1} : prim::Exp(largest - larger);
-      const N p = score == -kInfinity ? N{0} : prim::Exp(score - larger);
+      N p = score == -kInfinity ? N{0} : prim::Exp(score - larger);
       largest = larger;
       sum = sum * factor + p;
+      if constexpr (Extras::kThere) {  // V of a key that is dropped is not read
+        const N kept = extras_.Kept(a_, s_.b, h_, i_, j);
+        p *= kept;
+        seen &= prim::Ballot(kept != 0);
+      }
       SAGE_UNROLL
       for (N& value : out) value *= factor;
       SAGE_NO_UNROLL
@@ -108,9 +123,16 @@ class PlainRow {
     SAGE_UNROLL
     for (int32_t n = 0; n < kPerLane; ++n) {
       const int32_t d = column + 32 * n + lane_;
-      if (d < a_.dim_v) o[d * a_.o_strides.column] = Number::Store(sum == 0 ? N{0} : out[n] / sum);
+      if (d < a_.dim_v) Store(o + d * a_.o_strides.column, sum == 0 ? N{0} : out[n] / sum);
     }
     largest_ = largest, sum_ = sum;
+  }
+
+  SAGE_DEVICE void Store(int64_t at, N value) const {
+    if constexpr (Extras::kThere)
+      extras_.Store(a_.o, at, value);
+    else
+      static_cast<T*>(a_.o)[at] = Number::Store(value);
   }
 
   SAGE_DEVICE void AddValue(int32_t j, N p, int32_t column, N (&out)[kPerLane]) const {
@@ -140,6 +162,7 @@ class PlainRow {
   const Sequence& s_;
   const int32_t h_, i_, head_k_, head_v_, keys_, lane_;
   const T* const q_;
+  const Extras extras_;
   int32_t first_ = 0, last_ = -1;  // keys in the band
   N largest_ = -kInfinity, sum_ = 0;
 };
