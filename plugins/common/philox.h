@@ -41,9 +41,15 @@ SAGE_ANYWHERE constexpr PhiloxBlock PhiloxWords(uint64_t seed, uint64_t offset, 
                     {{static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}});
 }
 
+// The word of element n among those of its block. By choices and not by an index, for which a device would need memory.
+SAGE_ANYWHERE constexpr uint32_t WordOf(const PhiloxBlock& words, uint64_t n) {
+  const uint32_t low = n % 2 == 0 ? words.word[0] : words.word[1], high = n % 2 == 0 ? words.word[2] : words.word[3];
+  return n % 4 < 2 ? low : high;
+}
+
 // The word that decides on element n.
 SAGE_ANYWHERE constexpr uint32_t PhiloxWord(uint64_t seed, uint64_t offset, uint64_t n) {
-  return PhiloxWords(seed, offset, n / 4).word[n % 4];
+  return WordOf(PhiloxWords(seed, offset, n / 4), n);
 }
 
 }  // namespace sage::plugins

@@ -11,15 +11,15 @@ __global__ void __launch_bounds__(kMaskThreads) MaskKernel(const __grid_constant
   WriteMask(call, one);
 }
 
-template <class T, bool kExtras>
+template <class T, class Extras>
 __global__ void __launch_bounds__(32 * cuda::kPlainWarps) FinishKernel(const __grid_constant__ Call call) {
-  Finish<T, kExtras>(call);
+  Finish<T, Extras>(call);
 }
 
-template <class T, bool kExtras>
+template <class T, class Extras>
 int Launch(const Call& call, void* stream) {
   constexpr uint32_t kThreads = 32 * cuda::kPlainWarps;
-  return cuda::LaunchKernel(FinishKernel<T, kExtras>, cuda::PlainBlocks(call.a), kThreads, 0, stream, false, call);
+  return cuda::LaunchKernel(FinishKernel<T, Extras>, cuda::PlainBlocks(call.a), kThreads, 0, stream, false, call);
 }
 
 }  // namespace
@@ -35,16 +35,16 @@ int LaunchPrepare(const Call& call, void* stream) {
 }
 
 int LaunchFinish(const Call& call, void* stream) {
-  const bool extras = HasExtras(call);
+  const bool drops = call.extras.philox != nullptr;
   switch (call.a.type) {
     case cuda::AttentionType::kF8E4m3fn:
-      return Launch<F8E4m3fn, true>(call, stream);
+      return Launch<F8E4m3fn, RowScales>(call, stream);
     case cuda::AttentionType::kF8E5m2:
-      return Launch<F8E5m2, true>(call, stream);
+      return Launch<F8E5m2, RowScales>(call, stream);
     case cuda::AttentionType::kBf16:
-      return extras ? Launch<Bf16, true>(call, stream) : Launch<Bf16, false>(call, stream);
+      return drops ? Launch<Bf16, RowDropout>(call, stream) : Launch<Bf16, NoExtras>(call, stream);
     default:
-      return extras ? Launch<F16, true>(call, stream) : Launch<F16, false>(call, stream);
+      return drops ? Launch<F16, RowDropout>(call, stream) : Launch<F16, NoExtras>(call, stream);
   }
 }
 

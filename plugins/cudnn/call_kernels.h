@@ -13,6 +13,9 @@ using cuda::Bf16;
 using cuda::F16;
 using cuda::F8E4m3fn;
 using cuda::F8E5m2;
+using cuda::NoExtras;
+using cuda::RowDropout;
+using cuda::RowScales;
 
 constexpr int32_t kPrepareThreads = 128;
 
@@ -112,9 +115,7 @@ SAGE_DEVICE void WriteMask(const Call& call, uint32_t one) {
   for (int32_t e = 0; e < kMaskElements; ++e) {
     const uint64_t of = n + static_cast<uint64_t>(e);
     if (of / 4 != block) block = of / 4, words = plugins::PhiloxWords(seed, offset, block);
-    const auto lane = static_cast<uint32_t>(of % 4);  // chosen without an index, which would put words into memory
-    const uint32_t low = lane == 0 ? words.word[0] : words.word[1], high = lane == 2 ? words.word[2] : words.word[3];
-    const bool kept = first + e < a.seq_kv && (lane < 2 ? low : high) >= extras.least_kept;
+    const bool kept = first + e < a.seq_kv && plugins::WordOf(words, of) >= extras.least_kept;
     if (kept) out.word[e / 2] |= one << (e % 2 * 16);
   }
   *At<prim::Words4>(call, call.layout.mask + at * 2) = out;
@@ -131,8 +132,8 @@ SAGE_DEVICE bool Spoilt(const Call& call, int64_t at) {
   }
 }
 
-// A warp for each row of O, as AttendPlain has them (kernels/attention_plain.h). kExtras: of fp8, or with dropout.
-template <class T, bool kExtras>
+// A warp for each row of O, as AttendPlain has them (kernels/attention_plain.h).
+template <class T, class Extras>
 SAGE_DEVICE void Finish(const Call& call) {
   const cuda::AttentionArguments& a = call.a;
   const int32_t tiles = (a.seq_q + cuda::kPlainWarps - 1) / cuda::kPlainWarps;
@@ -156,16 +157,11 @@ SAGE_DEVICE void Finish(const Call& call) {
       return;
     }
   }
-  if constexpr (kExtras)
-    cuda::PlainRow<T, false, cuda::RowExtras>(a, s, h, i, {&call.extras}).Attend(false);
-  else
-    cuda::PlainRow<T>(a, s, h, i).Attend(false);
+  cuda::PlainRow<T, false, Extras>(a, s, h, i, Extras::Of(call.extras)).Attend(false);
 }
 
 // Whether there is something to write but a mask.
 inline bool NeedsPrepare(const Layout& layout) { return layout.lengths_q >= 0 || layout.scales >= 0; }
-// Whether its rows are made again with extras.
-inline bool HasExtras(const Call& call) { return call.extras.philox != nullptr || cuda::IsFp8(call.a.type); }
 // 1 in Q's type.
 inline uint32_t OneOf(cuda::AttentionType type) { return type == cuda::AttentionType::kF16 ? 0x3c00 : 0x3f80; }
 

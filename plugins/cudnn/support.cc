@@ -48,23 +48,24 @@ const char* Features(const Question& q) {
 
 const char* Fp8(const Question& q) {
   const Sdpa& s = q.sdpa;
-  if (!s.fp8()) return q.Has(SAGE_ATTN_F_QUANT_SCALES) ? "scales are of fp8; Q is not" : nullptr;
+  if (!s.fp8()) return q.Has(SAGE_ATTN_F_QUANT_SCALES) ? "scales belong to operands of fp8" : nullptr;
   const int generation = q.installed.sm / 10;
   if (generation < 9) return "fp8 is computed from sm_90 on";
   if (q.extras.finer_scales) return "fp8 has one scale for each of Q, K, V, P and O (PER_TENSOR)";
   if (s.dim_qk % 16 != 0 || s.dim_v % 16 != 0) return "fp8 takes head dimensions that are multiples of 16";
-  const bool latent = s.dim_qk == 192 && s.dim_v == 128;
-  if (generation != 9 && std::max(s.dim_qk, s.dim_v) > 128 && !(generation == 10 && latent))
-    return "fp8 takes head dimensions up to 128, but for sm_90, and 192 with 128 on sm_100";
-  if (generation == 9 && s.o_type != s.type) return "on sm_90 O of fp8 operands is fp8";
-  if (s.o_type != s.type && s.o_type != kHalf && s.o_type != kBFloat16)
-    return "O of fp8 operands is of their own type, f16 or bf16";
+  const bool datacentre = generation == 10 || generation == 11;
+  const bool latent = datacentre && s.dim_qk == 192 && s.dim_v == 128 && q.installed.version >= 91900;
+  if (generation != 9 && std::max(s.dim_qk, s.dim_v) > 128 && !latent)
+    return "fp8 takes head dimensions up to 128, but for sm_90, and 192 with 128 on sm_100 from 9.19 on";
+  if (!datacentre && s.o_type != s.type) return "O of fp8 operands is fp8, but for sm_100";
+  if (s.o_type == kFloat) return "O of fp8 operands is of their own type, f16 or bf16";
   if (generation == 9 && s.bottom_right)
     return "on sm_90 positions of fp8 calls count from the first key (TOP_LEFT); an engine takes others, against the "
            "documentation";
   if (generation == 12 && s.ragged_q) return "on sm_120 no packed sequences of fp8 are computed";
   if (s.bias) return "BIAS is not added to scores of fp8; an engine takes it, against the documentation";
-  if (s.sinks) return "SINKS with fp8 are offered an engine that no plan can be made of";
+  if (generation == 9 && s.sinks) return "on sm_90 SINKS with fp8 are offered an engine of which no plan can be made";
+  if (q.OneQuery()) return "one query of fp8 has no engine, or one of which no plan can be made";
   return nullptr;
 }
 

@@ -24,11 +24,11 @@ int Told(std::string said) {
   return kLaunchFailure;
 }
 
-template <class T, bool kExtras>
+template <class T, class Extras>
 std::string EmulateFinish(const Call& call, uint64_t seed) {
   const auto blocks = static_cast<uint32_t>(cuda::PlainBlocks(call.a));
   return cuda::emu::Launch({.grid = {blocks, 1, 1}, .threads = 32 * cuda::kPlainWarps, .seed = seed},
-                           [&call] { Finish<T, kExtras>(call); });
+                           [&call] { Finish<T, Extras>(call); });
 }
 
 }  // namespace
@@ -53,16 +53,18 @@ const CallKernels& EmulatedCallKernels() {
       .finish =
           [](const Call& call, void*) {
             const auto seed = static_cast<uint64_t>(++finished);
-            const bool extras = HasExtras(call);
+            const bool drops = call.extras.philox != nullptr;
             switch (call.a.type) {
               case cuda::AttentionType::kF8E4m3fn:
-                return Told(EmulateFinish<F8E4m3fn, true>(call, seed));
+                return Told(EmulateFinish<F8E4m3fn, RowScales>(call, seed));
               case cuda::AttentionType::kF8E5m2:
-                return Told(EmulateFinish<F8E5m2, true>(call, seed));
+                return Told(EmulateFinish<F8E5m2, RowScales>(call, seed));
               case cuda::AttentionType::kBf16:
-                return Told(extras ? EmulateFinish<Bf16, true>(call, seed) : EmulateFinish<Bf16, false>(call, seed));
+                return Told(drops ? EmulateFinish<Bf16, RowDropout>(call, seed)
+                                  : EmulateFinish<Bf16, NoExtras>(call, seed));
               default:
-                return Told(extras ? EmulateFinish<F16, true>(call, seed) : EmulateFinish<F16, false>(call, seed));
+                return Told(drops ? EmulateFinish<F16, RowDropout>(call, seed)
+                                  : EmulateFinish<F16, NoExtras>(call, seed));
             }
           },
   };

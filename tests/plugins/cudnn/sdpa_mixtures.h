@@ -1,4 +1,5 @@
-// sdpa_mixtures.h: attention calls drawn from a seed, of what the table of support.cc lets pass for the most part.
+// sdpa_mixtures.h: attention calls drawn from a seed, of what the table of support.cc lets pass for the most part: of
+// 16 bits, of fp8 with scales, and with dropout.
 #ifndef SAGE_TESTS_PLUGINS_CUDNN_SDPA_MIXTURES_H_
 #define SAGE_TESTS_PLUGINS_CUDNN_SDPA_MIXTURES_H_
 
@@ -14,12 +15,15 @@ class SdpaMixture {
  public:
   explicit SdpaMixture(uint64_t seed) : seed_(seed), random_(seed * 7151 + 11) {}
 
-  AttentionCase Draw(sage_dtype dtype) {
+  // Of fp8: what sm_90 has, with an O of fp8, or, wide, what later ones have.
+  AttentionCase Draw(sage_dtype dtype, bool wide = false) {
     dtype_ = dtype;
+    const bool fp8 = support::IsQuantised(dtype);
     const int64_t batch = Between(1, 3), heads_k = OneOf({1, 2, 3}), heads_q = heads_k * OneOf({1, 1, 2, 4});
     const int64_t seq_q = OneOf({1, 1, 2, 7, 16, 33, 64}),
                   seq_kv = std::max(seq_q, OneOf({1, 9, 32, 63, 64, 100, 129}));
-    const int64_t dim = OneOf({8, 24, 40, 64}), dim_v = Chance(3) ? OneOf({8, 16, 64}) : dim;
+    const int64_t dim = fp8 ? OneOf({16, 32, 48, 64}) : OneOf({8, 24, 40, 64});
+    const int64_t dim_v = Chance(3) ? OneOf({fp8 ? 48 : 8, 16, 64}) : dim;
     const bool varlen = Chance(4), paged = Chance(4);
     const int64_t page = OneOf({8, 16, 64}), max_pages = (seq_kv + page - 1) / page;
     std::vector<double> starts_q{0}, starts_k{0}, used_q, used_k;
@@ -42,6 +46,7 @@ class SdpaMixture {
     };
     AttentionCase call;
     call.Q() = Laid(queries(dim), 1), call.O() = Laid(queries(dim_v), 4);
+    if (wide) call.O() = OwnedTensor(Chance(2) ? SAGE_BF16 : SAGE_F16, queries(dim_v)).Fill(7);
     call.K() = Laid(keys(dim), 2), call.V() = Laid(keys(dim_v), 3);
     if (varlen) {
       call.Integers(SAGE_ATTN_CU_SEQLENS_Q, {batch + 1}, starts_q);
@@ -58,7 +63,7 @@ class SdpaMixture {
     }
     if (Chance(5)) call.Integers(SAGE_ATTN_SEQUSED_Q, {batch}, used_q);
     if (paged || Chance(4)) call.Integers(SAGE_ATTN_SEQUSED_K, {batch}, used_k);
-    const bool from_end = Chance(2), bias = !varlen && Chance(4);
+    const bool from_end = Chance(2) && (!fp8 || wide), bias = !varlen && Chance(4) && !fp8;
     const uint32_t alignment = from_end ? SAGE_ALIGN_BOTTOM_RIGHT : SAGE_ALIGN_TOP_LEFT;
     const bool causal = Chance(2);
     if (causal) call.Causal(alignment);
@@ -67,7 +72,8 @@ class SdpaMixture {
     const std::vector<int64_t> per_head{heads_q};
     if (causal && !from_end && Chance(4))
       call[SAGE_ATTN_ALIBI] = OwnedTensor(SAGE_F32, per_head).FillNormal(seed_ + 71, 0.2);
-    if (Chance(5)) call[SAGE_ATTN_SINKS] = OwnedTensor(SAGE_F32, per_head).FillNormal(seed_ + 72);
+    if (Chance(5) && !fp8) call[SAGE_ATTN_SINKS] = OwnedTensor(SAGE_F32, per_head).FillNormal(seed_ + 72);
+    if (fp8) AddScales(&call);
     if (Chance(4)) call.attributes.softcap = static_cast<double>(OneOf({1, 5, 30}));
     if (Chance(4)) call.Scale(static_cast<double>(OneOf({0, 1, 2, -1})) * 0.125);
     if (Chance(2)) {
@@ -75,6 +81,20 @@ class SdpaMixture {
       if (!varlen && Chance(3))
         call[SAGE_ATTN_LSE] = OwnedTensor::Ordered(SAGE_F32, {batch, heads_q, seq_q}, {0, 2, 1});
     }
+    return call;
+  }
+
+  // With dropout, of what it is served with; seeds and offsets of 64 bits, whose low words run over within a call.
+  AttentionCase DrawDropout(sage_dtype dtype) {
+    AttentionCase call;
+    do call = Draw(dtype);
+    while (call[SAGE_ATTN_CU_SEQLENS_Q].present() || call[SAGE_ATTN_BLOCK_TABLE].present() || call.Q().dim(2) == 1 ||
+           call.attributes.alignment == SAGE_ALIGN_BOTTOM_RIGHT);
+    call.attributes.dropout_p = static_cast<double>(OneOf({1, 10, 30, 50})) / 100;
+    const double seed = static_cast<double>(Between(1, int64_t{1} << 52)),
+                 offset = static_cast<double>(0xffffffffu) - 9;
+    const int64_t step = OneOf({1, 2});
+    call[SAGE_ATTN_PHILOX] = OwnedTensor(SAGE_U64, {2}, {step}).FillValues({seed, Chance(2) ? offset : 3});
     return call;
   }
 
@@ -92,13 +112,26 @@ class SdpaMixture {
     std::vector<size_t> order(shape.size() - 1);
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     if (Chance(2)) std::shuffle(order.begin(), order.end(), random_);
-    int64_t step = shape.back() + (Chance(4) ? 8 : 0);
+    int64_t step = shape.back() + (Chance(4) ? 16 / static_cast<int64_t>(support::DtypeSize(dtype_)) : 0);
     for (size_t i = order.size(); i-- > 0;) {
       strides[order[i]] = step;
       step *= std::max<int64_t>(1, shape[order[i]]);
       if (Chance(6)) step += 16;
     }
     return OwnedTensor(dtype_, shape, strides).FillNormal(seed_ * 211 + salt);
+  }
+  // Each there or not. O's keeps its stored values within 8 bits.
+  void AddScales(AttentionCase* call) {
+    const auto add = [&](uint32_t slot, uint32_t* granularity, std::initializer_list<int64_t> in_1024) {
+      if (Chance(3)) return;
+      const double scale = static_cast<double>(OneOf(in_1024)) / 1024;
+      (*call)[slot] = OwnedTensor(SAGE_F32, {1}).FillValues({scale}), *granularity = SAGE_PER_TENSOR;
+    };
+    add(SAGE_ATTN_SCALE_Q, &call->attributes.granularity_q, {300, 700, 1500, 2500});
+    add(SAGE_ATTN_SCALE_K, &call->attributes.granularity_k, {300, 700, 1500, 2500});
+    add(SAGE_ATTN_SCALE_V, &call->attributes.granularity_v, {300, 900, 3000});
+    add(SAGE_ATTN_SCALE_P, &call->attributes.granularity_p, {3, 4, 8});
+    add(SAGE_ATTN_SCALE_O, &call->attributes.granularity_o, {50, 500, 1400});
   }
   // Its rows are of whole 16 bytes; batch and heads may share one.
   OwnedTensor Bias(int64_t batch, int64_t heads, int64_t rows, int64_t columns, int64_t of_keys) {

@@ -47,16 +47,36 @@ inline cuda::AttentionArguments Paged(cuda::AttentionArguments a, int32_t page_s
 
 constexpr Installed kH200 = {91900, 90};
 
-// What DescribeSdpa has against it; empty: nothing.
-inline std::string Refusal(const cuda::AttentionArguments& a, uint64_t features = 0, Installed installed = kH200) {
-  Sdpa sdpa;
-  std::string why;
-  return DescribeSdpa(a, features, installed, &sdpa, &why) ? "" : why;
+// The same of e4m3, O included.
+inline cuda::AttentionArguments Fp8Call(int32_t dim = 128, int32_t seq_q = 512, int32_t seq_kv = 1024) {
+  cuda::AttentionArguments a = PlainCall(dim, seq_q, seq_kv);
+  a.type = cuda::AttentionType::kF8E4m3fn;
+  return a;
 }
-inline Sdpa Described(const cuda::AttentionArguments& a, Installed installed = kH200) {
+inline cuda::AttentionExtras Fp8Extras(cuda::AttentionType o_type = cuda::AttentionType::kF8E4m3fn) {
+  cuda::AttentionExtras extras;
+  extras.o_type = o_type;
+  return extras;
+}
+inline cuda::AttentionExtras Dropout() {
+  static const uint64_t philox[2] = {1, 2};
+  cuda::AttentionExtras extras;
+  extras.philox = philox;
+  return extras;
+}
+
+// What DescribeSdpa has against it; empty: nothing.
+inline std::string Refusal(const cuda::AttentionArguments& a, uint64_t features = 0, Installed installed = kH200,
+                           const cuda::AttentionExtras& extras = {}) {
   Sdpa sdpa;
   std::string why;
-  (void)DescribeSdpa(a, 0, installed, &sdpa, &why);
+  return DescribeSdpa(a, features, installed, &sdpa, &why, extras) ? "" : why;
+}
+inline Sdpa Described(const cuda::AttentionArguments& a, Installed installed = kH200,
+                      const cuda::AttentionExtras& extras = {}) {
+  Sdpa sdpa;
+  std::string why;
+  (void)DescribeSdpa(a, 0, installed, &sdpa, &why, extras);
   return sdpa;
 }
 

@@ -30,15 +30,15 @@ TEST_CASE("P12 cudnn: every rule refuses the call that breaks it in a sentence w
       {"no masks but causal", [](auto&) {}, SAGE_ATTN_F_BIT_MASK},
       {"no masks but causal", [](auto&) {}, SAGE_ATTN_F_BLOCK_MASK},
       {"no masks but causal", [](auto&) {}, SAGE_ATTN_F_CSR_MASK},
-      {"Philox", [](auto&) {}, SAGE_ATTN_F_DROPOUT},
+      {"dropout needs PHILOX", [](auto&) {}, SAGE_ATTN_F_DROPOUT},
       {"WEIGHTS and SCORES", [](auto&) {}, SAGE_ATTN_F_WEIGHTS_OUT},
       {"WEIGHTS and SCORES", [](auto&) {}, SAGE_ATTN_F_SCORES_OUT},
       {"does not append", [](auto&) {}, SAGE_ATTN_F_APPEND_KV},
       {"as many heads of V as of K", [](auto&) {}, SAGE_ATTN_F_HV_DIFFERS},
-      {"quantised", [](auto&) {}, SAGE_ATTN_F_QUANT_SCALES},
+      {"scales belong to operands of fp8", [](auto&) {}, SAGE_ATTN_F_QUANT_SCALES},
       {"newer than this backend", [](auto&) {}, 1ull << 40},
-      {"f16 and bf16", [](auto& a) { a.type = AttentionType::kF32; }},
-      {"f16 and bf16", [](auto& a) { a.type = AttentionType::kF64; }},
+      {"f16, bf16 and fp8", [](auto& a) { a.type = AttentionType::kF32; }},
+      {"f16, bf16 and fp8", [](auto& a) { a.type = AttentionType::kF64; }},
       {"without elements", [](auto& a) { a.seq_kv = 0; }},
       {"without elements", [](auto& a) { a.batch = 0; }},
       {"a single key", [](auto& a) { a = PlainCall(128, 1, 1); }},
@@ -97,6 +97,117 @@ TEST_CASE("P12 cudnn: every rule refuses the call that breaks it in a sentence w
     CHECK(said.find(broken.words) != std::string::npos);
     CHECK(said.starts_with("cuDNN " + VersionText(broken.installed.version) + ": "));
   }
+}
+
+TEST_CASE("P12 S15 cudnn: every rule of fp8 refuses the call that breaks it") {
+  constexpr Installed kB200 = {91900, 100}, kThor = {91900, 110}, kRtx5090 = {91900, 120}, kRtx4090 = {91900, 89};
+  const auto biased = [](auto& a) {
+    a.bias = Somewhere(), a.bias_type = AttentionType::kF32, a.bias_strides = {0, 0, 1024, 1};
+  };
+  const auto latent = [](auto& a) {
+    a = Fp8Call(192), a.dim_v = 128, a.v_strides = {8 * 1024 * 128, 1024 * 128, 128, 1};
+  };
+  const std::vector<Broken> all = {
+      {"from sm_90 on", [](auto&) {}, 0, kRtx4090},
+      {"from sm_90 on", [](auto&) {}, 0, {91900, 80}},
+      {"multiples of 16", [](auto& a) { a = Fp8Call(72); }},
+      {"multiples of 16", [](auto& a) { a.dim_v = 24; }},
+      {"16 bytes", [](auto& a) { a.q_strides.row = 136; }},
+      {"up to 256", [](auto& a) { a = Fp8Call(272); }},
+      {"up to 128", [](auto& a) { a = Fp8Call(256); }, 0, kB200},
+      {"up to 128", [](auto& a) { a = Fp8Call(144); }, 0, kRtx5090},
+      {"from 9.19 on", latent, 0, {91801, 100}},
+      {"up to 128", latent, 0, kRtx5090},
+      {"TOP_LEFT", [](auto& a) { a.causal = a.bottom_right = true; }},
+      {"TOP_LEFT", [](auto& a) { a.window_left = 9, a.bottom_right = true; }},
+      {"no packed sequences", [](auto& a) { a = Packed(a); }, 0, kRtx5090},
+      {"BIAS is not added", biased},
+      {"BIAS is not added", biased, 0, kB200},
+      {"SINKS with fp8", [](auto& a) { a.sinks = Somewhere(); }},
+      {"one query of fp8", [](auto& a) { a = Fp8Call(128, 1); }},
+      {"one query of fp8", [](auto& a) { a = Fp8Call(128, 1); }, 0, kB200},
+  };
+  for (const Broken& broken : all) {
+    CAPTURE(broken.words);
+    AttentionArguments a = Fp8Call();
+    broken.change(a);
+    const std::string said = Refusal(a, broken.features, broken.installed, Fp8Extras());
+    CAPTURE(said);
+    CHECK(said.find(broken.words) != std::string::npos);
+    CHECK(said.starts_with("cuDNN " + VersionText(broken.installed.version) + ": "));
+  }
+  const auto with_o = [](AttentionType o_type, Installed installed) {
+    return Refusal(Fp8Call(), SAGE_ATTN_F_QUANT_SCALES, installed, Fp8Extras(o_type));
+  };
+  CHECK(with_o(AttentionType::kBf16, kH200).find("but for sm_100") != std::string::npos);
+  CHECK(with_o(AttentionType::kBf16, kRtx5090).find("but for sm_100") != std::string::npos);
+  CHECK(with_o(AttentionType::kF32, kB200).find("f16 or bf16") != std::string::npos);
+  CHECK(with_o(AttentionType::kF64, kB200).find("f64") != std::string::npos);
+  for (const Installed installed : {kB200, kThor})
+    for (const AttentionType o_type : {AttentionType::kF8E4m3fn, AttentionType::kBf16, AttentionType::kF16})
+      CHECK(with_o(o_type, installed) == "");
+  for (const Installed installed : {kH200, kB200, kThor, kRtx5090}) CHECK(with_o(Fp8Call().type, installed) == "");
+  cuda::AttentionExtras finer = Fp8Extras();
+  finer.finer_scales = true;
+  CHECK(Refusal(Fp8Call(), SAGE_ATTN_F_QUANT_SCALES, kH200, finer).find("PER_TENSOR") != std::string::npos);
+  // And what is no rule of theirs: masks by positions, lengths, pages, packed rows, long heads.
+  AttentionArguments a = Fp8Call(256);
+  a.causal = true, a.window_left = 50, a.softcap = 3, a.lse = Somewhere();
+  CHECK(Refusal(a, 0, kH200, Fp8Extras()) == "");
+  CHECK(Refusal(Packed(a), 0, kH200, Fp8Extras()) == "");
+  CHECK(Refusal(Paged(a), 0, kH200, Fp8Extras()) == "");
+  a = Fp8Call(), a.causal = a.bottom_right = true;
+  CHECK(Refusal(a, 0, kB200, Fp8Extras()) == "");
+  latent(a);
+  CHECK(Refusal(a, 0, kB200, Fp8Extras()) == "");
+}
+
+TEST_CASE("P12 cudnn: every rule of dropout refuses the call that breaks it") {
+  const std::vector<Broken> all = {
+      {"over fp8", [](auto& a) { a = Fp8Call(); }},
+      {"packed sequences", [](auto& a) { a = Packed(a); }},
+      {"over pages", [](auto& a) { a = Paged(a); }},
+      {"with one query", [](auto& a) { a = PlainCall(128, 1); }},
+      {"BOTTOM_RIGHT", [](auto& a) { a.causal = a.bottom_right = true; }},
+      {"2 GiB", [](auto& a) { a = PlainCall(128, 4096, 4104); }},
+      {"2 GiB", [](auto& a) { a = PlainCall(128, 1 << 24, 1 << 24), a.batch = 1 << 20; }},
+  };
+  for (const Broken& broken : all) {
+    CAPTURE(broken.words);
+    AttentionArguments a = PlainCall();
+    broken.change(a);
+    cuda::AttentionExtras extras = Dropout();
+    extras.o_type = a.type;
+    const std::string said = Refusal(a, SAGE_ATTN_F_DROPOUT, kH200, extras);
+    CAPTURE(said);
+    CHECK(said.find(broken.words) != std::string::npos);
+  }
+  AttentionArguments a = PlainCall();
+  a.causal = true, a.window_left = 9, a.seqused_k = Somewhere(), a.sinks = Somewhere(), a.softcap = 3;
+  CHECK(Refusal(a, SAGE_ATTN_F_DROPOUT, kH200, Dropout()) == "");
+  CHECK(Refusal(a, SAGE_ATTN_F_DROPOUT, {91900, 80}, Dropout()) == "");
+  CHECK(Refusal(PlainCall(128, 4096, 4096), SAGE_ATTN_F_DROPOUT, kH200, Dropout()) == "");
+}
+
+TEST_CASE("P12 cudnn: fp8 and dropout are other plans") {
+  AttentionArguments e5m2 = Fp8Call();
+  e5m2.type = AttentionType::kF8E5m2;
+  constexpr Installed kB200 = {91900, 100};
+  const Sdpa all[] = {Described(PlainCall()),
+                      Described(PlainCall(), kH200, Dropout()),
+                      Described(Fp8Call(), kB200, Fp8Extras()),
+                      Described(Fp8Call(), kB200, Fp8Extras(AttentionType::kBf16)),
+                      Described(Fp8Call(), kB200, Fp8Extras(AttentionType::kF16)),
+                      Described(e5m2, kB200, Fp8Extras(AttentionType::kF8E5m2))};
+  for (size_t i = 0; i < std::size(all); ++i)
+    for (size_t j = 0; j < i; ++j) {
+      CHECK(all[i] != all[j]);
+      CHECK(TextOf(all[i]) != TextOf(all[j]));
+    }
+  // Scales and the seed are numbers that a run binds.
+  cuda::AttentionExtras scaled = Fp8Extras();
+  scaled.scale_q = scaled.scale_o = reinterpret_cast<const float*>(Somewhere());
+  CHECK(Described(Fp8Call(), kB200, scaled) == all[2]);
 }
 
 TEST_CASE("P2 P4 P7 cudnn: what breaks no rule is described") {

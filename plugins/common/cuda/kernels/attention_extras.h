@@ -57,26 +57,32 @@ SAGE_DEVICE bool StoredBeyond(const void* base, AttentionType type, int64_t at) 
   }
 }
 
-struct RowExtras {
-  static constexpr bool kThere = true;
+// Operands of fp8.
+struct RowScales {
+  static constexpr bool kScales = true, kDrops = false;
   const AttentionExtras* extras;
 
+  SAGE_DEVICE static RowScales Of(const AttentionExtras& extras) { return {&extras}; }
   SAGE_DEVICE float Product(float stored) const {
     return stored * ScaleOr(extras->scale_q, 1) * ScaleOr(extras->scale_k, 1);
-  }
-  // What the weight of key j is multiplied by behind the softmax.
-  SAGE_DEVICE float Kept(const AttentionArguments& a, int32_t b, int32_t h, int32_t i, int32_t j) const {
-    if (extras->philox == nullptr) return 1;
-    const uint64_t row = (static_cast<uint64_t>(b) * static_cast<uint64_t>(a.heads_q) + static_cast<uint64_t>(h)) *
-                             static_cast<uint64_t>(a.seq_q) +
-                         static_cast<uint64_t>(i);
-    const uint64_t n = row * static_cast<uint64_t>(a.seq_kv) + static_cast<uint64_t>(j);
-    const uint32_t word = plugins::PhiloxWord(extras->philox[0], extras->philox[extras->philox_stride], n);
-    return word >= extras->least_kept ? static_cast<float>(extras->kept) : 0.0f;
   }
   SAGE_DEVICE void Store(void* o, int64_t at, float stored) const {
     const float value = stored * ScaleOr(extras->scale_v, 1);
     StoreFloat(o, extras->o_type, at, value == 0 ? value : value / ScaleOr(extras->scale_o, 1));
+  }
+};
+
+struct RowDropout {
+  static constexpr bool kScales = false, kDrops = true;
+  const AttentionExtras* extras;
+
+  SAGE_DEVICE static RowDropout Of(const AttentionExtras& extras) { return {&extras}; }
+  // What the weight of key j is multiplied by behind the softmax.
+  SAGE_DEVICE float Kept(const AttentionArguments& a, int32_t b, int32_t h, int32_t i, int32_t j) const {
+    const int64_t row = (int64_t{b} * a.heads_q + h) * a.seq_q + i;
+    const auto n = static_cast<uint64_t>(row * a.seq_kv + j);
+    const uint32_t word = plugins::PhiloxWord(extras->philox[0], extras->philox[extras->philox_stride], n);
+    return word >= extras->least_kept ? static_cast<float>(extras->kept) : 0.0f;
   }
 };
 

@@ -14,9 +14,10 @@ namespace sage::cuda {
 
 constexpr int32_t kPlainWarps = 4;  // rows of a block
 
-// A row that has nothing besides AttentionArguments. The other kind is RowExtras (attention_extras.h).
+// A row that has nothing besides AttentionArguments. Other kinds are in attention_extras.h.
 struct NoExtras {
-  static constexpr bool kThere = false;
+  static constexpr bool kScales = false, kDrops = false;
+  SAGE_DEVICE static NoExtras Of(const AttentionExtras&) { return {}; }
 };
 
 // kAppends: whether keys may lie in K_NEW and V_NEW yet.
@@ -72,7 +73,7 @@ class PlainRow {
   }
   SAGE_DEVICE N ScoreOf(int32_t j) const {
     N product = Product(j);
-    if constexpr (Extras::kThere) product = extras_.Product(product);
+    if constexpr (Extras::kScales) product = extras_.Product(product);
     return Score<N>(a_, s_, h_, i_, j, product);
   }
   SAGE_DEVICE bool Sees(int32_t j) const { return j >= first_ && j <= last_ && InMasks(a_, s_.b, h_, i_, j); }
@@ -107,7 +108,7 @@ class PlainRow {
       N p = score == -kInfinity ? N{0} : prim::Exp(score - larger);
       largest = larger;
       sum = sum * factor + p;
-      if constexpr (Extras::kThere) {  // V of a key that is dropped is not read
+      if constexpr (Extras::kDrops) {  // V of a key that is dropped is not read
         const N kept = extras_.Kept(a_, s_.b, h_, i_, j);
         p *= kept;
         seen &= prim::Ballot(kept != 0);
@@ -129,7 +130,7 @@ class PlainRow {
   }
 
   SAGE_DEVICE void Store(int64_t at, N value) const {
-    if constexpr (Extras::kThere)
+    if constexpr (Extras::kScales)
       extras_.Store(a_.o, at, value);
     else
       static_cast<T*>(a_.o)[at] = Number::Store(value);
