@@ -62,6 +62,24 @@ TEST_CASE("fake cudnn: every pointwise mode by hand") {
   CHECK(Truth(kGreaterEqual, {1, 2, 3}, 2) == std::vector<uint8_t>{0, 1, 1});
 }
 
+TEST_CASE("fake cudnn: the largest magnitude, and 8 bits up to their largest number by hand") {
+  Graphs g(Begin());
+  Floats x{1, -700, 3, 0.07f, -5, kInfinity}, largest(2, -99);
+  std::vector<uint8_t> small(6, 9), range(6, 9);
+  void* const in = g.Tensor(1, kFloat, {1, 1, 2, 3});
+  g.Reduce(kReduceLargestMagnitude, in, g.Tensor(2, kFloat, {1, 1, 2, 1}));
+  g.Pointwise(kMultiply, in, g.Scalar(3, kFloat), g.Tensor(4, kFp8E4M3, {1, 1, 2, 3}));
+  g.Pointwise(kMultiply, in, g.Scalar(3, kFloat), g.Tensor(5, kFp8E5M2, {1, 1, 2, 3}));
+  float one = 1;
+  CHECK_MESSAGE(
+      g.Run({{1, x.data()}, {2, largest.data()}, {3, &one}, {4, small.data()}, {5, range.data()}}) == kSuccess,
+      g.text());
+  CHECK(largest == Floats{700, kInfinity});
+  // 1, -448, 3, 0.0703125, -5, 448 and 1, -640, 3, 0.0625, -5, 57344.
+  CHECK(small == std::vector<uint8_t>{0x38, 0xfe, 0x44, 0x19, 0xca, 0x7e});
+  CHECK(range == std::vector<uint8_t>{0x3c, 0xe1, 0x42, 0x2c, 0xc5, 0x7b});
+}
+
 TEST_CASE("fake cudnn: index and and select by hand") {
   Graphs g(Begin());
   const Dims dims{1, 2, 2, 3};

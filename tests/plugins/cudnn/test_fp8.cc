@@ -8,6 +8,7 @@
 
 #include "../cpu/attention_testing.h"
 #include "backend_testing.h"
+#include "common/cuda/kernels/small_float.h"
 #include "sdpa_mixtures.h"
 
 namespace sage::cudnn {
@@ -103,6 +104,26 @@ void GiveScale(AttentionCase* call, uint32_t slot, uint32_t* granularity, double
 }
 
 }  // namespace
+
+TEST_CASE("S15 cudnn: every number of 8 bits is loaded as it is and stored as it was") {
+  for (uint32_t bits = 0; bits < 256; ++bits) {
+    CAPTURE(bits);
+    const auto byte = static_cast<uint8_t>(bits);
+    const auto check = [&](float loaded, double expected, uint8_t stored) {
+      if (std::isnan(expected)) {
+        CHECK(std::isnan(loaded));
+      } else {
+        CHECK(static_cast<double>(loaded) == expected);
+        CHECK(std::signbit(loaded) == std::signbit(expected));
+        CHECK(stored == byte);
+      }
+    };
+    const float e4m3 = cuda::PlainNumber<cuda::F8E4m3fn>::Load({byte}),
+                e5m2 = cuda::PlainNumber<cuda::F8E5m2>::Load({byte});
+    check(e4m3, test::DecodeSmallFloat(bits, 4, 3, true), cuda::ToSmall(cuda::kFormatE4m3fn, e4m3));
+    check(e5m2, test::DecodeSmallFloat(bits, 5, 2), cuda::ToSmall(cuda::kFormatE5m2, e5m2));
+  }
+}
 
 TEST_CASE("P1 P2 P3 P4 P7 S15 cudnn: mixtures of e4m3 with scales agree with the oracle") {
   CheckFp8Mixtures(SAGE_F8_E4M3FN, false, 5001, 100);
@@ -213,7 +234,7 @@ TEST_CASE("S15 cudnn: scales of another granularity and operands of two types ar
   CHECK(Fp8Disagreement(mixed, device).find("not of one dtype") != std::string::npos);
   AttentionCase wide = SmallFp8();
   wide.O() = OwnedTensor(SAGE_BF16, {1, 2, 20, 32});
-  CHECK(Fp8Disagreement(wide, device).find("on sm_90 O of fp8 operands is fp8") != std::string::npos);
+  CHECK(Fp8Disagreement(wide, device).find("O of fp8 operands is fp8, but for sm_100") != std::string::npos);
 }
 
 TEST_CASE("P1 P2 P3 P4 cudnn: dropout drops what Philox says in bf16 and f16") {

@@ -62,6 +62,13 @@ TEST_CASE("P2 cudnn graphs: each is written down as recorded") {
   a = PlainCall(), a.softcap = 30, a.causal = true, a.alibi = a.sinks = Somewhere();
   a.bias = Somewhere(), a.bias_type = cuda::AttentionType::kF32, a.bias_strides = {0, 512 * 1024, 1024, 1};
   CheckGraph("scores", Described(a));
+  a = PlainCall(128, 512, 1003), a.causal = true,
+  a.seqused_k = Somewhere();  // rows of the mask are longer than the keys
+  CheckGraph("dropout", Described(a, kH200, Dropout()));
+  a = Fp8Call(), a.causal = true, a.lse = Somewhere();
+  CheckGraph("fp8", Described(a, kH200, Fp8Extras()));
+  CheckGraph("fp8_packed", Described(Packed(a), kH200, Fp8Extras()));
+  CheckGraph("fp8_wide_output", Described(a, {91900, 100}, Fp8Extras(cuda::AttentionType::kBf16)));
   Sdpa unified = Described(Paged(PlainCall(128, 1)));
   unified.unified = true;
   CheckGraph("unified_paged", unified);
