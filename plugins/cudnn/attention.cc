@@ -251,7 +251,7 @@ bool AttentionServer::Decide(const plugins::OpView& view, uint64_t features, con
     return sage_refuse(answer, 0, "%.400s", why.c_str()), false;
   const bool unified = UnifiedHas(sdpa, context_.installed().version);
   if (graphs_ == GraphChoice::kUnified && !unified)
-    return sage_refuse(answer, 0, "cuDNN %s: the unified op has no masks, bias, ALiBi, softcap or sinks",
+    return sage_refuse(answer, 0, "cuDNN %s: the unified op has no masks, bias, ALiBi, softcap, sinks, dropout or fp8",
                        VersionText(context_.installed().version).c_str()),
            false;
   sdpa.unified = graphs_ == GraphChoice::kUnified;

@@ -8,6 +8,7 @@
 
 #include "../cpu/attention_testing.h"
 #include "backend_testing.h"
+#include "common/cuda/attention_operands.h"
 #include "common/cuda/kernels/small_float.h"
 #include "sdpa_mixtures.h"
 
@@ -104,6 +105,51 @@ void GiveScale(AttentionCase* call, uint32_t slot, uint32_t* granularity, double
 }
 
 }  // namespace
+
+TEST_CASE("S15 S19 cudnn: scales and dropout of an op as they are bound") {
+  const auto bind = [](const AttentionCase& call, cuda::AttentionExtras* extras) -> std::string {
+    const sage_tensor* slots[SAGE_ATTN_NUM_SLOTS];
+    for (uint32_t slot = 0; slot < SAGE_ATTN_NUM_SLOTS; ++slot) slots[slot] = call[slot].tensor();
+    cuda::AttentionArguments a;
+    const char* const why = cuda::BindAttention(call.attributes, 0, slots, SAGE_ATTN_NUM_SLOTS, &a, extras);
+    return why == nullptr ? "" : why;
+  };
+  AttentionCase call = SmallFp8();
+  GiveScale(&call, SAGE_ATTN_SCALE_K, &call.attributes.granularity_k, 3);
+  cuda::AttentionExtras extras;
+  CHECK(bind(call, nullptr) == "Q is neither f64 nor f32, f16 or bf16");
+  CHECK(bind(call, &extras) == "");
+  CHECK(extras.o_type == cuda::AttentionType::kF8E4m3fn);
+  CHECK(extras.scale_k == call[SAGE_ATTN_SCALE_K].tensor()->data);
+  CHECK(extras.scale_q == nullptr);
+  CHECK(extras.philox == nullptr);
+  CHECK_FALSE(extras.finer_scales);
+  call.O() = OwnedTensor(SAGE_F16, {1, 2, 20, 32});
+  CHECK(bind(call, &extras) == "");
+  CHECK(extras.o_type == cuda::AttentionType::kF16);
+  call.O() = OwnedTensor(SAGE_F8_E5M2, {1, 2, 20, 32});
+  CHECK(bind(call, &extras) == "Q, K, V and O are not of one dtype");
+  call.O() = SmallFp8().O(), call.attributes.granularity_k = SAGE_PER_HEAD;
+  CHECK(bind(call, &extras) == "");
+  CHECK(extras.finer_scales);
+  // The first word that is kept: p * 2^32, of which a part counts whole.
+  AttentionCase drops(SAGE_F16, {.seq_q = 2, .seq_kv = 2}, 1);
+  drops[SAGE_ATTN_PHILOX] = OwnedTensor(SAGE_U64, {2}, {3});
+  const struct {
+    double p;
+    uint64_t least;
+  } ends[] = {{0.5, 1ull << 31}, {0x1p-40, 1}, {0x1p-32, 1}, {0x1.8p-32, 2}, {1 - 0x1p-53, 1ull << 32}};
+  for (const auto& [p, least] : ends) {
+    drops.attributes.dropout_p = p;
+    CHECK(bind(drops, &extras) == "");
+    CHECK(extras.least_kept == least);
+    CHECK(extras.kept == 1 / (1 - p));
+    CHECK(extras.philox_stride == 3);
+  }
+  drops.attributes.dropout_p = 0;
+  CHECK(bind(drops, &extras) == "");
+  CHECK(extras.philox == nullptr);
+}
 
 TEST_CASE("S15 cudnn: every number of 8 bits is loaded as it is and stored as it was") {
   for (uint32_t bits = 0; bits < 256; ++bits) {
