@@ -288,7 +288,7 @@ TEST_CASE("P1 P2 P3 P4 cudnn: dropout drops what Philox says in bf16 and f16") {
   TestHost host(1, Threads::kSimulated);
   Instance device(FakeTable(), host);
   uint64_t served = 0;
-  for (uint64_t seed = 8001; seed < 8121; ++seed) {
+  for (uint64_t seed = 8001; seed < 8081; ++seed) {
     CAPTURE(seed);
     AttentionCase call = test::SdpaMixture(seed).DrawDropout(seed % 2 == 0 ? SAGE_BF16 : SAGE_F16);
     const std::string text = Disagreement(call, device);
@@ -296,7 +296,7 @@ TEST_CASE("P1 P2 P3 P4 cudnn: dropout drops what Philox says in bf16 and f16") {
     CHECK(text == "");
     ++served;
   }
-  CHECK(served > 80);
+  CHECK(served > 50);
 }
 
 TEST_CASE("P2 cudnn: a row that is made again drops the same weights") {
