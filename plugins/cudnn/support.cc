@@ -64,7 +64,8 @@ const char* Fp8(const Question& q) {
            "documentation";
   if (generation == 12 && s.ragged_q) return "on sm_120 no packed sequences of fp8 are computed";
   if (s.bias) return "BIAS is not added to scores of fp8; an engine takes it, against the documentation";
-  if (generation == 9 && s.sinks) return "on sm_90 SINKS with fp8 are offered an engine of which no plan can be made";
+  if (s.sinks && (generation == 9 || latent))
+    return "SINKS with fp8, on sm_90 and at 192 dimensions, are offered engines of which no plan can be made";
   if (q.OneQuery()) return "one query of fp8 has no engine, or one of which no plan can be made";
   return nullptr;
 }

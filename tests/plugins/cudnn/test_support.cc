@@ -124,6 +124,7 @@ TEST_CASE("P12 S15 cudnn: every rule of fp8 refuses the call that breaks it") {
       {"BIAS is not added", biased},
       {"BIAS is not added", biased, 0, kB200},
       {"SINKS with fp8", [](auto& a) { a.sinks = Somewhere(); }},
+      {"SINKS with fp8", [&](auto& a) { latent(a), a.sinks = Somewhere(); }, 0, kThor},
       {"one query of fp8", [](auto& a) { a = Fp8Call(128, 1); }},
       {"one query of fp8", [](auto& a) { a = Fp8Call(128, 1); }, 0, kB200},
   };
@@ -159,6 +160,8 @@ TEST_CASE("P12 S15 cudnn: every rule of fp8 refuses the call that breaks it") {
   a = Fp8Call(), a.causal = a.bottom_right = true;
   CHECK(Refusal(a, 0, kB200, Fp8Extras()) == "");
   latent(a);
+  CHECK(Refusal(a, 0, kB200, Fp8Extras()) == "");
+  a = Fp8Call(), a.sinks = Somewhere();
   CHECK(Refusal(a, 0, kB200, Fp8Extras()) == "");
 }
 
