@@ -11,8 +11,13 @@ __global__ void __launch_bounds__(kMaskThreads) MaskKernel(const __grid_constant
   WriteMask(call, one);
 }
 
+// Philox beside a row's sums takes more registers than four blocks of a multiprocessor leave to each.
+template <class Extras>
+constexpr uint32_t kFinishBlocks = Extras::kDrops ? 2 : 4;
+
 template <class T, class Extras>
-__global__ void __launch_bounds__(32 * cuda::kPlainWarps) FinishKernel(const __grid_constant__ Call call) {
+__global__ void __launch_bounds__(32 * cuda::kPlainWarps, kFinishBlocks<Extras>)
+    FinishKernel(const __grid_constant__ Call call) {
   Finish<T, Extras>(call);
 }
 
