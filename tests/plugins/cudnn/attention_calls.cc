@@ -89,6 +89,7 @@ AttentionCase Laid(const AttentionCall& call) {
   if (call.sinks) to[SAGE_ATTN_SINKS] = OwnedTensor(SAGE_F32, {call.heads_q});
   if (call.softcap) to.attributes.softcap = 30;
   if (call.lse) to.WithLse();
+  if (call.dropout) to.attributes.dropout_p = 0.1, to[SAGE_ATTN_PHILOX] = OwnedTensor(SAGE_U64, {2});
   return to;
 }
 
@@ -98,7 +99,8 @@ void FillOperands(AttentionCase& attention, uint64_t seed) {
   if (attention[SAGE_ATTN_ALIBI].present()) attention[SAGE_ATTN_ALIBI].FillUniform(seed, 0.0, 0.5);
 }
 
-std::string Read(const AttentionCase& attention, cuda::AttentionArguments* arguments, uint64_t* features) {
+std::string Read(const AttentionCase& attention, cuda::AttentionArguments* arguments, uint64_t* features,
+                 cuda::AttentionExtras* extras) {
   TestOp op(SAGE_OP_ATTENTION);
   attention.Describe(op);
   support::OpView view;
@@ -106,7 +108,7 @@ std::string Read(const AttentionCase& attention, cuda::AttentionArguments* argum
   if (support::TakeInOp(op.op(), &view, &why) != SAGE_OK || support::CheckOp(view, &why) != SAGE_OK ||
       support::DeriveAttentionFeatures(view, features, &why) != SAGE_OK)
     return why.empty() ? "it is no op" : why;
-  const char* const refused = cuda::BindAskedAttention(view, *features, arguments);
+  const char* const refused = cuda::BindAskedAttention(view, *features, arguments, extras);
   return refused == nullptr ? "" : refused;
 }
 

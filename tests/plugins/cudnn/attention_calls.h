@@ -27,7 +27,7 @@ struct AttentionCall {
   bool causal = false, bottom_right = false;
   int64_t window_left = -1, window_right = -1;
   BiasForm bias = BiasForm::kNone;
-  bool alibi = false, softcap = false, sinks = false, lse = false;
+  bool alibi = false, softcap = false, sinks = false, lse = false, dropout = false;
 
   bool positions() const { return causal || window_left >= 0 || window_right >= 0 || alibi; }
 };
@@ -37,8 +37,10 @@ AttentionCase Laid(const AttentionCall& call);
 // Numbers in all that is read, seeded.
 void FillOperands(AttentionCase& attention, uint64_t seed);
 
-// The call as the plugin reads it, addresses aside. Empty, or why it is no call at all.
-std::string Read(const AttentionCase& attention, cuda::AttentionArguments* arguments, uint64_t* features);
+// The call as the plugin reads it, addresses aside. extras (optional): of fp8 and dropout. Empty, or why it is no call
+// at all.
+std::string Read(const AttentionCase& attention, cuda::AttentionArguments* arguments, uint64_t* features,
+                 cuda::AttentionExtras* extras = nullptr);
 
 }  // namespace sage::test
 

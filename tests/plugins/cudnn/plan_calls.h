@@ -69,11 +69,12 @@ struct Outcome {
 inline Outcome AskFor(const cudnn::Library& library, const cudnn::DescribedDevice& device, const AttentionCall& call) {
   Outcome out;
   cuda::AttentionArguments arguments;
+  cuda::AttentionExtras extras;
   uint64_t features = 0;
-  out.reason = Read(Laid(call), &arguments, &features);
+  out.reason = Read(Laid(call), &arguments, &features, &extras);
   if (!out.reason.empty()) return out;
   cudnn::Sdpa sdpa;
-  out.described = cudnn::DescribeSdpa(arguments, features, device.installed(), &sdpa, &out.reason);
+  out.described = cudnn::DescribeSdpa(arguments, features, device.installed(), &sdpa, &out.reason, extras);
   if (!out.described) return out;
   out.text = device.name() + ": " + cudnn::TextOf(sdpa);
   const cudnn::Engines engines = cudnn::Engines::Find(library, device.target(), sdpa);

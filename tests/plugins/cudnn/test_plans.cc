@@ -36,11 +36,12 @@ DescribedDevice Device(const Library& library, const std::string& name) {
 
 Sdpa Described(const DescribedDevice& device, const AttentionCall& call) {
   cuda::AttentionArguments arguments;
+  cuda::AttentionExtras extras;
   uint64_t features = 0;
-  REQUIRE(test::Read(test::Laid(call), &arguments, &features) == "");
+  REQUIRE(test::Read(test::Laid(call), &arguments, &features, &extras) == "");
   Sdpa sdpa;
   std::string why;
-  REQUIRE_MESSAGE(DescribeSdpa(arguments, features, device.installed(), &sdpa, &why), why);
+  REQUIRE_MESSAGE(DescribeSdpa(arguments, features, device.installed(), &sdpa, &why, extras), why);
   return sdpa;
 }
 
@@ -86,6 +87,33 @@ TEST_CASE("P5 cudnn plans: pairs of features have an engine wherever they are le
   }
 }
 
+TEST_CASE("P5 S15 cudnn plans: fp8 and dropout with each feature have an engine wherever they are let through") {
+  const Library* const library = Installed9();
+  if (library == nullptr) return;
+  std::mt19937_64 random(29);
+  for (const std::string& name : DescribedDeviceNames()) {
+    const DescribedDevice device = Device(*library, name);
+    uint64_t fp8 = 0, dropout = 0;
+    for (const test::Feature& feature : test::Features())
+      for (const bool drops : {false, true}) {
+        AttentionCall call =
+            test::CallOf(feature, test::Features()[0], test::kDims[random() % 5], test::kSequences[1 + random() % 2]);
+        call.dropout = drops;
+        if (!drops) call.dtype = random() % 2 == 0 ? SAGE_F8_E4M3FN : SAGE_F8_E5M2;
+        const auto outcome = test::AskFor(*library, device, call);
+        // 9.19 has no engine of fp8 for sm_121, which is its own word and no rule of ours.
+        if (outcome.described && !drops && device.installed().sm == 121) continue;
+        (drops ? dropout : fp8) += outcome.described;
+        CAPTURE(std::string(feature.name));
+        CHECK_MESSAGE((!outcome.described || outcome.has_engine), outcome.text, ": ", outcome.reason);
+      }
+    CHECK(dropout > 10);  // of 22
+    const int sm = device.installed().sm;
+    if (sm >= 90 && sm != 121) CHECK(fp8 > 4);
+    if (sm < 90) CHECK(fp8 == 0);
+  }
+}
+
 TEST_CASE("P5 cudnn plans: the unified op has an engine where lengths and pages are its only masks") {
   const Library* const library = Installed9();
   if (library == nullptr) return;
@@ -108,11 +136,13 @@ TEST_CASE("P7 cudnn plans: a plan within the workspace declared is built and rea
   const Library* const library = Installed9();
   if (library == nullptr) return;
   const DescribedDevice hopper = Device(*library, "h200"), ampere = Device(*library, "a100");
-  AttentionCall causal, decode, pages;
+  AttentionCall causal, decode, pages, fp8, dropout;
   causal.causal = causal.lse = true;
   decode.seq_q = 1, decode.seq_kv = 4096;
   pages.page = 16, pages.softcap = true;
-  for (const AttentionCall& call : {causal, decode, pages}) {
+  fp8.dtype = SAGE_F8_E4M3FN, fp8.lse = fp8.lengths = true;
+  dropout.dropout = dropout.causal = true, dropout.seq_kv = 1003;
+  for (const AttentionCall& call : {causal, decode, pages, fp8, dropout}) {
     const Sdpa sdpa = Described(hopper, call);
     CAPTURE(TextOf(sdpa));
     Failure failure;
