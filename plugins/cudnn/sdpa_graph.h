@@ -5,7 +5,8 @@
 // softmax. In that order and no other: cuDNN's engines recognise a pattern. Found out by having plans built for
 // described devices (bench/results, docs/cudnn.md): the logarithm of the sums has to be in the graph even where nobody
 // asks for it, and comes before the division. Of fp8 the scales of Q and K follow the scale, and the largest magnitudes
-// of weights and of O are put out though nobody asks. Weights are multiplied by 1 / (1 - p) before the mask of dropout.
+// of weights and of O are put out though nobody asks, as in cuDNN's own (9.19 takes a graph without, too). Weights are
+// multiplied by 1 / (1 - p) before the mask of dropout.
 #ifndef SAGE_PLUGINS_CUDNN_SDPA_GRAPH_H_
 #define SAGE_PLUGINS_CUDNN_SDPA_GRAPH_H_
 
