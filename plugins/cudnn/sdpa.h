@@ -80,7 +80,7 @@ enum TensorUid : int64_t {
   kUidRight,  // keys on the right of the own one
   kUidLeft,   // keys on the left and the own one, as cuDNN counts; with fixed lengths the shift is in it
   // f32 of one element each, of fp8: what stored values of Q, K, V and P are multiplied by, what P and O are multiplied
-  // by before they are stored, and the largest magnitudes of those two, which are put out because the graph has to.
+  // by before they are stored, and the largest magnitudes of those two, put out as in cuDNN's own graphs.
   kUidScaleQ,
   kUidScaleK,
   kUidScaleV,
