@@ -1,6 +1,10 @@
 // library.cc: see the header.
 #include "library.h"
 
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
 #include "common/cuda/dynamic_library.h"
 
 namespace sage::cudnn {
@@ -70,13 +74,49 @@ const char* VersionRefusal(size_t version) {
   return nullptr;
 }
 
+std::string LastError(const Library& library) {
+  std::string said(size_t{16} << 10, '\0');
+  library.GetLastErrorString(said.data(), said.size());
+  said.resize(std::strlen(said.c_str()));
+  return GistOf(said);
+}
+
+std::string GistOf(std::string_view said) {
+  constexpr std::string_view kEngine = "\"engineId\":", kReason = "Reason: ", kCondition = " at: ";
+  constexpr size_t kMostReasons = 3;
+  // Engines by their first reason, in the order in which those come.
+  std::vector<std::pair<std::string, std::string>> reasons;
+  for (size_t at = said.find(kEngine); at != std::string_view::npos; at = said.find(kEngine, at)) {
+    at += kEngine.size();
+    std::string_view section = said.substr(at, said.find(kEngine, at) - at);
+    const std::string engine(section.substr(0, section.find_first_not_of("0123456789")));
+    const size_t reason = section.find(kReason);
+    if (reason == std::string_view::npos) continue;
+    section.remove_prefix(reason + kReason.size());
+    section = section.substr(0, section.find('\n'));
+    const std::string why(section.substr(0, section.find(kCondition)));
+    const auto same =
+        std::find_if(reasons.begin(), reasons.end(), [&](const auto& known) { return known.second == why; });
+    if (same != reasons.end()) {
+      // An engine is listed once for each of its configurations.
+      if (!same->first.ends_with(" " + engine)) same->first += ", " + engine;
+    } else {
+      reasons.emplace_back("engine " + engine, why);
+    }
+  }
+  std::string gist;
+  for (size_t i = 0; i < std::min(reasons.size(), kMostReasons); ++i)
+    gist += (i == 0 ? "" : "; ") + reasons[i].first + ": " + reasons[i].second;
+  if (!gist.empty()) return gist;
+  const size_t reason = said.find(kReason);
+  if (reason != std::string_view::npos) said.remove_prefix(reason + kReason.size());
+  return std::string(said.substr(0, said.find('\n')));
+}
+
 std::string StatusText(const Library& library, int status) {
   const char* const name = library.GetErrorString(status);
   std::string text = std::string(name == nullptr ? "cudnnStatus" : name) + " (" + std::to_string(status) + ")";
-  char said[512] = "";
-  library.GetLastErrorString(said, sizeof said);
-  said[sizeof said - 1] = '\0';
-  if (said[0] != '\0') text += std::string(": ") + said;
+  if (const std::string said = LastError(library); !said.empty()) text += ": " + said;
   return text;
 }
 

@@ -3,6 +3,7 @@
 #define SAGE_PLUGINS_CUDNN_LIBRARY_H_
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api.h"
@@ -19,6 +20,11 @@ bool Load(const std::string& path, Library* out, std::string* why);
 
 // Null: nothing is known against this version. Else why it is not used at all, in words that follow "cuDNN x.y.z ".
 const char* VersionRefusal(size_t version);
+
+// What the library says of the calling thread's last error, which it then forgets: its gist.
+std::string LastError(const Library& library);
+// The first reason of each engine instead of the list of functions that it went through; else the first line.
+std::string GistOf(std::string_view said);
 
 // "CUDNN_STATUS_NOT_SUPPORTED_SHAPE (3002): ...", with what the library has to say besides, of the calling thread's
 // last error.

@@ -74,16 +74,18 @@ Engines Engines::Find(const Library& library, const Target& target, const Sdpa& 
     engines.failure_ = engines.graph_->failure();
     return engines;
   }
+  std::string said;  // of the first question: the fallback's engines have less to say
   for (const HeuristicMode mode : {kHeuristicA, kHeuristicFallback}) {
     engines.Ask(target, graph, mode);
     if (!engines.configs_.empty()) break;
+    if (engines.failure_.ok() && said.empty()) said = LastError(library);
     // What is not "unsupported" is not passed over.
     if (!engines.failure_.ok() && engines.failure_.outcome() != Outcome::kUnsupported) return engines;
   }
   if (!engines.configs_.empty())
     engines.failure_ = {};
   else if (engines.failure_.ok())
-    engines.failure_ = {kNotSupported, "no engine of cuDNN computes this graph: " + StatusText(library, kNotSupported)};
+    engines.failure_ = {kNotSupported, "no engine of cuDNN computes this graph" + (said.empty() ? "" : ": " + said)};
   return engines;
 }
 

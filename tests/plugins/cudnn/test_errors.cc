@@ -79,6 +79,18 @@ TEST_CASE("S19 cudnn: versions that are known to be wrong are not used") {
   CHECK(Candidates("").front() == "libcudnn.so.9");
 }
 
+TEST_CASE("P12 cudnn: of what the library says of its engines the reasons are told") {
+  CHECK(GistOf("") == "");
+  CHECK(GistOf("one line\nand another") == "one line");
+  CHECK(GistOf("Warning: X; Reason: no handle at: handle == nullptr\nmore") == "no handle at: handle == nullptr");
+  CHECK(
+      GistOf(
+          "{\"engineId\":2,\"smVersion\":900}\nWarning: W; Reason: d is odd at: d % 8 != 0\nWarning: W; Reason: f()\n\n"
+          "{\"engineId\":1}\nWarning: W; Reason: d is odd at: d % 8 != 0\n\n{\"engineId\":10}\nReason: another "
+          "device\n") == "engine 2, 1: d is odd; engine 10: another device");
+  CHECK(GistOf("{\"engineId\":") == "{\"engineId\":");
+}
+
 TEST_CASE("S10 cudnn: options are read or refused with what is expected") {
   BeginFake();
   for (const char* good :
