@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "common/cuda/roofline.h"
 
@@ -14,21 +15,25 @@ namespace {
 constexpr double kCallNs = 10000;
 constexpr double kHelperNs = 2500;     // a small kernel on the stream, beside its bytes
 constexpr double kUnknownShare = 0.5;  // of the peak or the memory's rate, where the table says nothing
-constexpr double kTileRows = 128;      // of queries that a block takes; heads are not packed
+constexpr double kFp8Rate = 1.5;   // of that in 16 bits: products are twice as fast, the softmax is not (1023 to 691)
+constexpr double kTileRows = 128;  // of queries that a block takes; heads are not packed
 
 }  // namespace
 
 double CudnnPriceNs(const cuda::AttentionArguments& a, uint64_t features, const cuda::Properties& device,
                     const cuda::AttentionRates& rates, bool prepares, bool finishes, const char** source) {
   const cuda::Roofline roofline = cuda::RooflineOf(device);
-  const std::optional<cuda::Rate> rate = rates.Find("cudnn", device, a);
-  *source = rates.SourceText(rate);
+  cuda::AttentionArguments known = a;  // what the table is about: 16 bits
+  if (cuda::IsFp8(a.type)) known.type = cuda::AttentionType::kBf16;
+  const std::optional<cuda::Rate> rate = rates.Find("cudnn", device, known);
+  *source = rates.SourceText(cuda::IsFp8(a.type) ? std::nullopt : rate);
   const bool decode = cuda::QueryClassOf(a) == cuda::QueryClass::kDecode;
   const double share = rate.has_value() ? rate->share : kUnknownShare;
   const double memory = roofline.bytes * (decode ? share : cuda::kBandwidthShare);
   const double heads = static_cast<double>(a.batch) * a.heads_q;
   const double flops = 2 * heads * cuda::VisiblePairs(a) * (static_cast<double>(a.dim_qk) + a.dim_v);
-  double products_ns = flops / (roofline.tensor_flops * (decode ? kUnknownShare : share));
+  const double peak = roofline.tensor_flops * (cuda::IsFp8(a.type) ? kFp8Rate : 1);
+  double products_ns = flops / (peak * (decode ? kUnknownShare : share));
   if (!decode && heads > 0) {
     // Multiprocessors without a tile compute nothing. Of few queries the keys are split among them, so that holds there
     // no more.

@@ -25,7 +25,7 @@ PerClock PerClockOf(int major, int minor) {
 }
 
 double ElementBytes(AttentionType type) {
-  return type == AttentionType::kF64 ? 8 : type == AttentionType::kF32 ? 4 : 2;
+  return type == AttentionType::kF64 ? 8 : type == AttentionType::kF32 ? 4 : IsFp8(type) ? 1 : 2;
 }
 
 // min(1, keys) + min(2, keys) + ... + min(rows, keys).

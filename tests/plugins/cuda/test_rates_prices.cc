@@ -72,6 +72,21 @@ TEST_CASE("cuda rates: prices rise with the length") {
       }
 }
 
+TEST_CASE("P12 cuda rates: eight bits cost less than sixteen by their bytes and their rate") {
+  const AttentionRates rates;
+  for (const int32_t length : {128, 1024, 8192}) {
+    AttentionArguments a = Prefill(length, 128);
+    const double wide = CudnnNs(a, rates);
+    a.type = AttentionType::kF8E4m3fn;
+    CHECK(CudnnNs(a, rates) < wide);
+    CHECK(AttentionBytes(a, 0, 1) * 2 == AttentionBytes(Prefill(length, 128), 0, 1));
+  }
+  AttentionArguments a = Prefill(8192, 128);
+  const double wide = CudnnNs(a, rates);
+  a.type = AttentionType::kF8E5m2;
+  CHECK(wide / CudnnNs(a, rates) == doctest::Approx(1.5).epsilon(0.02));
+}
+
 TEST_CASE("P12 cuda rates: the shipped rates put cudnn before our Hopper kernels and a file the other way round") {
   const AttentionRates shipped;
   const AttentionRates mine = Loaded(
