@@ -44,8 +44,13 @@ TEST_CASE("a full disk behind stdout is an error of every verb, --help included"
 
 TEST_CASE("a reader that has had enough ends the tool quietly, as SIGPIPE would") {
   const TempFolder folder;
-  const ToolResult result =
-      RunShell("$TOOL run $MODELS/fusion.json --ticks $TICKS/fusion.jsonl | true; echo ${PIPESTATUS[0]}", folder);
+  // The tool begins once the reader is on its way out: what it writes would fit into the pipe.
+  const ToolResult result = RunShell(R"(
+touch $DIR/reading
+{ while [ -e $DIR/reading ]; do sleep 0.01; done; sleep 0.05; exec $TOOL run $MODELS/fusion.json --ticks $TICKS/fusion.jsonl
+} | rm $DIR/reading
+echo ${PIPESTATUS[0]})",
+                                     folder);
   CHECK(result.out == "141\n");
   CHECK(result.err.empty());
 }
