@@ -2,6 +2,7 @@
 // that are recorded; data on the device that would have cuDNN read elsewhere.
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
@@ -322,16 +323,23 @@ TEST_CASE("P12 cudnn: one plan is run by eight threads, one after the other in t
   PlannedOp planned(device.instance, op);
   std::vector<AttentionCase> calls(8, call);
   std::vector<std::thread> threads;
+  std::atomic<int> failed{0};
   for (AttentionCase& own : calls)
-    threads.emplace_back([&own, &planned] {
-      for (int i = 0; i < 5; ++i) {
-        TestOp slots(SAGE_OP_ATTENTION);
-        own.Describe(slots);
-        std::string failure;
-        (void)planned.Run(slots.slots(), &failure);
-      }
+    threads.emplace_back([&own, &planned, &failed] {
+      TestOp slots(SAGE_OP_ATTENTION);
+      own.Describe(slots);
+      // Each with a workspace of its own: the plan is all that they share.
+      std::vector<unsigned char> memory(planned.info().workspace_bytes + 256);
+      sage_run_args args{};
+      args.struct_size = sizeof args;
+      args.num_slots = static_cast<uint32_t>(slots.slots().size()), args.slots = slots.slots().data();
+      args.workspace = memory.data() + (256 - reinterpret_cast<uintptr_t>(memory.data()) % 256);
+      args.workspace_bytes = planned.info().workspace_bytes;
+      for (int i = 0; i < 5; ++i)
+        if (FakeTable()->run(planned.handle(), &args, nullptr) != SAGE_OK) ++failed;
     });
   for (std::thread& thread : threads) thread.join();
+  CHECK(failed == 0);
   CHECK(fake::The().Faults() == "");
   for (const AttentionCase& own : calls)
     for (uint64_t i = 0; i < own.O().size(); ++i) REQUIRE(own.O().Get(i) == want.O().Get(i));
