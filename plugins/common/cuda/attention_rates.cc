@@ -185,7 +185,7 @@ sage_status FailIo(sage_error* err, const std::string& path, int number) {
 
 QueryClass QueryClassOf(const AttentionArguments& a) {
   const int64_t sharing = a.heads_k > 0 ? std::max(a.heads_q / a.heads_k, 1) : 1;
-  return a.seq_q * sharing <= kDecodeRows ? QueryClass::kDecode : QueryClass::kPrefill;
+  return a.seq_q * sharing <= kDecodeClassRows ? QueryClass::kDecode : QueryClass::kPrefill;
 }
 
 MaskClass MaskClassOf(const AttentionArguments& a) {

@@ -32,7 +32,7 @@ inline constexpr char kRatesFormat[] =
     "ENGINE ARCHITECTURE D prefill|decode none|causal|window LENGTH SHARE estimate|published|measured";
 
 // Of operands of 16 bits: up to this many rows of Q that share a row of K and of V, a call reads more than it computes.
-inline constexpr int64_t kDecodeRows = 64;
+inline constexpr int64_t kDecodeClassRows = 64;
 
 enum class QueryClass : uint8_t { kPrefill, kDecode };
 // What is hidden. A window hides more than causal does, whichever of both is asked for besides.

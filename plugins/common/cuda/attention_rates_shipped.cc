@@ -16,7 +16,7 @@
 // `portable` 321 and 290; other dimensions and lengths have these in the proportions that FlashAttention-3 and -2 show
 // on an H100. `int8` is 4/3 of portable, half of its products at twice the rate, and 1.15 at 64 dimensions, where the
 // softmax has its own share of the time. The low end on purpose: what somebody has measured is not to lose against a
-// hope. Everything else has its family's own share (plugins/cuda/families.cc).
+// hope. Everything else has its family's own share (plugins/cuda/family_descriptions.h).
 //
 // No figure of decode is known for any of these engines on a board that is named.
 #include "common/cuda/attention_rates.h"

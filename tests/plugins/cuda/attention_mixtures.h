@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "support/attention_case.h"
+#include "support/draws.h"
 
 namespace sage::test {
 
-class AttentionMixture {
+class AttentionMixture : Draws {
  public:
-  explicit AttentionMixture(uint64_t seed) : seed_(seed), random_(seed * 104729 + 3) {}
+  explicit AttentionMixture(uint64_t seed) : Draws(seed * 104729 + 3), seed_(seed) {}
 
   // Few queries over more keys, and rows appended to K and V: for the decode kernel.
   AttentionMixture& FewQueries() { return few_queries_ = true, *this; }
@@ -34,14 +35,6 @@ class AttentionMixture {
   }
 
  private:
-  bool Chance(uint32_t one_in) { return random_() % one_in == 0; }
-  int64_t Between(int64_t low, int64_t high) {
-    return low + static_cast<int64_t>(random_() % static_cast<uint64_t>(high - low + 1));
-  }
-  int64_t OneOf(std::initializer_list<int64_t> values) {
-    return *(values.begin() + Between(0, static_cast<int64_t>(values.size()) - 1));
-  }
-
   void DrawShape(int64_t largest_dim) {
     shape_.batch = Between(1, 2);
     const int64_t common = OneOf({1, 1, 2});
@@ -210,7 +203,6 @@ class AttentionMixture {
   }
 
   uint64_t seed_;
-  std::mt19937_64 random_;
   sage_dtype dtype_ = 0, statistics_ = 0;
   AttentionShape shape_;
   AttentionCase case_;

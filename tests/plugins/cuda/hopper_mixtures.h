@@ -7,13 +7,14 @@
 #include <vector>
 
 #include "support/attention_case.h"
+#include "support/draws.h"
 
 namespace sage::test {
 
 // A call drawn from a seed: any mixture of what the kernel takes, at sizes round the edges of its tiles.
-class HopperMixture {
+class HopperMixture : Draws {
  public:
-  explicit HopperMixture(uint64_t seed) : seed_(seed), random_(seed * 6271 + 5) {}
+  explicit HopperMixture(uint64_t seed) : Draws(seed * 6271 + 5), seed_(seed) {}
 
   // Rows appended to K and V, where there is room for them.
   HopperMixture& Appends() { return appends_ = true, *this; }
@@ -95,13 +96,6 @@ class HopperMixture {
   }
 
  private:
-  bool Chance(uint32_t one_in) { return random_() % one_in == 0; }
-  int64_t Between(int64_t low, int64_t high) {
-    return low + static_cast<int64_t>(random_() % static_cast<uint64_t>(high - low + 1));
-  }
-  int64_t OneOf(std::initializer_list<int64_t> values) {
-    return *(values.begin() + Between(0, static_cast<int64_t>(values.size()) - 1));
-  }
   // Axes but the last in a drawn order in memory, sometimes with gaps of 16 bytes.
   OwnedTensor Laid(const std::vector<int64_t>& shape, uint64_t salt) {
     std::vector<int64_t> strides(shape.size(), 1);
@@ -117,7 +111,6 @@ class HopperMixture {
   }
 
   uint64_t seed_;
-  std::mt19937_64 random_;
   sage_dtype dtype_ = 0;
   bool appends_ = false;
 };

@@ -10,21 +10,18 @@
 #include "attention_op.h"
 #include "cuda/backend.h"
 #include "fake_runtime.h"
-#include "families.h"
+#include "family_descriptions.h"
 #include "int8_emulated.h"
 #include "lossy_gates.h"
-#include "spread.h"
 #include "support/temporary_folder.h"
 
 namespace sage::test {
 namespace {
 
 using cuda::AttentionArguments;
-using cuda::AttentionType;
 using cuda::KernelFamily;
 using cuda::Launched;
 using cuda::Properties;
-using cuda::TypeBit;
 
 // Tests run one after the other.
 std::string& Failed() {
@@ -61,69 +58,15 @@ Launched EmulateAppend(const AttentionArguments& arguments, void*) {
   return {cuda::kSuccess, Failed().empty() ? nullptr : Failed().c_str()};
 }
 
-constexpr uint32_t kHalves = TypeBit(AttentionType::kF16) | TypeBit(AttentionType::kBf16);
-
-// As families.cc has them, but for the launch.
+constexpr KernelFamily Emulated(const KernelFamily& family, decltype(KernelFamily::launch) launch) {
+  return cuda::Built(family, "80", launch, EmulateAppend);
+}
 constexpr KernelFamily kFamilies[] = {
-    {.name = "plain",
-     .architectures = "80",
-     .features = cuda::kPlainFeatures,
-     .types = kHalves | TypeBit(AttentionType::kF32) | TypeBit(AttentionType::kF64),
-     .efficiency = 0.1,
-     .spread = cuda::PlainSpread,
-     .append = EmulateAppend,
-     .launch = Emulate<Kernel::kPlain>},
-    {.name = "small",
-     .architectures = "80",
-     .features = cuda::kPlainFeatures,
-     .types = kHalves | TypeBit(AttentionType::kF32),
-     .efficiency = 0.15,
-     .least_ns = 3000,
-     .align = 16,
-     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::SmallRefusal(a); },
-     .append = EmulateAppend,
-     .launch = Emulate<Kernel::kSmall>},
-    {.name = "decode",
-     .architectures = "80",
-     .features = cuda::kDecodeFeatures,
-     .types = kHalves,
-     .accuracy = SAGE_ACCURACY_NATIVE,
-     .tensor_cores = true,
-     .efficiency = 0.15,
-     .fuses_append = true,
-     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::DecodeRefusal(a); },
-     .split = cuda::PlanDecodeSplits,
-     .spread = cuda::DecodeSpread,
-     .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return cuda::DecodeWorkspaceBytes(a); },
-     .partials_bytes = cuda::DecodePartialsBytes,
-     .append = EmulateAppend,
-     .launch = EmulateDecode},
-    {.name = "portable",
-     .architectures = "80",
-     .features = cuda::kPortableFeatures,
-     .types = kHalves,
-     .accuracy = SAGE_ACCURACY_NATIVE,
-     .tensor_cores = true,
-     .efficiency = 0.3,
-     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::PortableRefusal(a); },
-     .spread = cuda::PortableSpread,
-     .append = EmulateAppend,
-     .launch = Emulate<Kernel::kPortable>},
-    {.name = "int8",
-     .architectures = "80",
-     .features = cuda::kInt8Features,
-     .types = kHalves,
-     .accuracy = SAGE_ACCURACY_LOSSY,
-     .tensor_cores = true,
-     .qk_in_8_bits = true,
-     .efficiency = 0.3,
-     .least_ns = 12000,
-     .refuse = [](const AttentionArguments& a, const Properties& d) { return cuda::Int8Refusal(a, d.total_bytes); },
-     .spread = cuda::PortableSpread,
-     .ahead_bytes = cuda::Int8AheadBytes,
-     .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return cuda::Int8WorkspaceBytes(a); },
-     .append = EmulateAppend,
-     .launch = EmulateInt8},
+    Emulated(cuda::kPlainFamily, Emulate<Kernel::kPlain>),
+    Emulated(cuda::kSmallFamily, Emulate<Kernel::kSmall>),
+    Emulated(cuda::kDecodeFamily, EmulateDecode),
+    Emulated(cuda::kPortableFamily, Emulate<Kernel::kPortable>),
+    Emulated(cuda::kInt8Family, EmulateInt8),
 };
 
 cuda::FakeRuntime& TheRuntime() {

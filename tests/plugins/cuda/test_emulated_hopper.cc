@@ -6,24 +6,20 @@
 
 #include "../cpu/attention_testing.h"
 #include "attention_emulated.h"
-#include "attention_hopper.h"
 #include "attention_op.h"
 #include "cuda/backend.h"
 #include "fake_runtime.h"
-#include "families.h"
+#include "family_descriptions.h"
 #include "hopper_emulated.h"
 #include "hopper_mixtures.h"
-#include "spread.h"
 
 namespace sage::test {
 namespace {
 
 using cuda::AttentionArguments;
-using cuda::AttentionType;
 using cuda::KernelFamily;
 using cuda::Launched;
 using cuda::Properties;
-using cuda::TypeBit;
 
 struct Counts {
   int hopper = 0, portable = 0, decode = 0, appends = 0;
@@ -56,53 +52,10 @@ Launched EmulateDecode(const AttentionArguments& a, const Properties& device, vo
   return Report(LaunchDecodeEmulated(a, device, workspace, static_cast<uint64_t>(++Launches().decode)));
 }
 
-constexpr uint32_t kHalves = TypeBit(AttentionType::kF16) | TypeBit(AttentionType::kBf16);
-
-// As families.cc has them, but for the launch.
 constexpr KernelFamily kFamilies[] = {
-    {.name = "decode",
-     .architectures = "80",
-     .features = cuda::kDecodeFeatures,
-     .types = kHalves,
-     .accuracy = SAGE_ACCURACY_NATIVE,
-     .tensor_cores = true,
-     .efficiency = 0.15,
-     .fuses_append = true,
-     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::DecodeRefusal(a); },
-     .split = cuda::PlanDecodeSplits,
-     .spread = cuda::DecodeSpread,
-     .workspace_bytes = [](const AttentionArguments& a, const Properties&) { return cuda::DecodeWorkspaceBytes(a); },
-     .partials_bytes = cuda::DecodePartialsBytes,
-     .append = EmulateAppend,
-     .launch = EmulateDecode},
-    {.name = "portable",
-     .architectures = "80",
-     .features = cuda::kPortableFeatures,
-     .types = kHalves,
-     .accuracy = SAGE_ACCURACY_NATIVE,
-     .tensor_cores = true,
-     .efficiency = 0.3,
-     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::PortableRefusal(a); },
-     .spread = cuda::PortableSpread,
-     .append = EmulateAppend,
-     .launch = EmulatePortable},
-    {.name = "hopper",
-     .architectures = "90a-real",
-     .features = cuda::kHopperFeatures,
-     .types = kHalves,
-     .accuracy = SAGE_ACCURACY_NATIVE,
-     .tensor_cores = true,
-     .efficiency = 0.55,
-     .align = 16,
-     .stages = cuda::kHopperStageNames,
-     .stages_off = cuda::kHopperStagesOff,
-     .refuse = [](const AttentionArguments& a, const Properties&) { return cuda::HopperRefusal(a); },
-     .spread = cuda::HopperSpread,
-     .workspace_bytes = [](const AttentionArguments&, const Properties&) -> uint64_t {
-       return cuda::kHopperWorkspaceBytes;
-     },
-     .append = EmulateAppend,
-     .launch = EmulateHopper},
+    cuda::Built(cuda::kDecodeFamily, "80", EmulateDecode, EmulateAppend),
+    cuda::Built(cuda::kPortableFamily, "80", EmulatePortable, EmulateAppend),
+    cuda::Built(cuda::kHopperFamily, "90a-real", EmulateHopper, EmulateAppend),
 };
 
 cuda::FakeRuntime& TheRuntime() {

@@ -126,7 +126,7 @@ TEST_CASE("cuda products: warps share a row of W until the device is full") {
   CHECK(SkinnyBlocks(a, 4) == 96);
 }
 
-// As families.cc has them.
+// As family_descriptions.h has them.
 TEST_CASE("cuda price: 8 bits pay where products are long and not for short sequences or single queries") {
   KernelFamily portable = Tensor(), int8 = Tensor(), hopper = Tensor();
   portable.efficiency = int8.efficiency = 0.3, hopper.efficiency = 0.55;

@@ -5,9 +5,9 @@
 #include "attention_op.h"
 #include "backend.h"
 #include "cudnn/price.h"
+#include "family_descriptions.h"
 #include "price.h"
 #include "rates_testing.h"
-#include "spread.h"
 #include "support/test_host.h"
 
 namespace sage::cuda {
@@ -15,17 +15,7 @@ namespace {
 
 using test::Error;
 
-// As families.cc has it.
-KernelFamily Hopper() {
-  KernelFamily hopper;
-  hopper.name = "hopper", hopper.architectures = "90a-real";
-  hopper.features = SAGE_ATTN_F_GQA | SAGE_ATTN_F_CAUSAL;
-  hopper.types = TypeBit(AttentionType::kBf16);
-  hopper.accuracy = SAGE_ACCURACY_NATIVE;
-  hopper.tensor_cores = true, hopper.efficiency = 0.55;
-  hopper.spread = HopperSpread;
-  return hopper;
-}
+KernelFamily Hopper() { return Built(kHopperFamily, "90a-real", nullptr, nullptr); }
 
 double HopperNs(const AttentionArguments& a, const AttentionRates& rates, const Properties& device = FakeH200()) {
   return PriceNs(Hopper(), a, 0, device, RateOf(Hopper(), a, device, rates));

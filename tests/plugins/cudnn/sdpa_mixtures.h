@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "support/attention_case.h"
+#include "support/draws.h"
 
 namespace sage::test {
 
-class SdpaMixture {
+class SdpaMixture : Draws {
  public:
-  explicit SdpaMixture(uint64_t seed) : seed_(seed), random_(seed * 7151 + 11) {}
+  explicit SdpaMixture(uint64_t seed) : Draws(seed * 7151 + 11), seed_(seed) {}
 
   // Of fp8: what sm_90 has, with an O of fp8, or, wide, what later ones have.
   AttentionCase Draw(sage_dtype dtype, bool wide = false) {
@@ -67,7 +68,10 @@ class SdpaMixture {
     const uint32_t alignment = from_end ? SAGE_ALIGN_BOTTOM_RIGHT : SAGE_ALIGN_TOP_LEFT;
     const bool causal = Chance(2);
     if (causal) call.Causal(alignment);
-    if (Chance(3)) call.Window(Chance(3) ? -1 : Between(0, 70), Chance(2) ? -1 : Between(0, 40), alignment);
+    if (Chance(3)) {
+      const int64_t left = Chance(3) ? -1 : Between(0, 70), right = Chance(2) ? -1 : Between(0, 40);
+      call.Window(left, right, alignment);
+    }
     if (bias) call[SAGE_ATTN_BIAS] = Bias(batch, heads_q, seq_q, seq_kv, varlen || paged ? max_pages * page : seq_kv);
     const std::vector<int64_t> per_head{heads_q};
     if (causal && !from_end && Chance(4))
@@ -99,13 +103,6 @@ class SdpaMixture {
   }
 
  private:
-  bool Chance(uint32_t one_in) { return random_() % one_in == 0; }
-  int64_t Between(int64_t low, int64_t high) {
-    return low + static_cast<int64_t>(random_() % static_cast<uint64_t>(high - low + 1));
-  }
-  int64_t OneOf(std::initializer_list<int64_t> values) {
-    return *(values.begin() + Between(0, static_cast<int64_t>(values.size()) - 1));
-  }
   // Axes but the last in a drawn order in memory, sometimes with gaps of 16 bytes. At a multiple of 16 bytes.
   OwnedTensor Laid(const std::vector<int64_t>& shape, uint64_t salt) {
     std::vector<int64_t> strides(shape.size(), 1);
@@ -143,7 +140,6 @@ class SdpaMixture {
   }
 
   uint64_t seed_;
-  std::mt19937_64 random_;
   sage_dtype dtype_ = SAGE_BF16;
 };
 
