@@ -32,13 +32,6 @@ struct Choice {
   bool prepares = false, finishes = false;
 };
 
-// The unified op at 9.19: attention without a mask, within lengths, by pages.
-bool UnifiedHas(const Sdpa& sdpa, size_t version) {
-  if (sdpa.fp8() || sdpa.dropout || sdpa.banded() || sdpa.bias || sdpa.alibi || sdpa.softcap || sdpa.sinks)
-    return false;
-  return version >= (sdpa.lengths ? 91500u : 91301u);
-}
-
 Layout LayoutOf(const Sdpa& sdpa, int64_t workspace_bytes, bool own_statistics) {
   Layout layout;
   int64_t at = Rounded(workspace_bytes);

@@ -280,6 +280,12 @@ bool DescribeSdpa(const AttentionArguments& a, uint64_t features, const Installe
   return true;
 }
 
+bool UnifiedHas(const Sdpa& sdpa, size_t version) {
+  if (sdpa.fp8() || sdpa.dropout || sdpa.banded() || sdpa.bias || sdpa.alibi || sdpa.softcap || sdpa.sinks)
+    return false;
+  return version >= (sdpa.lengths ? 91500u : 91301u);
+}
+
 bool StatisticsInPlace(const AttentionArguments& a) {
   if (a.cu_seqlens_q != nullptr) return false;
   const AttentionStrides& s = a.lse_strides;

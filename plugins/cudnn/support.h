@@ -39,6 +39,10 @@ constexpr int64_t kMostMaskBytes = int64_t{2} << 30;
 // What a mask takes: B * Hq * Sq rows of keys in Q's type, each of whole 16 bytes.
 int64_t MaskBytes(const Sdpa& sdpa);
 
+// Whether cuDNN's unified op says all of a described call: attention within lengths and by pages, no mask and nothing
+// done to scores. Of any other it would leave that out without a word.
+bool UnifiedHas(const Sdpa& sdpa, size_t version);
+
 // Whether rows may come out of cuDNN otherwise than the ABI has them, so that a kernel goes over them (call.h).
 bool NeedsFinish(const Sdpa& sdpa, bool moves_statistics);
 // Whether LSE [B,Hq,Sq] lies where cuDNN can write it; else it is put into the workspace first.

@@ -340,6 +340,23 @@ TEST_CASE("P12 cudnn: calls that differ in what a plan hangs on are other plans"
   CHECK(Described(single) == Described(other));
 }
 
+TEST_CASE("P12 cudnn: the unified op is for what it can say") {
+  CHECK(UnifiedHas(Described(PlainCall()), 91301));
+  CHECK_FALSE(UnifiedHas(Described(PlainCall()), 91300));
+  CHECK(UnifiedHas(Described(Paged(PlainCall())), 91500));
+  CHECK_FALSE(UnifiedHas(Described(Paged(PlainCall())), 91499));
+  const std::vector<std::function<void(Sdpa&)>> changes = {
+      [](Sdpa& s) { s.causal = true; }, [](Sdpa& s) { s.window_left = 3; }, [](Sdpa& s) { s.window_right = 0; },
+      [](Sdpa& s) { s.bias = true; },   [](Sdpa& s) { s.alibi = true; },    [](Sdpa& s) { s.softcap = true; },
+      [](Sdpa& s) { s.sinks = true; },  [](Sdpa& s) { s.dropout = true; },  [](Sdpa& s) { s.type = kFp8E4M3; },
+  };
+  for (const auto& change : changes) {
+    Sdpa sdpa = Described(PlainCall());
+    change(sdpa);
+    CHECK_FALSE(UnifiedHas(sdpa, 91900));
+  }
+}
+
 TEST_CASE("P4 cudnn: LSE is put where the caller has it only where cuDNN can write it there") {
   AttentionArguments a = PlainCall();
   a.lse = Somewhere();
